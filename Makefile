@@ -1,0 +1,43 @@
+# `make help` lists the targets. Everything installs into .venv from requirements.lock (versions and hashes).
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: .venv/.installed ## Install the locked environment into .venv
+
+.venv/.installed: requirements.lock .ci/installer.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the locked environment into .venv (about 1.5 GB) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/installer.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock .ci/installer.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Real retail data -> features -> training -> serving -> monitoring -> retraining, with a summary
+	@$(BIN)/recsys demo
+
+test: setup ## Lint, types and the whole test suite
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/pytest
+
+check: setup ## Lint, formatting, types, import layers
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## The benchmarks (benchmarks/README.md says what each measures)
+	@$(BIN)/python -m benchmarks
+
+lock: setup ## Resolve pyproject.toml anew into requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean: ## Remove .venv, caches and the local .recsys folder (models, features and reports of this machine)
+	rm -rf .venv .recsys .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

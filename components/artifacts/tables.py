@@ -1,0 +1,130 @@
+"""The canonical tables: what every data set looks like after its adapter, and after ingestion.
+
+Columns are named once, here. A table is written as Parquet with microsecond UTC timestamps: pandas'
+default of nanoseconds is read by Feast's training joins but breaks its materialisation with DuckDB 2.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.artifacts.errors import ContractError
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+INTERACTIONS = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),  # unique; two rows of one id are one event
+        pa.field(USER_ID, pa.string(), nullable=False),
+        pa.field(ITEM_ID, pa.string(), nullable=False),
+        pa.field(EVENT_TIMESTAMP, TIMESTAMP, nullable=False),
+        pa.field("interaction_type", pa.string(), nullable=False),  # purchase, click, rating, ...
+        pa.field("weight", pa.float32(), nullable=False),  # how strongly it speaks for the item, >= 0
+        pa.field("quantity", pa.float32()),
+        pa.field("value_usd", pa.float32()),  # of the whole row, after discounts
+        pa.field("discount_usd", pa.float32()),  # >= 0, of the whole row
+        pa.field("rating", pa.float32()),  # explicit, on the data set's own scale
+        pa.field("session_id", pa.string()),  # basket, visit
+        pa.field("store_id", pa.string()),  # store, channel, site
+        pa.field("flags", pa.string()),  # what ingestion changed in this row, comma-separated, null where nothing
+    ]
+)
+
+ITEMS = pa.schema(
+    [
+        pa.field(ITEM_ID, pa.string(), nullable=False),  # unique
+        pa.field("title", pa.string()),
+        pa.field("department", pa.string()),  # first level of the catalogue
+        pa.field("category", pa.string()),  # second level
+        pa.field("brand", pa.string()),
+        pa.field("size", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("flags", pa.string()),
+    ]
+)
+
+USERS = pa.schema(
+    [
+        pa.field(USER_ID, pa.string(), nullable=False),  # unique
+        pa.field("age_years", pa.float32()),
+        pa.field("income_usd", pa.float32()),
+        pa.field("household_size", pa.float32()),
+        pa.field("segment", pa.string()),
+        pa.field("flags", pa.string()),
+    ]
+)
+
+PROMOTIONS = pa.schema(
+    [
+        pa.field(ITEM_ID, pa.string(), nullable=False),
+        pa.field("start_timestamp", TIMESTAMP, nullable=False),  # known from here on; [start, end)
+        pa.field("end_timestamp", TIMESTAMP, nullable=False),
+        pa.field("display_rate", pa.float32()),  # share of stores that display it, [0, 1]
+        pa.field("mailer_rate", pa.float32()),  # share of stores that have it in the mailer, [0, 1]
+    ]
+)
+
+SCHEMAS = {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS, "promotions": PROMOTIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """One data set: four Arrow tables in the schemas above. Users and promotions may be empty."""
+
+    interactions: pa.Table
+    items: pa.Table
+    users: pa.Table
+    promotions: pa.Table
+
+
+def conform(table: pa.Table, name: str) -> pa.Table:
+    """The table with exactly the canonical columns, in order and type; absent nullable columns become null.
+
+    Raises:
+        ContractError: A required column is missing or a column cannot be cast.
+    """
+    schema = SCHEMAS[name]
+    missing = [field.name for field in schema if not field.nullable and field.name not in table.column_names]
+    if missing:
+        raise ContractError(
+            f"table {name}: column {', '.join(missing)} missing; it has {', '.join(table.column_names)}. "
+            "Map the column in the data set's configuration."
+        )
+    columns = [_column(table, field, name) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(table: pa.Table, field: pa.Field, name: str) -> pa.ChunkedArray | pa.Array:
+    if field.name not in table.column_names:
+        return pa.nulls(table.num_rows, field.type)
+    try:
+        return table[field.name].cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise ContractError(f"table {name}, column {field.name}: {error}; expected {field.type}.") from error
+
+
+def write_tables(tables: Tables, folder: Path) -> None:
+    """One Parquet file per table, `<name>.parquet`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SCHEMAS:
+        pq.write_table(getattr(tables, name), folder / f"{name}.parquet", compression="zstd")
+
+
+def read_tables(folder: Path) -> Tables:
+    """What `write_tables` wrote.
+
+    Raises:
+        ContractError: A file is missing or has other columns.
+    """
+    return Tables(**{name: read_table(folder, name) for name in SCHEMAS})
+
+
+def read_table(folder: Path, name: str) -> pa.Table:
+    """One of the canonical tables of a folder."""
+    path = folder / f"{name}.parquet"
+    if not path.exists():
+        raise ContractError(f"{path}: no such table. Expected what `ingest_events` writes: {', '.join(SCHEMAS)}.")
+    return conform(pq.read_table(path), name)

@@ -1,0 +1,50 @@
+"""The ranking model: XGBoost in its native format, asked with the matrix that `feature_matrix` builds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+
+from components.artifacts.errors import ContractError
+from feature_repo.schema import RANKER_FEATURE_NAMES
+
+
+class Ranker:
+    """Scores candidates. One thread per call: a serving process has one core."""
+
+    def __init__(self, booster: xgb.Booster, *, feature_names: Sequence[str] = RANKER_FEATURE_NAMES) -> None:
+        if booster.num_features() != len(feature_names):
+            raise ContractError(
+                f"ranker: trained on {booster.num_features()} features, this code builds {len(feature_names)}. "
+                "Retrain, or run the version named in the bundle's manifest.json."
+            )
+        self.booster = booster
+        self.booster.set_param({"nthread": 1})
+        self.trees = booster.num_boosted_rounds()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """From XGBoost's UBJSON."""
+        booster = xgb.Booster()
+        try:
+            booster.load_model(path)
+        except xgb.core.XGBoostError as error:
+            raise ContractError(f"{path}: not an XGBoost model ({str(error).splitlines()[0]}).") from error
+        return cls(booster)
+
+    def save(self, path: Path) -> None:
+        """As XGBoost's UBJSON, which no pickle can be hidden in."""
+        self.booster.save_model(path)
+
+    def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Shape (n_candidates,); higher is better. Comparable within one query only."""
+        if len(matrix) == 0:
+            return np.empty(0, np.float32)
+        return np.asarray(self.booster.inplace_predict(matrix, validate_features=False), np.float32)
+
+    def contributions(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """SHAP values, shape (n_candidates, n_features + 1); the last column is the bias. They sum to the score."""
+        return np.asarray(self.booster.predict(xgb.DMatrix(matrix), pred_contribs=True), np.float32)

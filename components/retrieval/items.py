@@ -1,0 +1,115 @@
+"""The items as a model sees them: numbered rows, a float32 matrix, codes for the labels.
+
+`item_num` is the row number, in the order of `item_id`. It lives inside one bundle: the retriever
+indexes, the matrix and the response all come from the same `ItemTable`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.feather as feather
+from numpy.typing import NDArray
+
+from components.artifacts.errors import ContractError
+from feature_repo.schema import ITEM_ID, ITEM_NUMERIC
+
+FEATURE_NAMES = tuple(spec.name for spec in ITEM_NUMERIC)
+TEXT_COLUMNS = ("title", "department", "category", "brand", "size", "description")
+UNKNOWN = -1
+"""Code of a label that is null or not in the table."""
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """Items in the order of their ids.
+
+    Attributes:
+        table: Arrow: item_id, TEXT_COLUMNS, then one float32 column per item feature; sorted by item_id, unique.
+    """
+
+    table: pa.Table
+
+    def __post_init__(self) -> None:
+        expected = [ITEM_ID, *TEXT_COLUMNS, *FEATURE_NAMES]
+        if self.table.column_names != expected:
+            raise ContractError(f"item table: columns {self.table.column_names}, expected {expected}.")
+
+    @classmethod
+    def build(cls, items: pa.Table, features: pa.Table) -> Self:
+        """From the canonical items and the features of those that have any.
+
+        Args:
+            items: In the schema ITEMS.
+            features: item_id and FEATURE_NAMES, one row per item, any order; absent items get the defaults.
+        """
+        items = items.sort_by(ITEM_ID)
+        rows = pc.index_in(items[ITEM_ID], features[ITEM_ID].combine_chunks())
+        columns = [items[name] for name in (ITEM_ID, *TEXT_COLUMNS)]
+        for spec in ITEM_NUMERIC:
+            values = features[spec.name].cast(pa.float32()).take(rows)
+            columns.append(
+                values if spec.default is None else pc.fill_null(values, pa.scalar(spec.default, pa.float32()))
+            )
+        return cls(pa.table(columns, names=[ITEM_ID, *TEXT_COLUMNS, *FEATURE_NAMES]).combine_chunks())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `write` wrote."""
+        return cls(feather.read_table(path))
+
+    def write(self, path: Path) -> None:
+        """One Arrow (Feather V2) file."""
+        feather.write_feather(self.table, path, compression="zstd")
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def item_ids(self) -> NDArray[np.object_]:
+        """External ids, shape (n_items,)."""
+        return np.asarray(self.table[ITEM_ID].to_pylist(), dtype=object)
+
+    @cached_property
+    def num_of(self) -> Mapping[str, int]:
+        """item_id to item_num."""
+        return {item_id: num for num, item_id in enumerate(self.item_ids)}
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """Shape (n_items, len(FEATURE_NAMES)), C order; NaN is missing."""
+        columns = [self.table[name].to_numpy(zero_copy_only=False) for name in FEATURE_NAMES]
+        return np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
+
+    def feature(self, name: str) -> NDArray[np.float32]:
+        """One feature of all items, shape (n_items,)."""
+        return self.features[:, FEATURE_NAMES.index(name)]
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """Sorted distinct categories; a category's code is its place here."""
+        return tuple(sorted(filter(None, pc.unique(self.table["category"]).to_pylist())))
+
+    @cached_property
+    def category_codes(self) -> NDArray[np.int32]:
+        """Shape (n_items,); UNKNOWN where the item has no category."""
+        return self._codes("category", self.categories)
+
+    @cached_property
+    def category_code_of(self) -> Mapping[str, int]:
+        """Category to its code."""
+        return {category: code for code, category in enumerate(self.categories)}
+
+    def _codes(self, column: str, labels: tuple[str, ...]) -> NDArray[np.int32]:
+        codes = pc.index_in(self.table[column], pa.array(labels, pa.string()))
+        return np.asarray(pc.fill_null(codes, UNKNOWN).to_numpy(zero_copy_only=False), dtype=np.int32)
+
+    def nums(self, item_ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int32]:
+        """item_num of each id; UNKNOWN where the table has none."""
+        codes = pc.index_in(item_ids, self.table[ITEM_ID].combine_chunks())
+        return np.asarray(pc.fill_null(codes, UNKNOWN).to_numpy(zero_copy_only=False), dtype=np.int32)
