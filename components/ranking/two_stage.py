@@ -37,6 +37,10 @@ class Ranking:
         """These rows, in this order."""
         return Ranking(self.item_nums[rows], self.scores[rows], self.candidate_ranks[rows], self.matrix[rows])
 
+    def top(self, k: int) -> "Ranking":
+        """The k best."""
+        return self.take(np.arange(min(k, len(self))))
+
 
 @dataclass(frozen=True)
 class TwoStageModel:

@@ -1,0 +1,53 @@
+"""KFP step."""
+
+from kfp import dsl
+
+from components.artifacts.home import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def assemble_bundle(
+    events: dsl.Input[dsl.Dataset],
+    models: dsl.Input[dsl.Model],
+    ranker: dsl.Input[dsl.Model],
+    config: str,
+    quotas: dict,  # type: ignore[type-arg]  # kfp reads the annotation
+    as_of: str,
+    resolved: str,
+    bundle: dsl.Output[dsl.Model],
+) -> str:
+    """Put retrievers, ranker, items and golden requests into one bundle.
+
+    Args:
+        events: Canonical tables.
+        models: Retrievers and item table of each cut.
+        ranker: ranker.ubj and training.json.
+        config: BundleConfig as JSON.
+        quotas: Candidates of each retriever.
+        as_of: The cut that serves.
+        resolved: The whole pipeline configuration as JSON, for the manifest.
+        bundle: The bundle.
+
+    Returns:
+        The bundle's id.
+    """
+    from pathlib import Path
+
+    from components.artifacts.cuts import parse_moment
+    from components.artifacts.home import start_step
+    from components.assemble_bundle import assemble
+    from components.assemble_bundle.config import BundleConfig
+
+    manifest = assemble.assemble_bundle(
+        Path(events.path),
+        start_step(),
+        Path(models.path),
+        Path(ranker.path),
+        Path(bundle.path),
+        as_of=parse_moment(as_of),
+        resolved=resolved,
+        quotas={name: int(quota) for name, quota in quotas.items()},
+        config=BundleConfig.model_validate_json(config),
+    )
+    bundle.metadata["bundle_id"] = manifest.bundle_id
+    return manifest.bundle_id

@@ -1,0 +1,201 @@
+"""Candidates x point-in-time features x labels, grouped by query: what the ranker learns from.
+
+Rows are candidates that the retrievers of the same cut really gave, so the ranker trains on the mixture
+that it will serve; a relevant item that no retriever named cannot be ranked and is counted, not trained on.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.artifacts.cuts import Cuts, SplitConfig, stamp
+from components.artifacts.errors import ContractError
+from components.artifacts.tables import TIMESTAMP, read_table
+from components.build_training_set.config import TrainingSetConfig
+from components.point_in_time.cut_models import read_cut
+from components.point_in_time.queries import queries_at
+from components.ranking.feature_matrix import feature_matrix
+from components.ranking.labels import label_column, relevant_items
+from components.retrieval.candidates import generate_candidates
+from components.retrieval.items import ItemTable
+from components.retrieval.query import Query
+from components.retrieval.retriever import Retriever
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, RANKER_FEATURE_NAMES, USER_ID
+
+log = logging.getLogger(__name__)
+
+TRAINING, VALIDATION = "training", "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class CutSummary:
+    """What one cut gave.
+
+    Attributes:
+        cut: The moment of the queries.
+        queries: Queries with a relevant item among their candidates.
+        rows: Training rows.
+        positives: Rows with label 1.
+        pool_recall: Share of all relevant items that were among the candidates, mean over queries.
+        pool_size: Mean number of candidates per query.
+    """
+
+    cut: str
+    queries: int
+    rows: int
+    positives: int
+    pool_recall: float
+    pool_size: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The rows of one query."""
+
+    query: Query
+    item_nums: NDArray[np.int32]
+    matrix: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    pool_recall: float
+    pool_size: int
+
+
+def build_training_set(
+    events: Path,
+    home: Path,
+    models: Path,
+    out: Path,
+    *,
+    as_of: datetime,
+    split: SplitConfig,
+    quotas: Mapping[str, int],
+    config: TrainingSetConfig,
+    seed: int,
+) -> list[CutSummary]:
+    """Write `training.parquet`, `validation.parquet` and `summary.json`.
+
+    Args:
+        events: Canonical tables.
+        home: Where the feature store lies.
+        models: The retrievers and the item table of each cut, what `train_retrievers` wrote.
+        out: Folder for the result.
+        as_of: End of what may be known.
+        split: The cuts.
+        quotas: Candidates of each retriever.
+        config: Sampling.
+        seed: Of the sampling.
+    """
+    cuts = Cuts(as_of, split)
+    interactions = read_table(events, "interactions")
+    out.mkdir(parents=True, exist_ok=True)
+    summaries = []
+    for name, moments in ((TRAINING, cuts.training), (VALIDATION, [cuts.validation])):
+        tables = []
+        for cut in moments:
+            relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
+            rng = np.random.default_rng([seed, int(cut.timestamp())])
+            is_training = name == TRAINING
+            users = draw(
+                sorted(relevant), config.max_users_per_cut if is_training else config.max_validation_users, rng
+            )
+            items, retrievers = read_cut(models, cut)
+            queries = queries_at(home, users, items, cut=cut)
+            blocks = list(_blocks(queries, relevant, items, retrievers, quotas))
+            negatives = config.negatives_per_query if is_training else None
+            tables.append(_table([_thin(block, negatives, rng) for block in blocks if block.labels.any()], items, cut))
+            summaries.append(_summary(cut, tables[-1], blocks))
+            log.info("%s cut %s: %s", name, cut.date(), _sentence(summaries[-1]))
+        pq.write_table(_joined(tables, name, moments), out / f"{name}.parquet", compression="zstd")
+    (out / "summary.json").write_text(json.dumps([asdict(summary) for summary in summaries], indent=1))
+    return summaries
+
+
+def draw(user_ids: Sequence[str], limit: int, rng: np.random.Generator) -> list[str]:
+    """All users, or `limit` of them drawn without replacement; sorted."""
+    if len(user_ids) <= limit:
+        return list(user_ids)
+    return [user_ids[place] for place in sorted(rng.choice(len(user_ids), limit, replace=False))]
+
+
+def _blocks(
+    queries: Sequence[Query],
+    relevant: Mapping[str, Sequence[str]],
+    items: ItemTable,
+    retrievers: Mapping[str, Retriever],
+    quotas: Mapping[str, int],
+) -> Iterator[_Block]:
+    for query in queries:
+        candidates = generate_candidates(query, retrievers, quotas)
+        labels = label_column(candidates.item_nums, relevant[query.user_id], items)
+        yield _Block(
+            query,
+            candidates.item_nums,
+            feature_matrix(query, candidates, items),
+            labels,
+            pool_recall=float(labels.sum()) / len(relevant[query.user_id]),
+            pool_size=len(candidates),
+        )
+
+
+def _thin(block: _Block, negatives: int | None, rng: np.random.Generator) -> _Block:
+    """The block with all its positives and at most `negatives` others; all of them where that is None."""
+    others = np.flatnonzero(block.labels == 0)
+    if negatives is None or len(others) <= negatives:
+        return block
+    kept = np.sort(np.concatenate([np.flatnonzero(block.labels), rng.choice(others, negatives, replace=False)]))
+    return _Block(
+        block.query, block.item_nums[kept], block.matrix[kept], block.labels[kept], block.pool_recall, block.pool_size
+    )
+
+
+def _table(blocks: Sequence[_Block], items: ItemTable, cut: datetime) -> pa.Table:
+    sizes = [len(block.labels) for block in blocks]
+    users = np.repeat(np.array([block.query.user_id for block in blocks], dtype=object), sizes)
+    matrix = np.concatenate([block.matrix for block in blocks]) if blocks else np.empty((0, len(RANKER_FEATURE_NAMES)))
+    nums = np.concatenate([block.item_nums for block in blocks]) if blocks else np.empty(0, np.int32)
+    labels = np.concatenate([block.labels for block in blocks]) if blocks else np.empty(0, np.float32)
+    columns = {
+        "query_id": pa.array([f"{user}@{cut.date()}" for user in users], pa.string()),
+        USER_ID: pa.array(users, pa.string()),
+        ITEM_ID: pa.array(items.item_ids[nums], pa.string()),
+        EVENT_TIMESTAMP: pa.array([cut] * len(users), TIMESTAMP),
+        "label": pa.array(labels, pa.float32()),
+    }
+    columns |= {name: pa.array(matrix[:, place], pa.float32()) for place, name in enumerate(RANKER_FEATURE_NAMES)}
+    return pa.table(columns)
+
+
+def _joined(tables: Sequence[pa.Table], name: str, moments: Sequence[datetime]) -> pa.Table:
+    table = pa.concat_tables(tables)
+    if table.num_rows == 0:
+        raise ContractError(
+            f"{name} set: no query between {moments[0].date()} and {moments[-1].date()} has a relevant item among its "
+            "candidates. Check as_of against the data's span, split.label_types, and the retrievers' quotas."
+        )
+    return table
+
+
+def _summary(cut: datetime, table: pa.Table, blocks: Sequence[_Block]) -> CutSummary:
+    return CutSummary(
+        cut=stamp(cut),
+        queries=len(table["query_id"].unique()),
+        rows=table.num_rows,
+        positives=int(np.sum(table["label"].to_numpy())),
+        pool_recall=float(np.mean([block.pool_recall for block in blocks])) if blocks else 0.0,
+        pool_size=float(np.mean([block.pool_size for block in blocks])) if blocks else 0.0,
+    )
+
+
+def _sentence(summary: CutSummary) -> str:
+    return (
+        f"{summary.queries:,} queries, {summary.rows:,} rows, {summary.positives:,} relevant; "
+        f"{summary.pool_size:.0f} candidates a query hold {summary.pool_recall:.1%} of what was relevant"
+    )

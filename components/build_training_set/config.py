@@ -1,0 +1,15 @@
+"""What the ranker is trained on."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingSetConfig(BaseModel):
+    """How candidates become training rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    negatives_per_query: int = Field(
+        60, ge=1, description="Irrelevant candidates kept per training query; the validation cut keeps all of them"
+    )
+    max_users_per_cut: int = Field(2000, ge=1, description="Users per training cut, drawn with the seed")
+    max_validation_users: int = Field(800, ge=1, description="Users of the validation cut, drawn with the seed")

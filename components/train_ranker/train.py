@@ -1,0 +1,80 @@
+"""The final ranker: the tuned parameters, rounds found on the validation cut, then the freshest data too."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from components.ranking.config import RankerConfig
+from components.ranking.ranker import Ranker
+from components.ranking.search_space import Params
+from components.ranking.training import RankingRows, fit_ranker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRanker:
+    """What was trained, beside `ranker.ubj`.
+
+    Attributes:
+        objective: XGBoost's name of it.
+        params: The hyperparameters.
+        rounds: Boosting rounds.
+        validation_ndcg: NDCG@10 among the candidates of the validation queries, before the refit.
+        training_queries: Queries of the training cuts.
+        validation_queries: Queries of the validation cut.
+        refitted: Whether the validation queries were trained on in the end.
+    """
+
+    objective: str
+    params: Params
+    rounds: int
+    validation_ndcg: float
+    training_queries: int
+    validation_queries: int
+    refitted: bool
+
+
+def train_ranker(training_set: Path, params: Params, out: Path, *, config: RankerConfig, seed: int) -> TrainedRanker:
+    """Write `ranker.ubj` and `training.json` into `out`.
+
+    Args:
+        training_set: What `build_training_set` wrote.
+        params: Hyperparameters.
+        out: Folder for the result.
+        config: Objective, rounds, refit.
+        seed: Of row and column sampling.
+    """
+    training = RankingRows.read(training_set / "training.parquet")
+    validation = RankingRows.read(training_set / "validation.parquet")
+    fitted = fit_ranker(
+        training,
+        validation,
+        params,
+        objective=config.objective,
+        rounds=config.max_rounds,
+        early_stopping_rounds=config.early_stopping_rounds,
+        seed=seed,
+    )
+    log.info("%d rounds, NDCG@10 %.4f among the candidates of the validation cut", fitted.rounds, fitted.ndcg)
+    booster = fitted.booster
+    if config.refit_on_validation:
+        everything = training.joined(validation)
+        booster = fit_ranker(
+            everything, None, params, objective=config.objective, rounds=fitted.rounds, seed=seed
+        ).booster
+        log.info("refitted on %d queries", everything.queries)
+    out.mkdir(parents=True, exist_ok=True)
+    Ranker(booster).save(out / "ranker.ubj")
+    trained = TrainedRanker(
+        objective=config.objective,
+        params=params,
+        rounds=fitted.rounds,
+        validation_ndcg=fitted.ndcg,
+        training_queries=training.queries,
+        validation_queries=validation.queries,
+        refitted=config.refit_on_validation,
+    )
+    (out / "training.json").write_text(json.dumps(asdict(trained), indent=1))
+    return trained

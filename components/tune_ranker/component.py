@@ -1,0 +1,35 @@
+"""KFP step."""
+
+from kfp import dsl
+
+from components.artifacts.home import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def tune_ranker(
+    training_set: dsl.Input[dsl.Dataset], config: str, ranker: str, seed: int, tuning: dsl.Output[dsl.Artifact]
+) -> None:
+    """Search the ranker's hyperparameters on the validation cut.
+
+    Args:
+        training_set: Training and validation rows.
+        config: TuningConfig as JSON.
+        ranker: RankerConfig as JSON.
+        seed: Of sampling and search.
+        tuning: The best parameters and the study's plots.
+    """
+    from pathlib import Path
+
+    from components.artifacts.home import start_step
+    from components.ranking.config import RankerConfig
+    from components.tune_ranker import tune
+    from components.tune_ranker.config import TuningConfig
+
+    tune.tune_ranker(
+        Path(training_set.path),
+        start_step() / "tuning" / "studies.journal",
+        Path(tuning.path),
+        config=TuningConfig.model_validate_json(config),
+        ranker=RankerConfig.model_validate_json(ranker),
+        seed=seed,
+    )

@@ -1,0 +1,13 @@
+"""How the ranker's hyperparameters are searched."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TuningConfig(BaseModel):
+    """Budget of the search."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: int = Field(10, ge=0, description="Trials in all, pruned ones included; 0 takes the default parameters")
+    minutes: float = Field(2.0, gt=0, description="No trial is started after this time, minutes")
+    query_share: float = Field(0.5, gt=0, le=1, description="Share of the training queries that a trial learns from")

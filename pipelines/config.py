@@ -1,0 +1,121 @@
+"""The configuration of a whole pipeline: one YAML file, composed of the steps' own sections."""
+
+import difflib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.artifacts.cuts import SplitConfig
+from components.artifacts.errors import ConfigError
+from components.assemble_bundle.config import BundleConfig
+from components.build_training_set.config import TrainingSetConfig
+from components.compute_features.config import FeaturesConfig
+from components.datasets.config import DatasetConfig
+from components.evaluate_bundle.config import EvaluationConfig, GateConfig
+from components.ingest_events.config import IngestConfig
+from components.ranking.config import RankerConfig
+from components.register_bundle.config import RegistryConfig
+from components.train_retrievers.config import RetrieversConfig
+from components.tune_ranker.config import TuningConfig
+
+DEFAULT_CONFIG = "complete_journey"
+
+
+class PipelineConfig(BaseModel):
+    """What `recsys train run CONFIG` reads. Sections left out take their defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: DatasetConfig = Field(description="Where the tables come from")
+    as_of: str = Field(
+        description="The training cut, a date: nothing from then on is learnt from; test weeks follow it"
+    )
+    seed: int = Field(0, ge=0, description="Of everything that draws")
+    ingest: IngestConfig = Field(default_factory=IngestConfig, description="Cleaning rules")
+    split: SplitConfig = Field(default_factory=SplitConfig, description="Cuts in time")
+    features: FeaturesConfig = Field(default_factory=FeaturesConfig, description="Feature snapshots")
+    retrievers: RetrieversConfig = Field(default_factory=RetrieversConfig, description="Candidate generators")
+    training_set: TrainingSetConfig = Field(default_factory=TrainingSetConfig, description="Training rows")
+    tuning: TuningConfig = Field(default_factory=TuningConfig, description="Budget of the hyperparameter search")
+    ranker: RankerConfig = Field(default_factory=RankerConfig, description="The ranking model")
+    bundle: BundleConfig = Field(default_factory=BundleConfig, description="Golden requests, monitoring reference")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Metrics and intervals")
+    gate: GateConfig = Field(default_factory=GateConfig, description="What a bundle must reach to be deployed")
+    registry: RegistryConfig = Field(default_factory=RegistryConfig, description="Where a passed bundle goes")
+
+    def resolved_split(self) -> SplitConfig:
+        """The split with the data set's label types, which are stated there only."""
+        return self.split.model_copy(update={"label_types": tuple(self.dataset.label_types)})
+
+    def resolved_json(self) -> str:
+        """Every value, defaults included, as JSON with sorted keys: what the manifest keeps."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+def load_config(name: str, overrides: dict[str, Any] | None = None) -> PipelineConfig:
+    """A configuration by name (one that ships with the platform) or by path.
+
+    Args:
+        name: For example `complete_journey`, or a path to a YAML file.
+        overrides: Dotted key to value, e.g. {"tuning.trials": 4}.
+
+    Raises:
+        ConfigError: There is no such file, it is no YAML, or a value is wrong.
+    """
+    path = _find(name)
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML ({error}).") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping with at least `dataset` and `as_of`.")
+    for key, value in (overrides or {}).items():
+        _set(values, key, value)
+    try:
+        return PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from error
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configurations that come with the platform."""
+    folder = Path(str(resources.files("pipelines") / "configs"))
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file. Shipped configurations: {', '.join(shipped_configs())}.")
+        return path
+    if name not in shipped_configs():
+        near = difflib.get_close_matches(name, shipped_configs(), n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(
+            f"no configuration {name!r}; there are {', '.join(shipped_configs())}, or give a path to a YAML file.{hint}"
+        )
+    return Path(str(resources.files("pipelines") / "configs" / f"{name}.yaml"))
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, key = dotted.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {dotted}: {section} is a value, not a section.")
+    values[key] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """One line per mistake: where, what was given, what is expected."""
+    lines = []
+    for mistake in error.errors():
+        place = ".".join(str(part) for part in mistake["loc"]) or "the file"
+        given = "" if mistake["type"] == "missing" else f" (given: {mistake['input']!r})"
+        lines.append(f"{place}: {mistake['msg']}{given}")
+    return "; ".join(lines) + "."
