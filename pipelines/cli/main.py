@@ -1,0 +1,43 @@
+"""`recsys`: the command line of the platform."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from components.artifacts.errors import RecsysError
+from pipelines.cli import data, demo, features, model, monitor, serve, train
+
+HELP = """A recommender platform: data -> features -> training -> serving -> monitoring -> retraining.
+
+[bold]Start here[/bold]
+
+  recsys demo                        all of it on real retail data, in a few minutes
+  recsys data check my.yaml          what is in my tables, what is missing, and what that costs
+  recsys train run my.yaml           train, evaluate and register a bundle
+  recsys serve                       answer requests with the champion
+
+State lies in $RECSYS_HOME (default: ./.recsys). Exit codes: 0 done, 1 a step failed, 2 wrong usage or
+configuration, 3 the gate refused the bundle, 4 data or an artifact breaks its contract.
+"""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+app.add_typer(data.app, name="data")
+app.add_typer(train.app, name="train")
+app.add_typer(features.app, name="features")
+app.add_typer(model.app, name="model")
+app.command("serve")(serve.serve)
+app.add_typer(monitor.app, name="monitor")
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line; a refusal is one message and its exit code, not a traceback."""
+    try:
+        app()
+    except RecsysError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/bold red] {error}", highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped")
+        sys.exit(130)

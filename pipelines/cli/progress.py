@@ -1,0 +1,22 @@
+"""How a run looks on a terminal: a line when a step begins, its own words, a line when it ends."""
+
+from rich.console import Console
+
+
+class ConsoleProgress:
+    """Prints steps as they go; plain lines, so a log file reads like the screen."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def started(self, step: str) -> None:
+        """The step's name."""
+        self.console.print(f"[bold]▸ {step}[/bold]", highlight=False)
+
+    def said(self, step: str, line: str) -> None:
+        """The step's own words, indented."""
+        self.console.print(f"    {line}", style="dim", highlight=False, markup=False, soft_wrap=True)
+
+    def finished(self, step: str, seconds: float) -> None:
+        """How long it took."""
+        self.console.print(f"  [green]✓[/green] {step} [dim]{seconds:.1f} s[/dim]", highlight=False)

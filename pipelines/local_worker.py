@@ -1,0 +1,36 @@
+"""Runs one compiled package with kfp.local, in a process of its own: kfp.local's state is process-wide.
+
+Called by `local_runner`: python -m pipelines.local_worker REQUEST.json, which names the package, the
+parameters, the folders and where the outputs are to be written.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+def main(request_path: str) -> None:
+    """Execute the package and write its outputs: an artifact's folder, or a parameter's value."""
+    warnings.simplefilter("ignore")  # kfp warns about its own imports; the run's log keeps what matters
+    from kfp import components, local
+
+    request = json.loads(Path(request_path).read_text())
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=request["root"],
+        enable_caching=request["caching"],
+        cache_root=request["cache"],
+    )
+    run = components.load_component_from_file(request["package"])(**request["arguments"])
+    outputs = {name: _plain(value) for name, value in run.outputs.items()}
+    Path(request["outputs"]).write_text(json.dumps(outputs))
+
+
+def _plain(value: Any) -> Any:  # an artifact of any of kfp's types, or a parameter's value
+    return value.path if hasattr(value, "path") else value
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
