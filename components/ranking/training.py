@@ -176,7 +176,7 @@ def _callbacks(
 ) -> list[xgb.callback.TrainingCallback]:
     callbacks: list[xgb.callback.TrainingCallback] = []
     if has_validation and early_stopping_rounds:
-        callbacks.append(xgb.callback.EarlyStopping(early_stopping_rounds, metric_name=METRIC, maximize=True))
+        callbacks.append(xgb.callback.EarlyStopping(rounds=early_stopping_rounds, metric_name=METRIC, maximize=True))
     if has_validation and report:
         callbacks.append(_Reporting(report))
     return callbacks
