@@ -121,17 +121,18 @@ def _execute(folder: Path, home: Path, progress: Progress) -> "_LogReader":
     }
     command = [sys.executable, "-m", "pipelines.local_worker", str(folder / "request.json")]
     reader = _LogReader(progress, time.monotonic)
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own module with a path that we made
+    with (
+        (folder / "log.txt").open("w") as log,
+        subprocess.Popen(  # noqa: S603 - our own module with a path that we made
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-        )
+        ) as process,
+    ):
         try:
             reader.read(_tee(process.stdout or [], log))
-            reader.exit_code = process.wait()
         except BaseException:
             process.terminate()
-            process.wait()
             raise
+    reader.exit_code = process.returncode
     rmtree(scratch, ignore_errors=True)
     return reader
 

@@ -78,7 +78,9 @@ def parse_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"{text!r} is not a date; expected for example 2017-10-30 or 2017-10-30T05:00:00Z.") from error
+        raise ConfigError(
+            f"{text!r} is not a date; expected for example 2017-10-30 or 2017-10-30T05:00:00Z."
+        ) from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -76,7 +76,13 @@ def assemble_bundle(
         manifest = write_bundle(
             out, model=model, golden=golden, facts=facts, extra_files={"reference.parquet": reference}
         )
-    log.info("bundle %s: %d items, %d retrievers, %d trees", manifest.bundle_id, len(items), len(retrievers), model.ranker.trees)
+    log.info(
+        "bundle %s: %d items, %d retrievers, %d trees",
+        manifest.bundle_id,
+        len(items),
+        len(retrievers),
+        model.ranker.trees,
+    )
     return manifest
 
 
