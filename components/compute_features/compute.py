@@ -1,0 +1,107 @@
+"""Dated snapshots of every feature view: what was known at each cut, and nothing later."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis.expr.types import Table
+
+from components.artifacts.cuts import stamp
+from components.artifacts.feature_manifest import FeatureManifest
+from components.artifacts.tables import TIMESTAMP
+from components.compute_features.config import FeaturesConfig
+from components.compute_features.engine import connect, load_base
+from components.compute_features.item_features import item_profile, item_stats
+from components.compute_features.user_features import user_category_affinity, user_history, user_profile, user_stats
+from feature_repo.schema import EVENT_TIMESTAMP, VIEWS, Dtype, ViewSpec, schema_hash, view
+
+log = logging.getLogger(__name__)
+
+ARROW_TYPES = {
+    Dtype.FLOAT32: pa.float32(),
+    Dtype.STRING: pa.string(),
+    Dtype.FLOAT32_LIST: pa.list_(pa.float32()),
+    Dtype.INT64_LIST: pa.list_(pa.int64()),
+    Dtype.STRING_LIST: pa.list_(pa.string()),
+}
+
+
+def compute_features(
+    events: Path, store: Path, snapshots: Sequence[datetime], *, config: FeaturesConfig
+) -> FeatureManifest:
+    """Write `<store>/<view>/<stamp>.parquet` for each view and snapshot.
+
+    The same events and snapshots give the same bytes, so writing again is harmless.
+
+    Args:
+        events: Canonical tables.
+        store: The offline store.
+        snapshots: Moments to compute for; each sees events before it only.
+        config: The engine.
+
+    Returns:
+        The files that were written, with rows and hashes.
+    """
+    connection = connect(config.engine)
+    base = load_base(connection, events)
+    users, items, promotions = (connection.read_parquet(str(events / f"{name}.parquet")) for name in _OTHERS)
+    paths, rows = [], []
+    for cut in snapshots:
+        for name, expression in _expressions(base, users, items, promotions, cut):
+            table = _snapshot(expression, view(name), cut)
+            paths.append(_write(table, store / name / f"{stamp(cut)}.parquet"))
+            rows.append(table.num_rows)
+        log.info("features as of %s: %s", cut.date(), _sentence(rows[-len(VIEWS) :]))
+    connection.disconnect()
+    return FeatureManifest.of(store, paths, rows, schema_hash=_hash_of_views())
+
+
+_OTHERS = ("users", "items", "promotions")
+
+
+def _expressions(
+    base: Table, users: Table, items: Table, promotions: Table, cut: datetime
+) -> Iterator[tuple[str, Table]]:
+    """In the order of VIEWS."""
+    yield "user_profile", user_profile(users)
+    yield "user_stats", user_stats(base, cut)
+    yield "user_history", user_history(base, cut)
+    yield "user_category_affinity", user_category_affinity(base, items, cut)
+    yield "item_profile", item_profile(items)
+    yield "item_stats", item_stats(base, promotions, cut)
+
+
+def arrow_schema(spec: ViewSpec) -> pa.Schema:
+    """Columns of a view's files: join key, event_timestamp, features in the schema's order."""
+    features = [pa.field(feature.name, ARROW_TYPES[feature.dtype]) for feature in spec.features]
+    return pa.schema([pa.field(spec.entity, pa.string()), pa.field(EVENT_TIMESTAMP, TIMESTAMP), *features])
+
+
+def _snapshot(expression: Table, spec: ViewSpec, cut: datetime) -> pa.Table:
+    schema = arrow_schema(spec)
+    computed = expression.select(spec.entity, *[feature.name for feature in spec.features]).order_by(spec.entity)
+    table = computed.to_pyarrow()
+    columns = {name: table[name].cast(schema.field(name).type) for name in table.column_names}
+    columns[EVENT_TIMESTAMP] = pa.array([cut] * table.num_rows, TIMESTAMP)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _write(table: pa.Table, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}")  # Feast's glob must never see half a file
+    pq.write_table(table, unfinished, compression="zstd")
+    unfinished.replace(path)
+    return path
+
+
+def _hash_of_views() -> str:
+    return schema_hash(tuple(feature for spec in VIEWS for feature in spec.features))
+
+
+def _sentence(rows: Sequence[int]) -> str:
+    return ", ".join(
+        f"{spec.name} {count:,}" for spec, count in zip(VIEWS, rows, strict=True) if "profile" not in spec.name
+    )

@@ -1,0 +1,68 @@
+"""The engine that feature expressions run on. They are ibis expressions, so another engine is another connection."""
+
+from datetime import datetime
+from pathlib import Path
+
+import ibis
+from ibis.expr.types import Table
+
+from components.artifacts.errors import ConfigError
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
+
+BASE = "base"
+
+
+def connect(engine: str) -> ibis.BaseBackend:
+    """A connection of the named engine.
+
+    Raises:
+        ConfigError: The engine is not known.
+    """
+    if engine != "duckdb":
+        raise ConfigError(f"features.engine: {engine!r} is not known; expected duckdb.")
+    connection = ibis.duckdb.connect()
+    connection.raw_sql("SET TimeZone = 'UTC'")
+    connection.raw_sql("SET threads = 1")  # float sums in one order: the same input gives the same bytes
+    return connection
+
+
+def load_base(connection: ibis.BaseBackend, events: Path) -> Table:
+    """The interactions with everything that looks at earlier rows of the same key, computed once.
+
+    Each added column depends on events at or before its own row only, so a filter on event_timestamp gives
+    what was known at any cut:
+
+    first_of_pair, first_of_user, first_of_item: first interaction of the (user, item), the user, the item.
+    gap_days: Days since the previous interaction of the pair, null at the first.
+    visit: The session, or the day where the data have no sessions.
+    unit_price_usd, gross_usd: Money per piece, money before discount.
+    """
+    interactions = connection.read_parquet(str(events / "interactions.parquet"))
+    time = interactions[EVENT_TIMESTAMP]
+    pair = ibis.window(group_by=[USER_ID, ITEM_ID])
+    in_pair = ibis.window(group_by=[USER_ID, ITEM_ID], order_by=[EVENT_TIMESTAMP, "event_id"])
+    base = interactions.mutate(
+        first_of_pair=time.min().over(pair),
+        first_of_user=time.min().over(ibis.window(group_by=USER_ID)),
+        first_of_item=time.min().over(ibis.window(group_by=ITEM_ID)),
+        gap_days=days_between(time.lag().over(in_pair), time),
+        visit=ibis.coalesce(interactions.session_id, time.strftime("%Y-%m-%d")),
+        unit_price_usd=interactions.value_usd / interactions.quantity.nullif(0),
+        gross_usd=interactions.value_usd + interactions.discount_usd.fill_null(0),
+    )
+    return connection.create_table(BASE, base.order_by([EVENT_TIMESTAMP, "event_id"]), temp=True)
+
+
+def days_between(earlier: ibis.Value, later: ibis.Value) -> ibis.Value:
+    """Days from one moment to another, as a fraction."""
+    return (later.epoch_seconds() - earlier.epoch_seconds()) / 86_400.0
+
+
+def moment(when: datetime) -> ibis.Value:
+    """A literal timestamp in UTC."""
+    return ibis.timestamp(when.isoformat()).cast("timestamp('UTC', 6)")
+
+
+def ratio(numerator: ibis.Value, denominator: ibis.Value) -> ibis.Value:
+    """Null where the denominator is 0."""
+    return numerator / denominator.nullif(0)

@@ -1,0 +1,47 @@
+"""Features of items as of a cut: the catalogue's labels, and windows over what was done with them before it."""
+
+from datetime import datetime, timedelta
+
+import ibis
+from ibis.expr.types import Table
+
+from components.compute_features.engine import days_between, moment, ratio
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID, WINDOWS_DAYS
+
+LONGEST_DAYS = max(WINDOWS_DAYS)
+
+
+def item_profile(items: Table) -> Table:
+    """The catalogue's labels, one row per item."""
+    return items.select(ITEM_ID, item_department=items.department, item_category=items.category, item_brand=items.brand)
+
+
+def item_stats(base: Table, promotions: Table, cut: datetime) -> Table:
+    """Windows over the interactions before the cut; one row per item that has any, or that is promoted at the cut."""
+    before = base.filter(base[EVENT_TIMESTAMP] < moment(cut))
+    since = {days: before[EVENT_TIMESTAMP] >= moment(cut - timedelta(days=days)) for days in WINDOWS_DAYS}
+    recent, month = since[LONGEST_DAYS], since[30]
+    windows = {}
+    for days, inside in since.items():
+        windows[f"item_interactions_{days}d"] = inside.sum()
+        windows[f"item_users_{days}d"] = before[USER_ID].nunique(where=inside)
+    stats = before.group_by(ITEM_ID).agg(
+        **windows,
+        item_repeat_rate_90d=(before[EVENT_TIMESTAMP] > before.first_of_pair).cast("float64").mean(where=recent),
+        item_price_usd_90d=before.unit_price_usd.mean(where=recent),
+        item_discount_rate_30d=ratio(before.discount_usd.sum(where=month), before.gross_usd.sum(where=month)),
+        item_repurchase_interval_days=before.gap_days.median(where=before.gap_days > 0),
+        item_age_days=days_between(before.first_of_item.min(), moment(cut)),
+        item_recency_days=days_between(before[EVENT_TIMESTAMP].max(), moment(cut)),
+    )
+    joined = stats.outer_join(_running(promotions, cut), ITEM_ID)
+    counts = {name: joined[name].fill_null(0) for name in windows}
+    return joined.mutate(item_id=ibis.coalesce(joined[ITEM_ID], joined[f"{ITEM_ID}_right"]), **counts)
+
+
+def _running(promotions: Table, cut: datetime) -> Table:
+    """The promotions of the period that holds the cut."""
+    running = promotions.filter((promotions.start_timestamp <= moment(cut)) & (promotions.end_timestamp > moment(cut)))
+    return running.group_by(ITEM_ID).agg(
+        item_display_rate=running.display_rate.max(), item_mailer_rate=running.mailer_rate.max()
+    )
