@@ -16,7 +16,12 @@ from components.train_retrievers.component import train_retrievers
 from components.tune_ranker.component import tune_ranker
 from pipelines.config import PipelineConfig
 
-Trained = NamedTuple("Trained", [("bundle", dsl.Model), ("evaluation", dsl.HTML), ("bundle_id", str), ("passed", bool)])
+
+class Trained(NamedTuple):
+    bundle: dsl.Model
+    evaluation: dsl.HTML
+    bundle_id: str
+    passed: bool
 
 
 @dsl.pipeline(name="train-recommender", description="Events -> features -> candidates -> ranker -> bundle -> registry")

@@ -68,8 +68,8 @@ class FeatureManifest:
         changed = [file.path for file in self.files if not _is_same(store / file.path, file.sha256)]
         if changed:
             raise ContractError(
-                f"offline store {store}: {len(changed)} of {len(self.files)} snapshot files are missing or changed since "
-                f"they were computed, first {changed[0]}. Run the pipeline again without the cache (--no-cache)."
+                f"offline store {store}: {len(changed)} of {len(self.files)} snapshot files are missing or changed "
+                f"since they were computed, first {changed[0]}. Run the pipeline again without the cache (--no-cache)."
             )
 
 

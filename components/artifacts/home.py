@@ -11,7 +11,7 @@ PROGRESS_MARK = "» "
 """Starts each line of a step that a person should see; the local runner shows these lines and files the others."""
 
 IMAGE = "recsys-python:placeholder"
-"""Image of every step in the source; packaging replaces it by a pinned one. `python` in the name: kfp.local wants it."""
+"""Image of every step in the source, replaced by a pinned one in the package. kfp.local wants `python` in the name."""
 
 
 def recsys_home() -> Path:

@@ -91,7 +91,7 @@ def _snapshot(expression: Table, spec: ViewSpec, cut: datetime) -> pa.Table:
 
 def _write(table: pa.Table, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")  # Feast's glob must never see half a file
+    unfinished = path.with_suffix(".unfinished")  # Feast's glob must never see half a file
     pq.write_table(table, unfinished, compression="zstd")
     unfinished.replace(path)
     return path

@@ -33,9 +33,7 @@ def run(
 
     chosen = overrides(sets) | ({"as_of": as_of} if as_of else {})
     console = Console()
-    trained = run_training(
-        load_config(config, chosen), recsys_home(), progress=ConsoleProgress(console), caching=cache
-    )
+    trained = run_training(load_config(config, chosen), recsys_home(), progress=ConsoleProgress(console), caching=cache)
     console.print(f"report: {trained.report}", highlight=False, soft_wrap=True)
     if not trained.gate["passed"]:
         raise GateRefusedError(f"the gate refused bundle {trained.bundle_id}: {trained.gate['sentence']}")

@@ -82,6 +82,8 @@ def test_condition_that_is_false_skips_its_steps(tmp_path):
 
 
 def test_failed_step_says_which_why_and_where_its_log_lies(tmp_path):
-    with pytest.raises(StepFailedError, match=r"step read-number failed: ValueError: 2 is over 1\. Its log: .*log\.txt"):
+    with pytest.raises(
+        StepFailedError, match=r"step read-number failed: ValueError: 2 is over 1\. Its log: .*log\.txt"
+    ):
         run(tmp_path, limit=1)
     assert "Traceback" in (tmp_path / "runs" / "r" / "log.txt").read_text()

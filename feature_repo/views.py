@@ -1,0 +1,44 @@
+"""Feast's feature views, derived from the schema: nothing about a feature is said here."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from feast import FeatureView, Field
+from feast.types import Array, FeastType, Float32, Int64, String
+
+from feature_repo.entities import ENTITIES
+from feature_repo.schema import VIEWS, Dtype, ViewSpec
+from feature_repo.sources import source
+
+FEAST_TYPES: dict[Dtype, FeastType] = {
+    Dtype.FLOAT32: Float32,
+    Dtype.STRING: String,
+    Dtype.FLOAT32_LIST: Array(Float32),
+    Dtype.INT64_LIST: Array(Int64),
+    Dtype.STRING_LIST: Array(String),
+}
+
+
+def feature_view(spec: ViewSpec, home: Path) -> FeatureView:
+    """The Feast view of one schema view."""
+    return FeatureView(
+        name=spec.name,
+        entities=[ENTITIES[spec.entity]],
+        ttl=timedelta(days=spec.ttl_days),
+        schema=[
+            Field(
+                name=feature.name,
+                dtype=FEAST_TYPES[feature.dtype],
+                description=feature.description,
+                tags={"unit": feature.unit},
+            )
+            for feature in spec.features
+        ],
+        source=source(spec, home),
+        online=True,
+    )
+
+
+def feature_views(home: Path) -> dict[str, FeatureView]:
+    """All views by name."""
+    return {spec.name: feature_view(spec, home) for spec in VIEWS}
