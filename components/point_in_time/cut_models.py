@@ -14,12 +14,21 @@ RETRIEVERS_FOLDER = "retrievers"
 ITEMS_FILE = "items.arrow"
 
 
-def write_cut(models: Path, cut: datetime, items: ItemTable, retrievers: Mapping[str, Retriever]) -> None:
-    """Write what was fitted at a cut."""
+def write_items(models: Path, cut: datetime, items: ItemTable) -> None:
+    """Write the item table as of a cut."""
     folder = models / stamp(cut)
     folder.mkdir(parents=True, exist_ok=True)
     items.write(folder / ITEMS_FILE)
-    write_retrievers(retrievers, folder / RETRIEVERS_FOLDER)
+
+
+def read_items(models: Path, cut: datetime) -> ItemTable:
+    """What `write_items` wrote."""
+    return ItemTable.read(models / stamp(cut) / ITEMS_FILE)
+
+
+def write_fitted(models: Path, cut: datetime, retrievers: Mapping[str, Retriever]) -> None:
+    """Write the retrievers that were fitted at a cut."""
+    write_retrievers(retrievers, models / stamp(cut) / RETRIEVERS_FOLDER)
 
 
 def read_cut(models: Path, cut: datetime) -> tuple[ItemTable, dict[str, Retriever]]:
@@ -29,9 +38,9 @@ def read_cut(models: Path, cut: datetime) -> tuple[ItemTable, dict[str, Retrieve
         ContractError: Nothing was fitted at that cut.
     """
     folder = models / stamp(cut)
-    if not folder.exists():
+    if not (folder / RETRIEVERS_FOLDER).exists():
         fitted = ", ".join(sorted(path.name for path in models.iterdir()))
         raise ContractError(
             f"{models}: no retrievers fitted at {stamp(cut)}; there are {fitted}. Run train_retrievers."
         )
-    return ItemTable.read(folder / ITEMS_FILE), read_retrievers(folder / RETRIEVERS_FOLDER)
+    return read_items(models, cut), read_retrievers(folder / RETRIEVERS_FOLDER)

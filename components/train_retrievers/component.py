@@ -12,7 +12,6 @@ def train_retrievers(
     config: str,
     split: str,
     as_of: str,
-    seed: int,
     models: dsl.Output[dsl.Model],
 ) -> None:
     """Fit every candidate generator at every cut, on what was known then.
@@ -23,7 +22,6 @@ def train_retrievers(
         config: RetrieversConfig as JSON.
         split: SplitConfig as JSON.
         as_of: The training cut.
-        seed: Of the fits.
         models: Retrievers and item table of each cut.
     """
     from pathlib import Path
@@ -36,4 +34,4 @@ def train_retrievers(
     home = start_step()
     cuts = Cuts(parse_moment(as_of), SplitConfig.model_validate_json(split))
     settings = RetrieversConfig.model_validate_json(config)
-    fit_cuts(Path(events.path), Path(features.path), home, Path(models.path), cuts, config=settings, seed=seed)
+    fit_cuts(Path(events.path), Path(features.path), home, Path(models.path), cuts, config=settings)

@@ -1,0 +1,271 @@
+"""The bundle: retrievers, ranker, items, golden requests and monitoring reference of one training, in one folder.
+
+    manifest.json      what it is, with the SHA-256 of every other file
+    ranker.ubj         XGBoost's own format
+    items.arrow        the item table
+    retrievers/*.npz   plain arrays
+    golden.json        requests with the answers that a server must reproduce
+    reference.parquet  what served traffic is compared with
+
+Nothing in it is executed when it is read. A bundle is immutable: its id is a hash of its content.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from shutil import copyfile
+from typing import Any, Self
+
+import numpy as np
+
+from components.artifacts.errors import ContractError
+from components.artifacts.feature_manifest import sha256
+from components.ranking.ranker import Ranker
+from components.ranking.two_stage import TwoStageModel
+from components.retrieval.items import ItemTable
+from components.retrieval.query import build_query
+from components.retrieval.storage import read_retrievers, write_retrievers
+from feature_repo.schema import RANKER_FEATURES, schema_hash
+
+FORMAT_VERSION = 1
+MANIFEST, RANKER, ITEMS, RETRIEVERS, GOLDEN = "manifest.json", "ranker.ubj", "items.arrow", "retrievers", "golden.json"
+REFERENCE = "reference.parquet"
+SCORE_TOLERANCE = 1e-4
+"""Largest difference of a score between the machine that trained and one that serves; an XGBoost 2 model is off by 0.4."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFacts:
+    """What the manifest says of the training.
+
+    Attributes:
+        as_of: The training cut, ISO 8601.
+        data_start: First interaction that was read.
+        data_end: End of what the retrievers were fitted on.
+        interactions: Interactions before `as_of`.
+        seed: Of everything that drew.
+        training: Contents of training.json: parameters, rounds, validation NDCG.
+        config: The whole resolved pipeline configuration.
+        code: Hash of the source that trained.
+    """
+
+    as_of: str
+    data_start: str
+    data_end: str
+    interactions: int
+    seed: int
+    training: Mapping[str, Any]
+    config: Mapping[str, Any]
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRequest:
+    """A request and its answer.
+
+    Attributes:
+        user_id: External id; empty for a user of whom nothing is known.
+        row: The user's features.
+        now_seconds: Unix time of the request.
+        store_id: Where it came from.
+        k: Items asked for.
+        item_ids: The answer, best first.
+        scores: The ranker's.
+    """
+
+    user_id: str
+    row: Mapping[str, Any]
+    now_seconds: int
+    store_id: str | None
+    k: int
+    item_ids: Sequence[str]
+    scores: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle is.
+
+    Attributes:
+        bundle_id: `b-` and 12 hex digits of the files' hashes.
+        format_version: Of this layout.
+        feature_service: Feast's service that the features come from.
+        schema_hash: Of the ranker's features.
+        features: Their names, in the order of the matrix.
+        quotas: Candidates asked of each retriever.
+        xgboost: Version that trained.
+        facts: What the training was.
+        files: Relative path to SHA-256.
+    """
+
+    bundle_id: str
+    format_version: int
+    feature_service: str
+    schema_hash: str
+    features: tuple[str, ...]
+    quotas: Mapping[str, int]
+    xgboost: str
+    facts: BundleFacts
+    files: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The manifest of a bundle's folder.
+
+        Raises:
+            ContractError: There is none, or it is of another format.
+        """
+        path = folder / MANIFEST
+        try:
+            content = json.loads(path.read_text())
+            if content["format_version"] != FORMAT_VERSION:
+                raise ContractError(
+                    f"{path}: bundle format {content['format_version']}, this version reads {FORMAT_VERSION}. "
+                    "Serve it with the version that trained it, or train anew."
+                )
+            facts = BundleFacts(**content.pop("facts"))
+            return cls(**content | {"facts": facts, "features": tuple(content["features"])})
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ContractError(f"{path}: no readable manifest of a bundle ({error!r}). Train or copy it anew.") from error
+
+    def to_json(self) -> str:
+        """Sorted keys."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory."""
+
+    folder: Path
+    manifest: Manifest
+    model: TwoStageModel
+    golden: tuple[GoldenRequest, ...]
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    model: TwoStageModel,
+    golden: Sequence[GoldenRequest],
+    facts: BundleFacts,
+    extra_files: Mapping[str, Path],
+) -> Manifest:
+    """Write a bundle.
+
+    Args:
+        folder: Is made; what lies there under the same names is overwritten.
+        model: The models.
+        golden: Requests with their answers.
+        facts: What the training was.
+        extra_files: Name in the bundle to the file that is copied.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.ranker.save(folder / RANKER)
+    model.items.write(folder / ITEMS)
+    write_retrievers(model.retrievers, folder / RETRIEVERS)
+    (folder / GOLDEN).write_text(json.dumps([asdict(request) for request in golden], sort_keys=True))
+    for name, source in extra_files.items():
+        copyfile(source, folder / name)
+    files = {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if _is_content(path)}
+    manifest = Manifest(
+        bundle_id=_bundle_id(files, model.quotas),
+        format_version=FORMAT_VERSION,
+        feature_service="ranker_v1",
+        schema_hash=schema_hash(),
+        features=tuple(spec.name for spec in RANKER_FEATURES),
+        quotas=dict(model.quotas),
+        xgboost=version("xgboost"),
+        facts=facts,
+        files=files,
+    )
+    (folder / MANIFEST).write_text(manifest.to_json())
+    return manifest
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle, after its files and its feature schema were checked.
+
+    Raises:
+        ContractError: A file is missing or changed, or it was trained on other features.
+    """
+    manifest = Manifest.read(folder)
+    verify_files(folder, manifest)
+    _verify_schema(folder, manifest)
+    model = TwoStageModel(
+        ItemTable.read(folder / ITEMS),
+        read_retrievers(folder / RETRIEVERS),
+        dict(manifest.quotas),
+        Ranker.load(folder / RANKER),
+    )
+    golden = tuple(GoldenRequest(**request) for request in json.loads((folder / GOLDEN).read_text()))
+    return Bundle(folder, manifest, model, golden)
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Hold the files against their hashes.
+
+    Raises:
+        ContractError: One is missing, changed or not in the manifest.
+    """
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if _is_content(path)}
+    strange = sorted(there.symmetric_difference(manifest.files))
+    changed = [name for name in manifest.files if name in there and sha256(folder / name) != manifest.files[name]]
+    if strange or changed:
+        raise ContractError(
+            f"bundle {folder}: damaged; missing or unexpected {strange or 'none'}, changed {changed or 'none'}. "
+            "Copy it again from where it was made, or train anew."
+        )
+
+
+def check_golden(bundle: Bundle) -> None:
+    """Answer the golden requests anew.
+
+    Raises:
+        ContractError: An answer differs: this process would serve something else than what was evaluated.
+    """
+    for request in bundle.golden:
+        query = build_query(
+            request.user_id, request.row, bundle.model.items, now_seconds=request.now_seconds, store_id=request.store_id
+        )
+        top = bundle.model.rank(query).top(request.k)
+        if not _is_same_answer(top.scores, bundle.model.items.item_ids[top.item_nums], request):
+            raise ContractError(
+                f"bundle {bundle.manifest.bundle_id}: golden request of user {request.user_id or 'unknown'!r} is answered "
+                f"with scores {np.round(top.scores[:3], 4).tolist()}, expected {np.round(request.scores[:3], 4).tolist()}. "
+                f"It was trained with xgboost {bundle.manifest.xgboost}, this is {version('xgboost')}: use that version."
+            )
+
+
+def _is_same_answer(scores: Any, item_ids: Any, request: GoldenRequest) -> bool:  # numpy arrays of any float type
+    """Same scores; same items but where two scores are equal within the tolerance."""
+    expected = np.asarray(request.scores)
+    if len(scores) != len(expected) or not np.allclose(scores, expected, atol=SCORE_TOLERANCE):
+        return False
+    is_tied = np.isclose(np.diff(expected, prepend=np.inf), 0, atol=SCORE_TOLERANCE)
+    is_tied |= np.isclose(np.diff(expected, append=-np.inf), 0, atol=SCORE_TOLERANCE)
+    same = np.array([ours == theirs for ours, theirs in zip(item_ids, request.item_ids, strict=True)], bool)
+    last = np.arange(len(same)) == len(same) - 1  # the last may be tied with one that was cut off
+    return bool(np.all(same | is_tied | last))
+
+
+def _verify_schema(folder: Path, manifest: Manifest) -> None:
+    if manifest.schema_hash != schema_hash():
+        ours = {spec.name for spec in RANKER_FEATURES}
+        differing = sorted(ours.symmetric_difference(manifest.features)) or "units, defaults or order"
+        raise ContractError(
+            f"bundle {folder}: trained on features {manifest.schema_hash}, this version builds {schema_hash()}; "
+            f"differing: {differing}. Train anew, or serve it with the version that trained it."
+        )
+
+
+def _bundle_id(files: Mapping[str, str], quotas: Mapping[str, int]) -> str:
+    content = json.dumps([dict(files), dict(quotas), schema_hash(), FORMAT_VERSION], sort_keys=True)
+    return "b-" + hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _is_content(path: Path) -> bool:
+    return path.is_file() and path.name != MANIFEST

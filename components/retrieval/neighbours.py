@@ -1,0 +1,51 @@
+"""Item-to-item neighbour lists: how they are cut to the best, and how a history is walked along them."""
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from components.retrieval.query import Query
+from components.retrieval.retriever import Scored, top_k
+
+RECENT_ITEMS = 200
+"""Items of a history, most recent first, whose neighbours are asked: older ones add time, not quality."""
+
+
+def best_per_row(matrix: sp.csr_array, k: int) -> sp.csr_array:
+    """Each row's k largest values, ties by column; rows sorted by column."""
+    matrix.sort_indices()
+    sizes = np.diff(matrix.indptr)
+    rows = np.repeat(np.arange(matrix.shape[0]), sizes)
+    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    place = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], sizes)
+    kept = np.sort(order[place < k])
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(sizes, k))])
+    return sp.csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
+
+
+def walk(neighbours: sp.csr_array, query: Query, *, k: int) -> Scored:
+    """Items that the history's items lead to, without those in the history itself.
+
+    Each item of the history passes on its decayed count, damped to its square root so that a staple
+    bought weekly does not speak for everything else.
+    """
+    history = query.history
+    if len(history) == 0:
+        return Scored(np.empty(0, np.int32), np.empty(0, np.float32))
+    recent = history.item_nums[:RECENT_ITEMS]
+    weights = np.sqrt(history.decayed_to(query.now_seconds)[:RECENT_ITEMS])
+    found, scores = _weighted_rows(neighbours, recent, weights)
+    is_new = (scores > 0) & ~np.isin(found, history.item_nums)
+    return top_k(found[is_new], scores[is_new], k=k)
+
+
+def _weighted_rows(
+    matrix: sp.csr_array, rows: NDArray[np.int32], weights: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Distinct columns of the rows and the weighted sum of each: without a dense vector of the whole catalogue."""
+    starts, sizes = matrix.indptr[rows], matrix.indptr[rows + 1] - matrix.indptr[rows]
+    ends = np.cumsum(sizes)
+    places = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
+    columns, inverse = np.unique(matrix.indices[places], return_inverse=True)
+    sums = np.bincount(inverse, matrix.data[places] * np.repeat(weights, sizes), minlength=len(columns))
+    return columns.astype(np.int32), sums.astype(np.float32)

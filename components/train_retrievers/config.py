@@ -1,0 +1,90 @@
+"""Parameters of the candidate generators, and how many candidates each may give."""
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from components.artifacts.errors import ConfigError
+from feature_repo.schema import RETRIEVERS
+
+STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class RepeatPurchaseConfig(BaseModel):
+    """Personal frequency with its rhythm."""
+
+    model_config = STRICT
+
+    dip: float = Field(0.15, ge=0, le=1, description="How far the score drops just after an interaction")
+    default_interval_days: float = Field(30.0, gt=0, description="Interval of an item that nobody repeated, days")
+
+
+class CovisitationConfig(BaseModel):
+    """Item-to-item by closeness in time."""
+
+    model_config = STRICT
+
+    window_days: float = Field(90.0, gt=0, description="Interactions counted, days before the cut")
+    reach: int = Field(10, ge=1, description="Farthest distance of two interactions that count as a pair, places")
+    decay: float = Field(0.9, gt=0, le=1, description="Weight of a pair per place of distance")
+    decay_days: float = Field(60.0, gt=0, description="Time constant of a pair's age, days")
+    neighbours: int = Field(60, ge=1, description="Neighbours kept per item")
+
+
+class Rp3BetaConfig(BaseModel):
+    """Item-to-item by a walk over users."""
+
+    model_config = STRICT
+
+    window_days: float = Field(120.0, gt=0, description="Interactions counted, days before the cut")
+    decay_days: float = Field(90.0, gt=0, description="Time constant of an interaction's age, days")
+    alpha: float = Field(0.8, gt=0, description="Power of the transitions")
+    beta: float = Field(0.2, ge=0, description="Power of the popularity that is divided by")
+    min_users: int = Field(15, ge=1, description="Fewest users of an item that takes part")
+    neighbours: int = Field(80, ge=1, description="Neighbours kept per item")
+
+
+class PopularInContextConfig(BaseModel):
+    """Popularity where the request comes from."""
+
+    model_config = STRICT
+
+    window_days: float = Field(60.0, gt=0, description="Interactions counted, days before the cut")
+    decay_days: float = Field(21.0, gt=0, description="Time constant of an interaction's age, days")
+    smoothing: float = Field(1.0, gt=0, description="Weight of the popularity everywhere beside the store's")
+    length: int = Field(300, ge=1, description="Items kept per store")
+
+
+class ContentConfig(BaseModel):
+    """New items by their text."""
+
+    model_config = STRICT
+
+    new_days: float = Field(30.0, gt=0, description="An item is new for so long after the first interaction with it")
+
+
+class RetrieversConfig(BaseModel):
+    """All candidate generators."""
+
+    model_config = STRICT
+
+    repeat_purchase: RepeatPurchaseConfig = Field(default_factory=RepeatPurchaseConfig, description="Own history")
+    covisitation: CovisitationConfig = Field(default_factory=CovisitationConfig, description="Close in time")
+    rp3beta: Rp3BetaConfig = Field(default_factory=Rp3BetaConfig, description="Walks over users")
+    popular_in_context: PopularInContextConfig = Field(
+        default_factory=PopularInContextConfig, description="Popular where the request comes from"
+    )
+    content: ContentConfig = Field(default_factory=ContentConfig, description="New items by text")
+    quotas: dict[str, int] = Field(
+        default={"repeat_purchase": 150, "covisitation": 80, "rp3beta": 80, "popular_in_context": 80, "content": 20},
+        description="Most candidates of each generator; 0 leaves it out",
+    )
+
+    @field_validator("quotas")
+    @classmethod
+    def _known(cls, quotas: dict[str, int]) -> dict[str, int]:
+        unknown = sorted(set(quotas) - set(RETRIEVERS))
+        if unknown or min(quotas.values(), default=0) < 0 or sum(quotas.values()) == 0:
+            raise ConfigError(
+                f"retrievers.quotas: {quotas} is not usable; expected numbers >= 0, one of them positive, "
+                f"for {', '.join(RETRIEVERS)}."
+            )
+        return quotas

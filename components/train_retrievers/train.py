@@ -1,0 +1,37 @@
+"""All candidate generators at one cut."""
+
+from datetime import datetime
+
+import pyarrow as pa
+
+from components.retrieval.content import Content
+from components.retrieval.covisitation import Covisitation
+from components.retrieval.interaction_log import InteractionLog
+from components.retrieval.items import ItemTable
+from components.retrieval.popular_in_context import PopularInContext
+from components.retrieval.repeat_purchase import RepeatPurchase
+from components.retrieval.retriever import Retriever
+from components.retrieval.rp3beta import Rp3Beta
+from components.train_retrievers.config import RetrieversConfig
+
+
+def fit_retrievers(
+    interactions: pa.Table, items: ItemTable, *, cut: datetime, config: RetrieversConfig
+) -> dict[str, Retriever]:
+    """Fit every generator that has a quota, on the interactions before the cut. Nothing here draws: no seed.
+
+    Args:
+        interactions: Canonical table; rows at or after the cut are not looked at.
+        items: The item table as of the cut.
+        cut: The moment of the queries.
+        config: Parameters.
+    """
+    log = InteractionLog.before(interactions, items, cut)
+    fits = {
+        RepeatPurchase.name: lambda: RepeatPurchase.fit(items, **config.repeat_purchase.model_dump()),
+        Covisitation.name: lambda: Covisitation.fit(log, **config.covisitation.model_dump()),
+        Rp3Beta.name: lambda: Rp3Beta.fit(log, **config.rp3beta.model_dump()),
+        PopularInContext.name: lambda: PopularInContext.fit(log, **config.popular_in_context.model_dump()),
+        Content.name: lambda: Content.fit(items, **config.content.model_dump()),
+    }
+    return {name: fit() for name, fit in fits.items() if config.quotas.get(name, 0) > 0}
