@@ -15,6 +15,8 @@ from components.artifacts.errors import ContractError
 from components.artifacts.home import IMAGE
 
 SOURCE_PACKAGES = ("components", "feature_repo", "serving", "monitoring", "pipelines")
+STEP_PACKAGES = ("components", "feature_repo")
+"""Where the code of the training steps lies."""
 MAX_SOURCE_BYTES = 100_000
 """A command line holds 128 KiB."""
 YAML_BOOLEANS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false"})
@@ -33,7 +35,7 @@ def source_hash(packages: Iterable[str] = SOURCE_PACKAGES) -> str:
 
 def local_image() -> str:
     """The image reference of a local run: nothing is pulled, the tag carries the source's hash into the cache key."""
-    return f"recsys-python:src-{source_hash(('components', 'feature_repo'))}"
+    return f"recsys-python:src-{source_hash(STEP_PACKAGES)}"
 
 
 def package(pipeline: BaseComponent, image: str) -> str:

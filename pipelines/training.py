@@ -15,9 +15,12 @@ from components.train_ranker.component import train_ranker
 from components.train_retrievers.component import train_retrievers
 from components.tune_ranker.component import tune_ranker
 from pipelines.config import PipelineConfig
+from pipelines.package import STEP_PACKAGES, source_hash
 
 
 class Trained(NamedTuple):
+    """Outputs of the pipeline."""
+
     bundle: dsl.Model
     evaluation: dsl.HTML
     bundle_id: str
@@ -41,6 +44,7 @@ def train_recommender(
     registry: str,
     model_name: str,
     resolved: str,
+    code: str,
     as_of: str,
     end: str,
     seed: int,
@@ -57,7 +61,16 @@ def train_recommender(
     tuned = tune_ranker(training_set=rows, config=tuning, ranker=ranker, seed=seed).outputs["tuning"]
     trained = train_ranker(training_set=rows, tuning=tuned, config=ranker, seed=seed).outputs["ranker"]
     assembled = assemble_bundle(
-        events=events, models=models, ranker=trained, config=bundle, quotas=quotas, as_of=as_of, resolved=resolved
+        events=events,
+        models=models,
+        ranker=trained,
+        config=bundle,
+        quotas=quotas,
+        split=split,
+        as_of=as_of,
+        resolved=resolved,
+        code=code,
+        seed=seed,
     )
     judged = evaluate_bundle(
         events=events,
@@ -84,7 +97,10 @@ def train_recommender(
 
 
 def arguments(config: PipelineConfig) -> dict[str, Any]:
-    """The pipeline's parameters from a configuration: each step is told its own section, so a change reruns no other."""
+    """The pipeline's parameters from a configuration.
+
+    Each step is told its own section only, so a change of one section reruns no step before it.
+    """
     split = config.resolved_split()
     as_of = parse_moment(config.as_of)
     sections = ("ingest", "features", "retrievers", "training_set", "tuning", "ranker", "bundle", "evaluation", "gate")
@@ -95,6 +111,7 @@ def arguments(config: PipelineConfig) -> dict[str, Any]:
         "quotas": dict(config.retrievers.quotas),
         "model_name": config.registry.model_name,
         "resolved": config.resolved_json(),
+        "code": source_hash(STEP_PACKAGES),
         "as_of": as_of.isoformat(),
         "end": Cuts(as_of, split).end.isoformat(),
         "seed": config.seed,

@@ -1,5 +1,6 @@
 """Retrievers, ranker, items, golden requests and monitoring reference: one immutable bundle."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -36,8 +38,9 @@ def assemble_bundle(
     ranker: Path,
     out: Path,
     *,
-    facts: BundleFacts,
     as_of: datetime,
+    resolved: Mapping[str, Any],
+    code: str,
     split: SplitConfig,
     quotas: Mapping[str, int],
     config: BundleConfig,
@@ -54,8 +57,9 @@ def assemble_bundle(
         models: The retrievers and item tables of each cut.
         ranker: Folder with `ranker.ubj`.
         out: The bundle's folder.
-        facts: What the manifest says of the training.
         as_of: The cut whose retrievers serve.
+        resolved: The whole pipeline configuration, for the manifest.
+        code: Hash of the source, for the manifest.
         split: The cuts and what counts as relevant.
         quotas: Candidates of each retriever.
         config: Sizes of golden requests and reference.
@@ -64,11 +68,13 @@ def assemble_bundle(
     cuts = Cuts(as_of, split)
     items, retrievers = read_cut(models, as_of)
     model = TwoStageModel(items, retrievers, dict(quotas), Ranker.load(ranker / "ranker.ubj"))
-    relevant = relevant_items(read_table(events, "interactions"), as_of, cuts.horizon, split.label_types)
+    interactions = read_table(events, "interactions")
+    relevant = relevant_items(interactions, as_of, cuts.horizon, split.label_types)
     rng = np.random.default_rng(seed)
     users = sorted(relevant)
     users = [users[place] for place in sorted(rng.permutation(len(users))[: config.reference_users])]
     rows = user_rows_at(home, users, cut=as_of)
+    facts = _facts(interactions, as_of, ranker, resolved=resolved, code=code, seed=seed)
     with TemporaryDirectory() as folder:
         reference = Path(folder) / "reference.parquet"
         pq.write_table(_reference(model, users, rows, relevant, as_of, config.reference_k), reference)
@@ -84,6 +90,22 @@ def assemble_bundle(
         model.ranker.trees,
     )
     return manifest
+
+
+def _facts(
+    interactions: pa.Table, as_of: datetime, ranker: Path, *, resolved: Mapping[str, Any], code: str, seed: int
+) -> BundleFacts:
+    known = pc.filter(interactions[EVENT_TIMESTAMP], pc.less(interactions[EVENT_TIMESTAMP], pa.scalar(as_of, TIMESTAMP)))
+    return BundleFacts(
+        as_of=as_of.isoformat(),
+        data_start=pc.min(known).as_py().isoformat(),
+        data_end=as_of.isoformat(),
+        interactions=len(known),
+        seed=seed,
+        training=json.loads((ranker / "training.json").read_text()),
+        config=resolved,
+        code=code,
+    )
 
 
 def _golden(

@@ -12,8 +12,11 @@ def assemble_bundle(
     ranker: dsl.Input[dsl.Model],
     config: str,
     quotas: dict,  # type: ignore[type-arg]  # kfp reads the annotation
+    split: str,
     as_of: str,
     resolved: str,
+    code: str,
+    seed: int,
     bundle: dsl.Output[dsl.Model],
 ) -> str:
     """Put retrievers, ranker, items and golden requests into one bundle.
@@ -24,16 +27,20 @@ def assemble_bundle(
         ranker: ranker.ubj and training.json.
         config: BundleConfig as JSON.
         quotas: Candidates of each retriever.
+        split: SplitConfig as JSON.
         as_of: The cut that serves.
         resolved: The whole pipeline configuration as JSON, for the manifest.
+        code: Hash of the source, for the manifest.
+        seed: Draws the users of the golden requests and the reference.
         bundle: The bundle.
 
     Returns:
         The bundle's id.
     """
+    import json
     from pathlib import Path
 
-    from components.artifacts.cuts import parse_moment
+    from components.artifacts.cuts import SplitConfig, parse_moment
     from components.artifacts.home import start_step
     from components.assemble_bundle import assemble
     from components.assemble_bundle.config import BundleConfig
@@ -45,9 +52,12 @@ def assemble_bundle(
         Path(ranker.path),
         Path(bundle.path),
         as_of=parse_moment(as_of),
-        resolved=resolved,
+        resolved=json.loads(resolved),
+        code=code,
+        split=SplitConfig.model_validate_json(split),
         quotas={name: int(quota) for name, quota in quotas.items()},
         config=BundleConfig.model_validate_json(config),
+        seed=seed,
     )
     bundle.metadata["bundle_id"] = manifest.bundle_id
     return manifest.bundle_id

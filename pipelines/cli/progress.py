@@ -13,7 +13,7 @@ class ConsoleProgress:
         """The step's name."""
         self.console.print(f"[bold]▸ {step}[/bold]", highlight=False)
 
-    def said(self, step: str, line: str) -> None:
+    def said(self, step: str, line: str) -> None:  # noqa: ARG002 - steps run one after the other
         """The step's own words, indented."""
         self.console.print(f"    {line}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
