@@ -50,7 +50,6 @@ def apply(home: Path) -> None:
             (folder / "registry.db").unlink(missing_ok=True)  # else Feast thinks that the tables are there
         store = _store(home)
         store.apply([USER, ITEM, *views.values(), context_view(views["item_stats"]), ranker_service(views)])
-    
 
 
 def refuse_lossy(offline_store: str) -> None:

@@ -52,9 +52,9 @@ def train_recommender(
     """Train, evaluate and register a recommender as of a date."""
     events = ingest_events(dataset=dataset, config=ingest, end=end).outputs["events"]
     snapshots = compute_features(events=events, config=features, split=split, as_of=as_of).outputs["features"]
-    models = train_retrievers(
-        events=events, features=snapshots, config=retrievers, split=split, as_of=as_of
-    ).outputs["models"]
+    models = train_retrievers(events=events, features=snapshots, config=retrievers, split=split, as_of=as_of).outputs[
+        "models"
+    ]
     rows = build_training_set(
         events=events, models=models, config=training_set, split=split, quotas=quotas, as_of=as_of, seed=seed
     ).outputs["training_set"]

@@ -129,7 +129,9 @@ class Manifest:
             facts = BundleFacts(**content.pop("facts"))
             return cls(**content | {"facts": facts, "features": tuple(content["features"])})
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ContractError(f"{path}: no readable manifest of a bundle ({error!r}). Train or copy it anew.") from error
+            raise ContractError(
+                f"{path}: no readable manifest of a bundle ({error!r}). Train or copy it anew."
+            ) from error
 
     def to_json(self) -> str:
         """Sorted keys."""

@@ -95,7 +95,9 @@ def assemble_bundle(
 def _facts(
     interactions: pa.Table, as_of: datetime, ranker: Path, *, resolved: Mapping[str, Any], code: str, seed: int
 ) -> BundleFacts:
-    known = pc.filter(interactions[EVENT_TIMESTAMP], pc.less(interactions[EVENT_TIMESTAMP], pa.scalar(as_of, TIMESTAMP)))
+    known = pc.filter(
+        interactions[EVENT_TIMESTAMP], pc.less(interactions[EVENT_TIMESTAMP], pa.scalar(as_of, TIMESTAMP))
+    )
     return BundleFacts(
         as_of=as_of.isoformat(),
         data_start=pc.min(known).as_py().isoformat(),

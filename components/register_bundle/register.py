@@ -32,11 +32,13 @@ def register_bundle(
         reason = "first bundle that passed the gate" if is_first else "passed the gate; registry.promote is `always`"
         version = registry.point(config.model_name, CHAMPION, version.bundle_id, reason=reason, now=now)
     elif CHAMPION not in version.aliases:
-        version = registry.point(
-            config.model_name, CHALLENGER, version.bundle_id, reason="passed the gate", now=now
-        )
+        version = registry.point(config.model_name, CHALLENGER, version.bundle_id, reason="passed the gate", now=now)
     log.info("%s registered as %s of %s", version.bundle_id, ", ".join(version.aliases), config.model_name)
     out.mkdir(parents=True, exist_ok=True)
-    content = {"model": config.model_name, "bundle_id": version.bundle_id, "aliases": registry.aliases(config.model_name)}
+    content = {
+        "model": config.model_name,
+        "bundle_id": version.bundle_id,
+        "aliases": registry.aliases(config.model_name),
+    }
     (out / "registered.json").write_text(json.dumps(content, indent=1))
     return version

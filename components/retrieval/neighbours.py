@@ -49,3 +49,16 @@ def _weighted_rows(
     columns, inverse = np.unique(matrix.indices[places], return_inverse=True)
     sums = np.bincount(inverse, matrix.data[places] * np.repeat(weights, sizes), minlength=len(columns))
     return columns.astype(np.int32), sums.astype(np.float32)
+
+
+def strongest_link(neighbours: sp.csr_array, query: Query, item_num: int) -> int | None:
+    """The item of the history that leads to an item most; None where none does."""
+    recent = query.history.item_nums[:RECENT_ITEMS]
+    weights = np.sqrt(query.history.decayed_to(query.now_seconds)[:RECENT_ITEMS])
+    best, best_value = None, 0.0
+    for known, weight in zip(recent.tolist(), weights.tolist(), strict=True):
+        start, end = neighbours.indptr[known], neighbours.indptr[known + 1]
+        place = start + np.searchsorted(neighbours.indices[start:end], item_num)
+        if place < end and neighbours.indices[place] == item_num and weight * neighbours.data[place] > best_value:
+            best, best_value = known, weight * neighbours.data[place]
+    return best

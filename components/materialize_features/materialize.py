@@ -1,0 +1,126 @@
+"""The newest snapshots into the online store, where requests read them.
+
+Only users' views go there: a request reads one user's row, and items' features travel in the bundle.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from components.artifacts.cuts import parse_moment, seconds, stamp
+from components.artifacts.errors import NotFoundError
+from components.point_in_time.queries import rows as rows_of
+from feature_repo.schema import USER_ID, VIEWS, ViewSpec
+
+log = logging.getLogger(__name__)
+
+USER_VIEWS = tuple(spec for spec in VIEWS if spec.entity == USER_ID)
+BATCH_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """What one view got.
+
+    Attributes:
+        view: Its name.
+        snapshot: Stamp of the newest snapshot that was read.
+        rows: Rows of that snapshot.
+        kept: Rows of the online store that live events had made newer, and that were left as they are.
+    """
+
+    view: str
+    snapshot: str
+    rows: int
+    kept: int
+
+
+def materialize_features(home: Path, *, end: datetime) -> list[Materialized]:
+    """Put each user view's newest snapshot at or before `end` into the online store; harmless to repeat.
+
+    Args:
+        home: State folder.
+        end: Snapshots later than this are not looked at.
+
+    Raises:
+        NotFoundError: A view has no snapshot.
+    """
+    done = []
+    for spec in USER_VIEWS:
+        newest = newest_snapshot(home, spec, end)
+        done.append(_live(home, spec, newest) if spec.is_live else _batch(home, spec, newest))
+        log.info(
+            "%s: %d rows as of %s online, %d newer ones kept",
+            spec.name,
+            done[-1].rows,
+            done[-1].snapshot,
+            done[-1].kept,
+        )
+    return done
+
+
+def newest_snapshot(home: Path, spec: ViewSpec, end: datetime) -> Path:
+    """The newest snapshot file of a view at or before a moment.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    folder = home / "offline" / spec.name
+    paths = [path for path in sorted(folder.glob("*.parquet")) if path.stem <= stamp(end)]
+    if not paths:
+        raise NotFoundError(
+            f"{folder}: no snapshot at or before {stamp(end)}. Compute one with `recsys features compute`."
+        )
+    return paths[-1]
+
+
+def _batch(home: Path, spec: ViewSpec, newest: Path) -> Materialized:
+    """Feast's own materialisation of the one snapshot."""
+    from feature_repo.store import open_store
+
+    moment = parse_moment(newest.stem)
+    with _quiet():
+        open_store(home).materialize(
+            start_date=moment - timedelta(seconds=1), end_date=moment, feature_views=[spec.name]
+        )
+    return Materialized(spec.name, newest.stem, pq.read_metadata(newest).num_rows, 0)
+
+
+def _live(home: Path, spec: ViewSpec, newest: Path) -> Materialized:
+    """Row by row: Feast's materialisation would put a snapshot over what live events made newer."""
+    from feature_repo.online import OnlineRow, OnlineRows
+
+    online, moment = OnlineRows(home), seconds(parse_moment(newest.stem))
+    table, kept = pq.read_table(newest), 0
+    for start in range(0, table.num_rows, BATCH_ROWS):
+        part = table.slice(start, BATCH_ROWS)
+        ids = part[spec.entity].to_pylist()
+        values = rows_of(part.select([feature.name for feature in spec.features]))
+        stored = online.read(spec, ids)
+        fresh = {
+            entity_id: OnlineRow(row, moment)
+            for entity_id, row, there in zip(ids, values, stored, strict=True)
+            if there is None or there.seconds <= moment
+        }
+        kept += len(ids) - len(fresh)
+        online.write(spec, fresh)
+    return Materialized(spec.name, newest.stem, table.num_rows, kept)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Feast prints its progress; a step's own lines say it."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,150 @@
+"""The two models that KServe's protocols reach: `recommender` (a whole answer) and `ranker` (the bare scores)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
+from kserve.errors import InvalidInput
+from numpy.typing import NDArray
+
+from components.ranking.ranker import Ranker
+from feature_repo.schema import RANKER_FEATURE_NAMES
+from serving.protocol import InvalidRequestError, RecommendationRequest, RecommendationResponse
+from serving.recommender import Recommender
+
+Payload = Mapping[str, Any] | InferRequest
+
+
+class RecommenderModel(Model):
+    """user, context, k, filters -> items with scores, reasons and the bundle's id.
+
+    V1: `{"instances": [{"user_id": "1", "k": 10, "filters": {...}}]}`, one answer per instance.
+    V2: inputs `user_id` BYTES [n], and at will `k` INT64 [1] and `store_id` BYTES [n]; outputs `item_id` BYTES,
+    `score` FP32 and `reason` BYTES, each [n, k], short lists padded with "" and NaN.
+    """
+
+    def __init__(self, name: str, recommender: Recommender) -> None:
+        super().__init__(name)
+        self.recommender = recommender
+        self.ready = True
+
+    async def predict(
+        self, payload: Payload, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
+    ) -> dict[str, Any] | InferResponse:
+        """Answer each instance."""
+        del headers, response_headers
+        try:
+            if isinstance(payload, InferRequest):
+                return self._tensors(payload, [self.recommender.recommend(one) for one in _v2_requests(payload)])
+            instances = enumerate(_instances(payload))
+            requests = [RecommendationRequest.parse(one, where=f"instances.{place}") for place, one in instances]
+            answers = [self.recommender.recommend(request).model_dump(mode="json") for request in requests]
+        except InvalidRequestError as error:
+            raise InvalidInput(str(error)) from error
+        return {"predictions": answers}
+
+    def _tensors(self, request: InferRequest, answers: Sequence[RecommendationResponse]) -> InferResponse:
+        width = max((len(answer.items) for answer in answers), default=0)
+        columns: dict[str, tuple[str, Any]] = {
+            "item_id": ("BYTES", ""),
+            "score": ("FP32", np.nan),
+            "reason": ("BYTES", ""),
+        }
+        outputs = []
+        for name, (datatype, filler) in columns.items():
+            rows = [_padded([getattr(item, name) for item in answer.items], width, filler) for answer in answers]
+            outputs.append(_output(name, datatype, rows, [len(answers), width]))
+        facts = {"bundle_id": self.recommender.bundle.manifest.bundle_id, "variant": self.recommender.settings.variant}
+        return InferResponse(
+            response_id=request.id or "", model_name=self.name, infer_outputs=outputs, parameters=facts
+        )
+
+
+class RankerModel(Model):
+    """The XGBoost ranker alone: rows of features -> scores.
+
+    V1: `{"instances": [[...], ...]}`, rows of as many numbers as there are features, null where missing.
+    V2: one FP32 or FP64 input of shape [n, features]; NaN is missing. The order of the features is in the
+    bundle's manifest.json.
+    """
+
+    def __init__(self, name: str, ranker: Ranker) -> None:
+        super().__init__(name)
+        self.ranker = ranker
+        self.ready = True
+
+    async def predict(
+        self, payload: Payload, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
+    ) -> dict[str, Any] | InferResponse:
+        """Score each row."""
+        del headers, response_headers
+        if isinstance(payload, InferRequest):
+            scores = self.ranker.score(_matrix(_only_input(payload).as_numpy()))
+            outputs = [_output("score", "FP32", scores.tolist(), [len(scores)])]
+            return InferResponse(response_id=payload.id or "", model_name=self.name, infer_outputs=outputs)
+        return {"predictions": self.ranker.score(_matrix(_instances(payload))).tolist()}
+
+
+def _instances(payload: Any) -> Sequence[Any]:  # decoded JSON of any shape
+    if not isinstance(payload, Mapping) or not isinstance(payload.get("instances"), list) or not payload["instances"]:
+        raise InvalidInput('body: expected {"instances": [...]} with at least one instance')
+    return payload["instances"]
+
+
+def _matrix(rows: Any) -> NDArray[np.float32]:
+    """Rows as float32.
+
+    Raises:
+        InvalidInput: They are no numbers, or not as many as there are features.
+    """
+    expected = f"expected rows of {len(RANKER_FEATURE_NAMES)} numbers (null where missing)"
+    try:
+        matrix = np.ascontiguousarray(np.array(rows, dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"features: {expected}; {error}") from error
+    if matrix.ndim != 2 or matrix.shape[1] != len(RANKER_FEATURE_NAMES) or len(matrix) == 0:
+        raise InvalidInput(f"features: shape {list(matrix.shape)}, {expected}")
+    if np.any(np.isinf(matrix)):
+        raise InvalidInput("features: infinite values; send null (V1) or NaN (V2) where a value is missing")
+    return matrix
+
+
+def _only_input(request: InferRequest) -> InferInput:
+    if len(request.inputs) != 1:
+        raise InvalidInput(f"inputs: {len(request.inputs)} tensors, expected one of shape [n, features]")
+    return request.inputs[0]
+
+
+def _v2_requests(request: InferRequest) -> list[RecommendationRequest]:
+    tensors = {tensor.name: tensor for tensor in request.inputs}
+    unknown = sorted(set(tensors) - {"user_id", "k", "store_id"})
+    if "user_id" not in tensors or unknown:
+        raise InvalidInput(
+            f"inputs: {', '.join(tensors) or 'none'}; expected user_id BYTES [n], at will k INT64 [1], store_id BYTES [n]"
+        )
+    users = _strings(tensors["user_id"])
+    stores = _strings(tensors["store_id"]) if "store_id" in tensors else [None] * len(users)
+    if len(stores) != len(users):
+        raise InvalidInput(f"store_id: {len(stores)} values for {len(users)} users")
+    k = {"k": int(np.ravel(tensors["k"].as_numpy())[0])} if "k" in tensors else {}
+    values = [{"user_id": user, "store_id": store, **k} for user, store in zip(users, stores, strict=True)]
+    return [RecommendationRequest.parse(one, where=f"inputs.{place}") for place, one in enumerate(values)]
+
+
+def _strings(tensor: InferInput) -> list[str]:
+    if tensor.datatype != "BYTES":
+        raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype}, expected BYTES")
+    values = np.ravel(tensor.as_numpy()).tolist()
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _padded(values: list[Any], width: int, filler: Any) -> list[Any]:
+    return values + [filler] * (width - len(values))
+
+
+def _output(name: str, datatype: str, values: list[Any], shape: list[int]) -> InferOutput:
+    array = np.array(values, dtype=object if datatype == "BYTES" else np.float32).reshape(shape)
+    output = InferOutput(name, shape, datatype)
+    output.set_data_from_numpy(array, binary_data=False)
+    return output

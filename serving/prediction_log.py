@@ -1,0 +1,167 @@
+"""What was shown: one row per item shown, with the features that it was ranked by.
+
+    logs/impressions/date=2017-11-13/<time>-<process>-<number>.parquet
+
+The values are those that the ranker saw, so a training row can be made of them and a monitor can compare them.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.artifacts.tables import TIMESTAMP
+from components.ranking.two_stage import Ranking
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, RANKER_FEATURE_NAMES, USER_ID
+
+FOLDER = Path("logs") / "impressions"
+
+IMPRESSIONS = pa.schema(
+    [
+        pa.field("query_id", pa.string(), nullable=False),
+        pa.field(USER_ID, pa.string(), nullable=False),
+        pa.field(ITEM_ID, pa.string(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),  # 1 is the top
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("propensity", pa.float32(), nullable=False),  # probability that the policy shows it there
+        pa.field("retriever", pa.string(), nullable=False),
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("bundle_id", pa.string(), nullable=False),
+        pa.field("user_status", pa.string(), nullable=False),
+        pa.field(EVENT_TIMESTAMP, TIMESTAMP, nullable=False),  # of the request
+        *(pa.field(name, pa.float32()) for name in RANKER_FEATURE_NAMES),  # NaN is missing
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Impressions:
+    """One answer as it was shown; `top` and `item_ids`, `retrievers` are aligned, best first."""
+
+    query_id: str
+    user_id: str
+    user_status: str
+    bundle_id: str
+    variant: str
+    moment: datetime
+    item_ids: tuple[str, ...]
+    retrievers: tuple[str, ...]
+    top: Ranking
+
+    def table(self) -> pa.Table:
+        """In the schema IMPRESSIONS."""
+        size = len(self.item_ids)
+        columns = [
+            [self.query_id] * size,
+            [self.user_id] * size,
+            list(self.item_ids),
+            range(1, size + 1),
+            self.top.scores,
+            np.ones(size, np.float32),  # this policy draws nothing
+            list(self.retrievers),
+            [self.variant] * size,
+            [self.bundle_id] * size,
+            [self.user_status] * size,
+            [self.moment] * size,
+            *self.top.matrix.T,
+        ]
+        arrays = [pa.array(column, spec.type) for column, spec in zip(columns, IMPRESSIONS, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=IMPRESSIONS)
+
+
+@dataclass
+class PredictionLog:
+    """Collects answers and writes them in files of many: at `flush_rows`, after `flush_seconds`, at `close`.
+
+    A crash loses at most `flush_seconds` of impressions; feedback, which cannot be made again, has its own log.
+    """
+
+    home: Path
+    flush_seconds: float = 5.0
+    flush_rows: int = 20_000
+    _waiting: list[Impressions] = field(default_factory=list)
+    _rows: int = 0
+    _files: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Write in the background from now on."""
+        self._thread = threading.Thread(target=self._write_regularly, name="prediction-log", daemon=True)
+        self._thread.start()
+
+    def add(self, impressions: Impressions) -> None:
+        """Keep one answer."""
+        with self._lock:
+            self._waiting.append(impressions)
+            self._rows += len(impressions.item_ids)
+            is_full = self._rows >= self.flush_rows
+        if is_full:
+            self.flush()
+
+    def flush(self) -> int:
+        """Write what waits; the number of rows."""
+        with self._writing:
+            with self._lock:
+                waiting, self._waiting, self._rows = self._waiting, [], 0
+            tables = [impressions.table() for impressions in waiting]
+            if not tables:
+                return 0
+            table = pa.concat_tables(tables)
+            for day, rows in _by_day(table):
+                self._write(rows, self.home / FOLDER / f"date={day}")
+            return int(table.num_rows)
+
+    def close(self) -> None:
+        """Stop the background writer and write what waits."""
+        self._stopped.set()
+        if self._thread:
+            self._thread.join()
+        self.flush()
+
+    def _write(self, table: pa.Table, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._files += 1
+        path = folder / f"{time.time_ns()}-{os.getpid()}-{self._files}.parquet"
+        unfinished = path.with_suffix(".unfinished")
+        pq.write_table(table, unfinished, compression="zstd")
+        unfinished.replace(path)
+
+    def _write_regularly(self) -> None:
+        while not self._stopped.wait(self.flush_seconds):
+            self.flush()
+
+
+def read_impressions(home: Path, start: datetime, end: datetime) -> pa.Table:
+    """Impressions of requests in [start, end), by time, query and position; empty where there are none."""
+    paths = [path for day in _days(start, end) for path in sorted((home / FOLDER / f"date={day}").glob("*.parquet"))]
+    if not paths:
+        return IMPRESSIONS.empty_table()
+    table = pa.concat_tables([pq.read_table(path, schema=IMPRESSIONS, partitioning=None) for path in paths])
+    time_ = table[EVENT_TIMESTAMP]
+    inside = pc.and_(pc.greater_equal(time_, pa.scalar(start, TIMESTAMP)), pc.less(time_, pa.scalar(end, TIMESTAMP)))
+    order = [(EVENT_TIMESTAMP, "ascending"), ("query_id", "ascending"), ("position", "ascending")]
+    return table.filter(inside).sort_by(order)
+
+
+def _by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    days = pc.strftime(table[EVENT_TIMESTAMP], format="%Y-%m-%d")
+    for day in sorted(pc.unique(days).to_pylist()):
+        yield day, table.filter(pc.equal(days, day))
+
+
+def _days(start: datetime, end: datetime) -> Iterator[str]:
+    day = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    while day < end:
+        yield day.date().isoformat()
+        day += timedelta(days=1)

@@ -1,0 +1,159 @@
+"""Requests, responses and errors of the API, checked at the border.
+
+A request that is not understood is an InvalidRequestError (HTTP 400) that says which field, what was given and
+what is expected; an item or a user that is unknown is no error.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from components.artifacts.errors import RecsysError
+
+STRICT = ConfigDict(frozen=True, extra="forbid")
+DEFAULT_K = 10
+ID_LENGTH = 256
+"""Longest id that is accepted, characters."""
+
+
+class InvalidRequestError(RecsysError):
+    """A request is malformed (HTTP 400)."""
+
+    http_status = 400
+
+
+class Filters(BaseModel):
+    """What may be shown. Lists are alternatives; the conditions hold together."""
+
+    model_config = STRICT
+
+    departments: tuple[str, ...] = Field((), max_length=100, description="Only these departments")
+    categories: tuple[str, ...] = Field((), max_length=100, description="Only these categories")
+    brands: tuple[str, ...] = Field((), max_length=100, description="Only these brands")
+    exclude_item_ids: tuple[str, ...] = Field((), max_length=1000, description="Not these items")
+    exclude_known: bool = Field(False, description="Nothing that is in the user's history")
+
+
+class RecommendationRequest(BaseModel):
+    """One question."""
+
+    model_config = STRICT
+
+    user_id: str = Field(max_length=ID_LENGTH, description="Who; an unknown or empty id gets what is popular")
+    k: int = Field(DEFAULT_K, ge=1, description="Number of items")
+    store_id: str | None = Field(None, max_length=ID_LENGTH, description="Where from; the usual store where left out")
+    filters: Filters = Field(default_factory=Filters, description="What may be shown")
+    request_time: datetime | None = Field(None, description="The time of the question, in a replay of the past only")
+
+    @field_validator("request_time")
+    @classmethod
+    def _utc(cls, moment: datetime | None) -> datetime | None:
+        if moment is None:
+            return None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+    @classmethod
+    def parse(cls, values: Any, *, where: str) -> Self:  # decoded JSON
+        """A checked request.
+
+        Raises:
+            InvalidRequestError: A field is missing, unknown or of the wrong kind.
+        """
+        return _parse(cls, values, where=where)
+
+
+class RecommendedItem(BaseModel):
+    """One line of an answer."""
+
+    model_config = STRICT
+
+    item_id: str
+    position: int
+    score: float
+    title: str | None
+    department: str | None
+    category: str | None
+    brand: str | None
+    retriever: str
+    reason: str
+
+
+UserStatus = Literal["ok", "missing", "expired", "store_error"]
+
+
+class RecommendationResponse(BaseModel):
+    """The answer.
+
+    `user_status` says what the features are: `ok`, `missing` (nothing is known of the user), `expired` (what is
+    known is too old) or `store_error` (the store did not answer; the items are what is popular).
+    """
+
+    model_config = STRICT
+
+    query_id: str
+    user_id: str
+    user_status: UserStatus
+    bundle_id: str
+    variant: str
+    event_timestamp: datetime
+    items: tuple[RecommendedItem, ...]
+
+
+class FeedbackEvent(BaseModel):
+    """What a user did: purchase, click, rating ... Posting an event_id again changes nothing."""
+
+    model_config = STRICT
+
+    event_id: str = Field(min_length=1, max_length=ID_LENGTH, description="Unique; a repeated one is ignored")
+    user_id: str = Field(min_length=1, max_length=ID_LENGTH)
+    item_id: str = Field(min_length=1, max_length=ID_LENGTH)
+    interaction_type: str = Field(min_length=1, max_length=64, description="purchase, click, add_to_cart, rating ...")
+    event_timestamp: datetime
+    weight: float = Field(1.0, ge=0, le=1e6, description="How strongly it speaks for the item; 0 does not")
+    value_usd: float | None = Field(None, ge=0)
+    query_id: str | None = Field(None, max_length=ID_LENGTH, description="The answer that it follows, where known")
+    store_id: str | None = Field(None, max_length=ID_LENGTH)
+
+    @field_validator("event_timestamp")
+    @classmethod
+    def _aware(cls, moment: datetime) -> datetime:
+        if moment.tzinfo is None:
+            raise ValueError("expected an offset, for example 2017-10-30T12:00:00Z")
+        return moment.astimezone(UTC)
+
+
+class FeedbackRequest(BaseModel):
+    """Some events."""
+
+    model_config = STRICT
+
+    events: tuple[FeedbackEvent, ...] = Field(min_length=1)
+
+    @classmethod
+    def parse(cls, values: Any) -> Self:  # decoded JSON
+        """Checked events.
+
+        Raises:
+            InvalidRequestError: A field is missing, unknown or of the wrong kind.
+        """
+        return _parse(cls, values, where="body")
+
+
+def _parse(model: type[Any], values: Any, *, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise InvalidRequestError(f"{where}: expected an object, got {type(values).__name__}.")
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise InvalidRequestError("; ".join(_mistake(where, dict(one)) for one in error.errors()) + ".") from error
+
+
+def _mistake(where: str, mistake: Mapping[str, Any]) -> str:
+    place = ".".join([where, *(str(part) for part in mistake["loc"])])
+    if mistake["type"] == "missing":
+        return f"{place}: missing"
+    if mistake["type"] == "extra_forbidden":
+        return f"{place}: there is no such field"
+    return f"{place}: {mistake['msg']} (given: {str(mistake['input'])[:80]!r})"

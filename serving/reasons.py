@@ -1,0 +1,77 @@
+"""Why an item is shown, in words: from the source that named it and the features that it was ranked by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.ranking.two_stage import Ranking, TwoStageModel
+from components.retrieval.neighbours import strongest_link
+from components.retrieval.query import Query
+from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS
+
+VERBS = {"purchase": "bought", "rating": "liked", "click": "looked at", "add_to_cart": "put into the cart"}
+"""How an interaction type reads in a sentence; others read "picked"."""
+FILL = "popular"
+"""Source of an item that fills a list which the filters left short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Which source brought an item, and what that means to the user."""
+
+    retriever: str
+    sentence: str
+
+
+def reasons(model: TwoStageModel, query: Query, top: Ranking, label_types: Sequence[str]) -> list[Reason]:
+    """One per row of the ranking."""
+    verb = VERBS.get(label_types[0] if label_types else "", "picked")
+    return [_reason(model, query, top, row, verb) for row in range(len(top))]
+
+
+def best_source(ranks: NDArray[np.float32]) -> str:
+    """The retriever that put the item highest; ties go to the first in RETRIEVERS, FILL where none named it."""
+    return FILL if np.all(np.isnan(ranks)) else RETRIEVERS[int(np.nanargmin(ranks))]
+
+
+def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: str) -> Reason:
+    values = dict(zip(RANKER_FEATURE_NAMES, top.matrix[row].tolist(), strict=True))
+    if values["user_item_count"] > 0:
+        return Reason("repeat_purchase", _repeat(values, verb))
+    source = best_source(top.candidate_ranks[row])
+    if source in {"covisitation", "rp3beta"}:
+        return Reason(source, _linked(model, query, int(top.item_nums[row]), source, verb))
+    if source == "content":
+        return Reason(source, f"New, and like what you have {verb}{_in_category(model, int(top.item_nums[row]))}")
+    place = f" in store {query.store_id}" if query.store_id and source != FILL else ""
+    return Reason(source, f"Popular{place} now")
+
+
+def _repeat(values: dict[str, float], verb: str) -> str:
+    count = round(values["user_item_count"])
+    times = "once" if count == 1 else f"{count} times"
+    days = _days(values["user_item_recency_days"])
+    sentence = f"You {verb} it {times}, last {days} ago"
+    interval = values["user_item_interval_days"]
+    return sentence if np.isnan(interval) else f"{sentence}, usually every {_days(interval)}"
+
+
+def _linked(model: TwoStageModel, query: Query, item_num: int, source: str, verb: str) -> str:
+    known = strongest_link(model.retrievers[source].neighbours, query, item_num)  # type: ignore[attr-defined]
+    how = "together with" if source == "covisitation" else "by people who"
+    if known is None:
+        return f"Often {verb} {how.replace(' who', ' like you')}"
+    title = model.items.table["title"][known].as_py() or model.items.item_ids[known]
+    return f"Often {verb} {how} {title}" if source == "covisitation" else f"Often {verb} {how} {verb} {title}"
+
+
+def _in_category(model: TwoStageModel, item_num: int) -> str:
+    category = model.items.table["category"][item_num].as_py()
+    return f" in {str(category).title()}" if category else ""
+
+
+def _days(days: float) -> str:
+    whole = round(days)
+    return "today" if whole < 1 else "1 day" if whole == 1 else f"{whole} days"

@@ -1,0 +1,193 @@
+"""One recommendation: features -> candidates -> ranking -> rules -> answer, and the log of what was shown."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.artifacts.bundle import Bundle
+from components.artifacts.cuts import seconds
+from components.compute_features.history import extend_history
+from components.ranking.two_stage import Ranking
+from components.retrieval.query import Query, build_query
+from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS
+from serving.feedback import FeedbackLog
+from serving.online_features import UserRow
+from serving.prediction_log import Impressions, PredictionLog
+from serving.protocol import (
+    FeedbackEvent,
+    FeedbackRequest,
+    InvalidRequestError,
+    RecommendationRequest,
+    RecommendationResponse,
+    RecommendedItem,
+)
+from serving.reasons import Reason, reasons
+from serving.rules import allowed
+from serving.settings import Settings
+
+ITEM_COLUMNS = ("title", "department", "category", "brand")
+
+
+class UserFeatures(Protocol):
+    """Where users' rows come from and go to."""
+
+    def read(self, user_id: str, *, now_seconds: int) -> UserRow:
+        """The user's features."""
+        ...
+
+    def write_history(self, user_id: str, row: Mapping[str, object], *, seconds: int) -> bool:
+        """Store the user's history as of its newest event."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A bundle, where users' features come from, and the two logs.
+
+    Attributes:
+        bundle: What answers.
+        users: The online store.
+        predictions: Impressions; None logs nothing.
+        feedback: Events.
+        settings: Limits, the variant.
+        clock: Now, in UTC.
+        new_id: Makes query ids.
+    """
+
+    bundle: Bundle
+    users: UserFeatures
+    predictions: PredictionLog | None
+    feedback: FeedbackLog
+    settings: Settings
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+
+    def recommend(self, request: RecommendationRequest) -> RecommendationResponse:
+        """The answer to one request.
+
+        Raises:
+            InvalidRequestError: k is over the limit, or the request names a time and may not.
+        """
+        moment = self._moment(request)
+        user = self.users.read(request.user_id, now_seconds=seconds(moment))
+        model = self.bundle.model
+        query = build_query(
+            request.user_id, user.row, model.items, now_seconds=seconds(moment), store_id=request.store_id
+        )
+        top = self._top(query, request)
+        why = reasons(model, query, top, self._label_types)
+        item_ids = tuple(str(item_id) for item_id in model.items.item_ids[top.item_nums])
+        response = RecommendationResponse(
+            query_id=self.new_id(),
+            user_id=request.user_id,
+            user_status=user.status,
+            bundle_id=self.bundle.manifest.bundle_id,
+            variant=self.settings.variant,
+            event_timestamp=moment,
+            items=self._items(top, item_ids, why),
+        )
+        self._log(response, top, item_ids, why)
+        return response
+
+    def accept(self, request: FeedbackRequest) -> list[FeedbackEvent]:
+        """Write events to the log, then into the users' histories; the events that were new.
+
+        Raises:
+            InvalidRequestError: Too many events in one request.
+        """
+        if len(request.events) > self.settings.max_events:
+            raise InvalidRequestError(
+                f"events: {len(request.events)} in one request, at most {self.settings.max_events}. Post them in parts."
+            )
+        fresh = self.feedback.append(request.events)
+        for event in fresh:
+            self._update_history(event)
+        return fresh
+
+    def _update_history(self, event: FeedbackEvent) -> None:
+        """The log is the record; a history that could not be updated is made again by the next snapshot."""
+        at = seconds(event.event_timestamp)
+        user = self.users.read(event.user_id, now_seconds=at)
+        if event.weight > 0 and user.status != "store_error":
+            row = extend_history(user.row, item_id=event.item_id, seconds=at, weight=event.weight)
+            self.users.write_history(event.user_id, row, seconds=at)
+
+    def _moment(self, request: RecommendationRequest) -> datetime:
+        if request.k > self.settings.max_k:
+            raise InvalidRequestError(f"k: {request.k}, expected at most {self.settings.max_k}.")
+        if request.request_time is None:
+            return self.clock()
+        if not self.settings.accept_request_time:
+            raise InvalidRequestError(
+                "request_time: this server answers for now only. Start it with accept_request_time for a replay."
+            )
+        return request.request_time
+
+    def _top(self, query: Query, request: RecommendationRequest) -> Ranking:
+        model = self.bundle.model
+        ranking = model.rank(query)
+        passed = np.flatnonzero(allowed(request.filters, query, model.items, ranking.item_nums))
+        top = ranking.take(passed[: request.k])
+        return top if len(top) == request.k else self._filled(top, query, request)
+
+    def _filled(self, top: Ranking, query: Query, request: RecommendationRequest) -> Ranking:
+        """A list that candidates and filters left short, filled with what is popular and allowed."""
+        popular = self._popular
+        chosen = popular[allowed(request.filters, query, self.bundle.model.items, popular)]
+        chosen = chosen[~np.isin(chosen, top.item_nums)][: request.k - len(top)]
+        lowest = top.scores[-1] if len(top) else np.float32(0)
+        return Ranking(
+            np.concatenate([top.item_nums, chosen]),
+            np.concatenate([top.scores, np.full(len(chosen), lowest, np.float32)]),
+            np.concatenate([top.candidate_ranks, np.full((len(chosen), len(RETRIEVERS)), np.nan, np.float32)]),
+            np.concatenate([top.matrix, np.full((len(chosen), len(RANKER_FEATURE_NAMES)), np.nan, np.float32)]),
+        )
+
+    @cached_property
+    def _popular(self) -> NDArray[np.int32]:
+        """Items that anybody took in the last 30 days, most users first."""
+        users = self.bundle.model.items.feature("item_users_30d")
+        return np.lexsort((np.arange(len(users)), -users))[: int(np.count_nonzero(users > 0))].astype(np.int32)
+
+    @cached_property
+    def _label_types(self) -> Sequence[str]:
+        return tuple(self.bundle.manifest.facts.config.get("dataset", {}).get("label_types", ()))
+
+    def _items(self, top: Ranking, item_ids: Sequence[str], why: Sequence[Reason]) -> tuple[RecommendedItem, ...]:
+        table = self.bundle.model.items.table
+        return tuple(
+            RecommendedItem(
+                item_id=item_id,
+                position=place + 1,
+                score=float(top.scores[place]),
+                **{name: table[name][int(top.item_nums[place])].as_py() for name in ITEM_COLUMNS},
+                retriever=why[place].retriever,
+                reason=why[place].sentence,
+            )
+            for place, item_id in enumerate(item_ids)
+        )
+
+    def _log(
+        self, response: RecommendationResponse, top: Ranking, item_ids: tuple[str, ...], why: Sequence[Reason]
+    ) -> None:
+        if self.predictions is None or len(top) == 0:
+            return
+        self.predictions.add(
+            Impressions(
+                query_id=response.query_id,
+                user_id=response.user_id,
+                user_status=response.user_status,
+                bundle_id=response.bundle_id,
+                variant=response.variant,
+                moment=response.event_timestamp,
+                item_ids=item_ids,
+                retrievers=tuple(reason.retriever for reason in why),
+                top=top,
+            )
+        )

@@ -1,0 +1,121 @@
+"""A KServe ModelServer with one bundle: KServe's V1, V2 and gRPC protocols, and the routes of the public API."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from components.artifacts.bundle import Bundle, check_golden, load_bundle
+from components.artifacts.registry import open_registry, require_champion
+from serving.feedback import FeedbackLog
+from serving.online_features import UserReader
+from serving.prediction_log import PredictionLog
+from serving.recommender import Recommender
+from serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until a signal comes; what waits in the logs is written before it returns.
+
+    Raises:
+        NotFoundError: There is no such bundle.
+        ContractError: The bundle is damaged, or its golden requests are answered otherwise than in training.
+    """
+    bundle = open_bundle(settings)
+    check_golden(bundle)
+    log.info("bundle %s answers its %d golden requests right", bundle.manifest.bundle_id, len(bundle.golden))
+    predictions = PredictionLog(settings.home, settings.flush_seconds) if settings.log_impressions else None
+    recommender = Recommender(bundle, UserReader(settings.home), predictions, FeedbackLog(settings.home), settings)
+    if predictions:
+        predictions.start()
+    try:
+        _start(recommender)
+    finally:
+        if predictions:
+            predictions.close()
+
+
+def open_bundle(settings: Settings) -> Bundle:
+    """The bundle that the settings name: an alias, an id, or a folder."""
+    if settings.bundle == "champion":
+        return load_bundle(require_champion(settings.home, settings.model_name).folder)
+    if Path(settings.bundle).is_dir():
+        return load_bundle(Path(settings.bundle))
+    return load_bundle(open_registry(settings.home).version(settings.model_name, settings.bundle).folder)
+
+
+def _start(recommender: Recommender) -> None:
+    settings = recommender.settings
+    server_module = _import_kserve(settings)
+    from serving.models import RankerModel, RecommenderModel
+    from serving.routes import add_routes
+
+    models = [
+        RecommenderModel("recommender", recommender),
+        RankerModel("ranker", recommender.bundle.model.ranker),
+    ]
+    add_routes(server_module.app, recommender, is_ready=lambda: all(model.ready for model in models))
+    server = server_module.ModelServer(
+        http_port=settings.http_port,
+        grpc_port=settings.grpc_port or 8081,
+        enable_grpc=settings.grpc_port > 0,
+        workers=1,
+        enable_latency_logging=False,
+        registered_models=_closed_repository(),
+        grace_period=10,
+    )
+    server.start(models)
+
+
+def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
+    """KServe's server module, told to listen on the configured address: it knows 0.0.0.0 only.
+
+    KServe reads sys.argv when it is imported; the options here are this program's own.
+    """
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        from kserve import model_server
+        from kserve.protocol.grpc import server as grpc_server
+    finally:
+        sys.argv = arguments
+
+    class BoundRestServer(model_server.RESTServer):  # type: ignore[misc,name-defined]  # untyped
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.config.host = settings.host
+
+    model_server.RESTServer = BoundRestServer
+    aio_server = grpc_server.aio.server
+    grpc_server.aio.server = lambda *args, **kwargs: _BoundGrpcServer(aio_server(*args, **kwargs), settings.host)
+    logging.getLogger("kserve").setLevel(logging.WARNING)
+    return model_server
+
+
+class _BoundGrpcServer:
+    """gRPC's server with the address to listen on replaced."""
+
+    def __init__(self, server: Any, host: str) -> None:
+        self._server, self._host = server, host
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+    def add_insecure_port(self, address: str) -> int:
+        port = address.rpartition(":")[2]
+        return int(self._server.add_insecure_port(f"{self._host}:{port}"))
+
+
+def _closed_repository() -> Any:
+    """KServe's repository without the open route that unloads a model."""
+    from kserve.model_repository import ModelRepository
+
+    class ClosedRepository(ModelRepository):  # type: ignore[misc]  # untyped
+        def unload(self, name: str) -> None:
+            raise KeyError(f"{name}: models are not unloaded over HTTP; stop the server.")
+
+        async def load(self, name: str) -> bool:
+            return self.get_model(name) is not None
+
+    return ClosedRepository()

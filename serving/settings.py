@@ -1,0 +1,53 @@
+"""The server's settings: the one place of this process that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.artifacts.errors import ConfigError
+from components.artifacts.home import recsys_home
+
+PREFIX = "RECSYS_"
+
+
+class Settings(BaseModel):
+    """What `recsys serve` and `python -m serving` run with. Each field is also the variable RECSYS_<FIELD>."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(description="State folder")
+    model_name: str = Field("recommender", min_length=1, description="Registered model")
+    bundle: str = Field("champion", min_length=1, description="Alias, id or folder of the bundle to serve")
+    variant: str = Field("stable", min_length=1, description="Arm of an experiment, logged with each impression")
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container")
+    http_port: int = Field(8080, ge=1, le=65535, description="Port of REST")
+    grpc_port: int = Field(8081, ge=0, le=65535, description="Port of gRPC; 0 turns gRPC off")
+    max_k: int = Field(100, ge=1, description="Most items that one request may ask for")
+    max_events: int = Field(1000, ge=1, description="Most events that one request may post")
+    max_body_bytes: int = Field(1_000_000, ge=1024, description="Largest request body")
+    accept_request_time: bool = Field(
+        False, description="Let requests say what time it is: for replays of the past, never for live traffic"
+    )
+    log_impressions: bool = Field(True, description="Write what was shown to logs/impressions")
+    flush_seconds: float = Field(5.0, gt=0, description="Longest time that an impression waits in memory")
+
+
+def settings_from_environment(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from RECSYS_* variables; overrides (a command line's options) win over them.
+
+    Raises:
+        ConfigError: A value is wrong.
+    """
+    given = {name: os.environ[PREFIX + name.upper()] for name in Settings.model_fields if _is_set(name)}
+    try:
+        return Settings.model_validate({"home": recsys_home(), **given, **(overrides or {})})
+    except ValidationError as error:
+        mistakes = "; ".join(f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+        raise ConfigError(f"server settings: {mistakes}.") from error
+
+
+def _is_set(name: str) -> bool:
+    return name != "home" and bool(os.environ.get(PREFIX + name.upper()))
