@@ -1,16 +1,14 @@
 """The ranked lists of every system that is compared: the bundle, each of its retrievers, baselines, the champion."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from components.ranking.two_stage import Ranking, TwoStageModel
 from components.retrieval.candidates import RRF_OFFSET
-from components.retrieval.query import Query
-from feature_repo.schema import ITEM_ID, RETRIEVERS
+from feature_repo.schema import RETRIEVERS
 
 TWO_STAGE, FUSION, POPULARITY, CHAMPION = "two_stage", "fusion", "popularity", "champion"
 
@@ -37,25 +35,6 @@ def system_lists(ranking: Ranking, popular: NDArray[np.int32], *, k: int) -> Sys
         named = np.flatnonzero(~np.isnan(ranks))
         lists[name] = ranking.item_nums[named[np.argsort(ranks[named], kind="stable")]][:k]
     return SystemLists(lists, ranking.item_nums)
-
-
-def rank_queries(model: TwoStageModel, queries: Sequence[Query], *, k: int) -> Iterator[SystemLists]:
-    """The lists of each query, in order."""
-    popular = popularity(model)[:k]
-    for query in queries:
-        yield system_lists(model.rank(query), popular, k=k)
-
-
-def frame(query_ids: Sequence[str], lists: Sequence[NDArray[np.int32]]) -> pd.DataFrame:
-    """query_id, item_id (an integer code), rank: one row per list entry."""
-    sizes = [len(items) for items in lists]
-    return pd.DataFrame(
-        {
-            "query_id": np.repeat(np.asarray(query_ids, dtype=object), sizes),
-            ITEM_ID: np.concatenate(lists) if lists else np.empty(0, np.int32),
-            "rank": np.concatenate([np.arange(1, size + 1) for size in sizes]) if sizes else np.empty(0, np.int64),
-        }
-    )
 
 
 def _fused(ranking: Ranking) -> NDArray[np.int32]:

@@ -1,5 +1,7 @@
 """How a run looks on a terminal: a line when a step begins, its own words, a line when it ends."""
 
+import logging
+
 from rich.console import Console
 
 
@@ -20,3 +22,20 @@ class ConsoleProgress:
     def finished(self, step: str, seconds: float) -> None:
         """How long it took."""
         self.console.print(f"  [green]✓[/green] {step} [dim]{seconds:.1f} s[/dim]", highlight=False)
+
+
+def show_log(console: Console, packages: tuple[str, ...] = ("components", "feature_repo", "monitoring")) -> None:
+    """Print what the platform's own code logs, where no pipeline runs it."""
+    for package in packages:
+        logger = logging.getLogger(package)
+        logger.handlers, logger.propagate = [_ConsoleHandler(console)], False
+        logger.setLevel(logging.INFO)
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.print(f"    {record.getMessage()}", style="dim", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,181 @@
+"""The evaluation of a bundle: every system on the same queries after the training cut, then the gate."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components.artifacts.bundle import Bundle, load_bundle
+from components.artifacts.cuts import Cuts, SplitConfig
+from components.artifacts.registry import CHAMPION as CHAMPION_ALIAS
+from components.artifacts.registry import open_registry
+from components.artifacts.tables import TIMESTAMP, read_table
+from components.evaluate_bundle.config import EvaluationConfig, GateConfig
+from components.evaluate_bundle.evaluation import CatalogueFacts, Evaluation, Lists, evaluate_lists
+from components.evaluate_bundle.gate import Gate, decide_gate
+from components.evaluate_bundle.rank_systems import CHAMPION, popularity, system_lists
+from components.evaluate_bundle.report import render_report
+from components.point_in_time.queries import queries_at
+from components.ranking.labels import relevant_items
+from components.retrieval.items import ItemTable
+from feature_repo.schema import EVENT_TIMESTAMP, RETRIEVERS, USER_ID
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_bundle(
+    events: Path,
+    home: Path,
+    bundle: Path,
+    out: Path,
+    *,
+    as_of: datetime,
+    split: SplitConfig,
+    model_name: str,
+    config: EvaluationConfig,
+    gate_config: GateConfig,
+) -> tuple[Gate, dict[str, float]]:
+    """Write `evaluation.json` and `report.html` into `out`; the gate's verdict and the main figures.
+
+    Args:
+        events: Canonical tables.
+        home: Feature store and registry.
+        bundle: The bundle's folder.
+        out: Folder for the result.
+        as_of: The first test cut.
+        split: The cuts and what counts as relevant.
+        model_name: Registered model whose champion is compared with.
+        config: Cut-offs, intervals.
+        gate_config: The conditions.
+    """
+    ours = load_bundle(bundle)
+    champion = _champion(home, model_name, ours)
+    interactions = read_table(events, "interactions")
+    lists = _collect(interactions, home, ours, champion, Cuts(as_of, split), split, config)
+    objective = str(ours.manifest.facts.training.get("objective", ""))
+    evaluation = evaluate_lists(
+        lists, _facts(ours, interactions, as_of), config, RETRIEVERS, is_probability=objective == "binary:logistic"
+    )
+    gate = decide_gate(evaluation, gate_config)
+    log.info("%s: %s", "passed" if gate.passed else "refused", gate.sentence)
+    out.mkdir(parents=True, exist_ok=True)
+    content = {"bundle_id": ours.manifest.bundle_id, "evaluation": evaluation.to_dict(), "gate": gate.to_dict()}
+    (out / "evaluation.json").write_text(json.dumps(_without_nan(content), indent=1))
+    (out / "report.html").write_text(render_report(ours.manifest, evaluation, gate), encoding="utf-8")
+    return gate, _figures(evaluation)
+
+
+@dataclass
+class _Codes:
+    """Numbers of items beyond the bundle's own: of the champion, or in no catalogue."""
+
+    items: ItemTable
+    others: dict[str, int] = field(default_factory=dict)
+
+    def of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+        own, base = self.items.num_of, len(self.items)
+        codes = [
+            own[item_id] if item_id in own else base + self.others.setdefault(item_id, len(self.others))
+            for item_id in item_ids
+        ]
+        return np.array(codes, np.int64)
+
+
+def _champion(home: Path, model_name: str, ours: Bundle) -> Bundle | None:
+    registry = open_registry(home)
+    folder = registry.champion(model_name)
+    if folder is None:
+        return None
+    version = registry.version(model_name, CHAMPION_ALIAS)
+    if version.bundle_id == ours.manifest.bundle_id:
+        return None
+    if version.manifest.schema_hash != ours.manifest.schema_hash:
+        log.warning("the champion %s was trained on other features: not compared", version.bundle_id)
+        return None
+    return load_bundle(folder)
+
+
+def _collect(
+    interactions: pa.Table,
+    home: Path,
+    ours: Bundle,
+    champion: Bundle | None,
+    cuts: Cuts,
+    split: SplitConfig,
+    config: EvaluationConfig,
+) -> Lists:
+    items, popular = ours.model.items, popularity(ours.model)[: config.list_length]
+    codes, lists = _Codes(items), Lists()
+    lists.cold_items = np.flatnonzero(np.isnan(items.feature("item_age_days"))).astype(np.int64)
+    for cut in cuts.test:
+        relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
+        users = sorted(relevant)
+        for query in queries_at(home, users, items, cut=cut) if users else []:
+            ranking = ours.model.rank(query)
+            answers = system_lists(ranking, popular, k=config.list_length)
+            wanted = codes.of(relevant[query.user_id])
+            lists.query_ids.append(f"{query.user_id}@{cut.date()}")
+            lists.users.append(query.user_id)
+            lists.cuts.append(str(cut.date()))
+            lists.history_sizes.append(len(query.history))
+            lists.relevant.append(wanted)
+            lists.known.append(query.history.item_nums.astype(np.int64))
+            lists.pools.append(answers.pool.astype(np.int64))
+            lists.scores.append(ranking.scores)
+            lists.labels.append(np.isin(ranking.item_nums, wanted))
+            for name, ranked in answers.lists.items():
+                lists.systems.setdefault(name, []).append(ranked.astype(np.int64))
+        if champion is not None:
+            lists.systems.setdefault(CHAMPION, []).extend(_champion_lists(champion, home, users, cut, codes, config))
+        log.info("test cut %s: %s queries ranked by %d systems", cut.date(), f"{len(users):,}", len(lists.systems))
+    return lists
+
+
+def _champion_lists(
+    champion: Bundle, home: Path, users: Sequence[str], cut: datetime, codes: _Codes, config: EvaluationConfig
+) -> list[NDArray[np.int64]]:
+    """The champion's answers to the same users, from what is known at the cut, by its own items."""
+    items = champion.model.items
+    lists = []
+    for query in queries_at(home, users, items, cut=cut) if users else []:
+        ranked = champion.model.rank(query).item_nums[: config.list_length]
+        lists.append(codes.of([str(item_id) for item_id in items.item_ids[ranked]]))
+    return lists
+
+
+def _facts(ours: Bundle, interactions: pa.Table, as_of: datetime) -> CatalogueFacts:
+    time = interactions[EVENT_TIMESTAMP]
+    month = pc.and_(
+        pc.greater_equal(time, pa.scalar(as_of - timedelta(days=30), TIMESTAMP)),
+        pc.less(time, pa.scalar(as_of, TIMESTAMP)),
+    )
+    users = pc.count_distinct(interactions[USER_ID].filter(month)).as_py()
+    share = ours.model.items.feature("item_users_30d").astype(float) / max(users, 1)
+    return CatalogueFacts(ours.model.items.category_codes, share)
+
+
+def _figures(evaluation: Evaluation) -> dict[str, float]:
+    """For KFP's metrics page."""
+    figures = {
+        f"{name}_{metric}": evaluation.systems[name][metric].mean
+        for name in evaluation.systems
+        for metric in ("ndcg_at_10", "recall_at_20")
+        if metric in evaluation.systems[name]
+    }
+    return {**figures, "pool_recall": evaluation.pool["recall"], "queries": float(evaluation.queries)}
+
+
+def _without_nan(value: object) -> object:
+    """NaN as None: JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and value != value else value

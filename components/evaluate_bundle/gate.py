@@ -1,0 +1,95 @@
+"""Whether a bundle may be deployed."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from components.artifacts.errors import ConfigError
+from components.evaluate_bundle.config import GateConfig
+from components.evaluate_bundle.evaluation import Evaluation
+from components.evaluate_bundle.rank_systems import CHAMPION, POPULARITY, TWO_STAGE
+
+
+@dataclass(frozen=True, slots=True)
+class GateCheck:
+    """One condition: its name, whether it holds, and why in words."""
+
+    name: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The verdict."""
+
+    checks: tuple[GateCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every condition holds."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def sentence(self) -> str:
+        """All reasons, the failed ones first."""
+        return "; ".join(check.reason for check in sorted(self.checks, key=lambda check: check.passed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For evaluation.json."""
+        return {"passed": self.passed, "sentence": self.sentence, "checks": [asdict(check) for check in self.checks]}
+
+
+def decide_gate(evaluation: Evaluation, config: GateConfig) -> Gate:
+    """Better than popularity with the whole interval, not surely worse than the champion, on enough queries.
+
+    Raises:
+        ConfigError: The metric was not measured.
+    """
+    if config.metric not in evaluation.systems[TWO_STAGE]:
+        raise ConfigError(
+            f"gate.metric: {config.metric} was not measured; there are "
+            f"{', '.join(sorted(evaluation.systems[TWO_STAGE]))}."
+        )
+    checks = [_enough(evaluation, config), _beats_popularity(evaluation, config)]
+    if CHAMPION in evaluation.systems:
+        checks.append(_holds_against_champion(evaluation, config))
+    return Gate(tuple(checks))
+
+
+def _enough(evaluation: Evaluation, config: GateConfig) -> GateCheck:
+    enough = evaluation.queries >= config.min_queries
+    return GateCheck(
+        "enough_queries",
+        enough,
+        f"{evaluation.queries:,} queries {'are' if enough else 'are under the'} "
+        f"{'enough' if enough else f'{config.min_queries:,} that a verdict needs'}",
+    )
+
+
+def _beats_popularity(evaluation: Evaluation, config: GateConfig) -> GateCheck:
+    ours, theirs = (evaluation.systems[name][config.metric].mean for name in (TWO_STAGE, POPULARITY))
+    gap = evaluation.differences[POPULARITY][config.metric]
+    passed = gap.low > 0
+    return GateCheck(
+        "beats_popularity",
+        passed,
+        f"{_label(config.metric)} {ours:.4f} {'beats' if passed else 'does not surely beat'} popularity's {theirs:.4f} "
+        f"(difference {gap.mean:+.4f}, interval {gap.low:+.4f} to {gap.high:+.4f})",
+    )
+
+
+def _holds_against_champion(evaluation: Evaluation, config: GateConfig) -> GateCheck:
+    champion = evaluation.systems[CHAMPION][config.metric].mean
+    gap = evaluation.differences[CHAMPION][config.metric]
+    passed = gap.high >= -config.champion_tolerance * champion
+    return GateCheck(
+        "holds_against_champion",
+        passed,
+        f"{'not worse than' if passed else 'surely worse than'} the champion's {champion:.4f} "
+        f"(difference {gap.mean:+.4f}, interval {gap.low:+.4f} to {gap.high:+.4f})",
+    )
+
+
+def _label(metric: str) -> str:
+    name, _, k = metric.rpartition("_at_")
+    return f"{name.upper()}@{k}"

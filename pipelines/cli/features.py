@@ -1,0 +1,72 @@
+"""`recsys features`: the feature store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.cli.options import DEFAULT, Config, Set, overrides
+
+app = typer.Typer(help="Compute, register, materialise and look at features.", no_args_is_help=True)
+
+AsOf = Annotated[str, typer.Option(help="The moment: a date (midnight UTC) or an ISO timestamp.")]
+
+
+@app.command()
+def apply() -> None:
+    """Register entities, views and services with Feast, in $RECSYS_HOME. Harmless to repeat."""
+    from components.artifacts.home import recsys_home
+    from feature_repo.store import apply as register
+
+    register(recsys_home())
+    typer.echo(f"registered in {recsys_home() / 'feast'}")
+
+
+@app.command()
+def compute(as_of: AsOf, config: Config = DEFAULT, sets: Set = None) -> None:
+    """Compute one snapshot of every view: what is known at a moment, and nothing later."""
+    from tempfile import TemporaryDirectory
+
+    from components.artifacts.cuts import parse_moment
+    from components.artifacts.home import recsys_home
+    from components.compute_features.compute import compute_features
+    from components.ingest_events.ingest import ingest_events
+    from feature_repo.store import apply as register
+    from pipelines.cli.progress import show_log
+    from pipelines.config import load_config
+
+    show_log(Console())
+    settings, home, moment = load_config(config, overrides(sets)), recsys_home(), parse_moment(as_of)
+    with TemporaryDirectory() as folder:
+        events = Path(folder) / "events"
+        ingest_events(settings.dataset, settings.ingest, events, end=moment)
+        compute_features(events, home / "offline", [moment], config=settings.features)
+    register(home)
+
+
+@app.command()
+def materialize(as_of: AsOf) -> None:
+    """Put the newest snapshot at or before a moment into the online store, where requests read it."""
+    from components.artifacts.cuts import parse_moment
+    from components.artifacts.home import recsys_home
+    from components.materialize_features.materialize import materialize_features
+    from pipelines.cli.progress import show_log
+
+    show_log(Console())
+    materialize_features(recsys_home(), end=parse_moment(as_of))
+
+
+@app.command("list")
+def list_features() -> None:
+    """List every feature with its type, unit and meaning: what feature_repo/schema.py says."""
+    from feature_repo.schema import CANDIDATE_FEATURES, CONTEXT_FEATURES, CROSS_FEATURES, VIEWS
+
+    groups = [(spec.name, spec.features) for spec in VIEWS]
+    groups += [("at request", (*CROSS_FEATURES, *CONTEXT_FEATURES, *CANDIDATE_FEATURES))]
+    table = Table("view", "feature", "type", "unit", "meaning", box=None)
+    for name, features in groups:
+        for feature in features:
+            table.add_row(name, feature.name, feature.dtype.value, feature.unit, feature.description)
+    Console(soft_wrap=True).print(table)

@@ -1,0 +1,118 @@
+"""`recsys model`: the registry of bundles."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(help="List, compare and promote bundles.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Option("--model", help="Registered model.")]
+Bundle = Annotated[str, typer.Argument(help="Id, a beginning of it, `champion` or `challenger`.", metavar="BUNDLE")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+METRICS = ("ndcg_at_10", "recall_at_20", "hit_rate_at_10", "map_at_10")
+
+
+@app.command("list")
+def list_versions(model: Model = "recommender") -> None:
+    """List the bundles, the newest first, with their aliases and figures."""
+    table = Table("bundle", "alias", "as of", "published", "NDCG@10", "recall@20", "gate", box=None)
+    for version in _registry().versions(model):
+        evaluation = version.evaluation()
+        ours = evaluation.get("evaluation", {}).get("systems", {}).get("two_stage", {})
+        passed = {True: "passed", False: "refused", None: "-"}[evaluation.get("gate", {}).get("passed")]
+        table.add_row(
+            version.bundle_id,
+            ", ".join(version.aliases),
+            version.manifest.facts.as_of[:10],
+            version.published_at[:16],
+            _figure(ours, "ndcg_at_10"),
+            _figure(ours, "recall_at_20"),
+            passed,
+        )
+    Console().print(table if table.row_count else f"no bundle of {model} yet: recsys train run")
+
+
+@app.command()
+def show(bundle: Bundle = "champion", model: Model = "recommender") -> None:
+    """Print a bundle's manifest without its configuration, its figures and where its report lies, as JSON."""
+    version = _registry().version(model, bundle)
+    manifest = json.loads(version.manifest.to_json())
+    config = manifest["facts"].pop("config")
+    content = {
+        "folder": str(version.folder),
+        "report": str(version.report),
+        "aliases": version.aliases,
+        "dataset": config.get("dataset", {}).get("name"),
+        "manifest": manifest,
+        "gate": version.evaluation().get("gate"),
+    }
+    typer.echo(json.dumps(content, indent=1))
+
+
+@app.command()
+def compare(first: Bundle, second: Bundle = "champion", model: Model = "recommender") -> None:
+    """Print two bundles' figures side by side. Each was measured on the weeks after its own training cut."""
+    versions = [_registry().version(model, name) for name in (first, second)]
+    table = Table(
+        "", *(f"{version.bundle_id} (as of {version.manifest.facts.as_of[:10]})" for version in versions), box=None
+    )
+    systems = [version.evaluation().get("evaluation", {}).get("systems", {}) for version in versions]
+    for system in sorted(set(systems[0]) | set(systems[1])):
+        for metric in METRICS:
+            table.add_row(
+                f"{system} {metric}", *(_figure(one.get(system, {}), metric, interval=True) for one in systems)
+            )
+    Console().print(table)
+
+
+@app.command()
+def promote(
+    bundle: Bundle, model: Model = "recommender", reason: Reason = "promoted by hand", force: bool = False
+) -> None:
+    """Make a bundle the champion: servers that start from then on serve it.
+
+    A bundle that the gate refused is not promoted without --force.
+    """
+    from components.artifacts.errors import GateRefusedError
+    from components.artifacts.registry import CHAMPION
+
+    version = _registry().version(model, bundle)
+    gate = version.evaluation().get("gate", {})
+    if gate.get("passed") is False and not force:
+        raise GateRefusedError(f"{version.bundle_id}: {gate['sentence']}. Use --force to promote it all the same.")
+    _registry().point(model, CHAMPION, version.bundle_id, reason=reason, now=datetime.now(UTC))
+    typer.echo(f"{version.bundle_id} is champion of {model}")
+
+
+@app.command()
+def rollback(model: Model = "recommender", reason: Reason = "rolled back by hand") -> None:
+    """Make the champion before this one the champion again."""
+    version = _registry().rollback(model, reason=reason, now=datetime.now(UTC))
+    typer.echo(f"{version.bundle_id} is champion of {model} again")
+
+
+@app.command()
+def history(model: Model = "recommender") -> None:
+    """List every move of an alias, oldest first."""
+    table = Table("when", "alias", "bundle", "why", box=None)
+    for move in _registry().history(model):
+        table.add_row(move.at[:19], move.alias, move.bundle_id or "-", move.reason)
+    Console().print(table)
+
+
+def _registry() -> Any:  # imported late: it pulls in XGBoost
+    from components.artifacts.home import recsys_home
+    from components.artifacts.registry import open_registry
+
+    return open_registry(recsys_home())
+
+
+def _figure(metrics: dict[str, Any], name: str, *, interval: bool = False) -> str:
+    if name not in metrics or metrics[name]["mean"] is None:
+        return "-"
+    one = metrics[name]
+    return f"{one['mean']:.4f}" + (f" ({one['low']:.4f} to {one['high']:.4f})" if interval else "")
