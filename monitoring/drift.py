@@ -1,0 +1,311 @@
+"""Whether features, scores and missing values are distributed as they were at training.
+
+The score is the population stability index over the reference's quantile bins, with a bin of its own for missing
+values. Each user weighs the same: a user's rows are no independent evidence. The threshold is what sampling alone
+can do, drawn from the reference's users, or the worst of the feature's own windows without drift.
+
+Source:
+    Siddiqi, Credit Risk Scorecards, 2006 (the index); the thresholds follow this project's own measurements.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+from numpy.typing import NDArray
+
+from feature_repo.schema import (
+    CANDIDATE_FEATURES,
+    CONTEXT_FEATURES,
+    CROSS_FEATURES,
+    RANKER_FEATURE_NAMES,
+    RANKER_FEATURES,
+    USER_ID,
+    FeatureSpec,
+)
+from monitoring.config import DriftConfig, MonitoringConfig
+from monitoring.verdict import Check, FeatureFinding, Group, State, percent
+
+SMALLEST_SHARE = 1e-4
+"""Empty bins count as this share, so that the index stays finite."""
+CLOCKS = frozenset(
+    {"user_tenure_days", "item_age_days"}
+    | {spec.name for spec in CONTEXT_FEATURES if spec.unit in {"h"}}
+    | {"context_weekday"}
+)
+"""Features that move with the calendar: a comparison over time says nothing about them."""
+MEANINGFUL_NULLS = frozenset(spec.name for spec in (*CANDIDATE_FEATURES, *CROSS_FEATURES))
+"""Missing means `this retriever did not name it` or `not in the history`: the index's own bin judges that."""
+SCORE = FeatureSpec("score", RANKER_FEATURES[0].dtype, "1", "The ranker's score")
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Quantile bins of a reference.
+
+    Attributes:
+        edges: Inner edges, shape (n,): value v is in bin searchsorted(edges, v, "right").
+        merged: Bin of each raw bin after the rare ones were merged, shape (n + 2,); the last raw bin is missing.
+    """
+
+    edges: NDArray[np.float64]
+    merged: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], weights: NDArray[np.float64], config: DriftConfig) -> "Bins":
+        """Quantiles of the known values; neighbours under `rare_share` join the bin before them."""
+        known = values[~np.isnan(values)]
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, config.bins + 1)[1:-1])) if len(known) else np.empty(0)
+        shares = _histogram(_raw(values, edges), weights, len(edges) + 2)
+        merged, current = np.zeros(len(edges) + 2, np.intp), 0
+        for place in range(1, len(edges) + 1):
+            current += shares[place] >= config.rare_share
+            merged[place] = current
+        merged[-1] = current + 1
+        return cls(edges, merged)
+
+    @property
+    def size(self) -> int:
+        """Number of bins, the one of missing values included."""
+        return int(self.merged[-1]) + 1
+
+    def place(self, values: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Bin of each value."""
+        return self.merged[_raw(values, self.edges)]
+
+
+def population_stability_index(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum over bins of (p - q) ln(p / q); the last axis are the bins, shares are floored at 1e-4."""
+    p, q = (np.clip(shares, SMALLEST_SHARE, None) for shares in (reference, current))
+    return ((p - q) * np.log(p / q)).sum(axis=-1)
+
+
+def importances(booster: xgb.Booster) -> dict[str, float]:
+    """Share of the ranker's total gain of each feature; they sum to 1."""
+    gains = booster.get_score(importance_type="total_gain")
+    by_name = {
+        name: float(gains.get(f"f{place}", gains.get(name, 0.0))) for place, name in enumerate(RANKER_FEATURE_NAMES)
+    }
+    total = sum(by_name.values()) or 1.0
+    return {name: gain / total for name, gain in by_name.items()}
+
+
+def judge_features(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    shares: Mapping[str, float],
+    history: Mapping[str, Sequence[float]],
+    config: MonitoringConfig,
+) -> tuple[FeatureFinding, ...]:
+    """Every ranker feature, the most important first.
+
+    Args:
+        reference: Rows of the bundle's reference.
+        current: Rows of the window.
+        shares: Importance of each feature.
+        history: Feature to its scores in earlier windows without drift, the newest last.
+        config: Bins, thresholds.
+    """
+    rng = np.random.default_rng(config.seed)
+    sides = _Sides.of(reference, current, rng, config)
+    found = [
+        _judge(spec, sides, shares.get(spec.name, 0.0), history.get(spec.name, ()), config) for spec in RANKER_FEATURES
+    ]
+    return tuple(sorted(found, key=lambda finding: (-finding.importance, finding.name)))
+
+
+def feature_checks(findings: Sequence[FeatureFinding], config: MonitoringConfig) -> list[Check]:
+    """Drift weighted by importance, missing values, impossible values."""
+    return [
+        _drift_check(findings, config.drift),
+        _null_check(findings, config.drift),
+        _range_check(findings, config.drift),
+    ]
+
+
+def score_check(reference: pd.DataFrame, current: pd.DataFrame, config: MonitoringConfig) -> Check:
+    """The distribution of the ranker's own score: its moves follow the features' or a change of the traffic."""
+    sides = _Sides.of(reference, current, np.random.default_rng(config.seed), config)
+    finding = _judge(SCORE, sides, 0.0, (), config)
+    state = State.WARN if finding.is_moved else finding.state
+    return Check("prediction:score", Group.PREDICTION, state, finding.reason, finding.score, finding.threshold)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Reference and window with each row's weight and user, and the bootstrap draws of the reference's users."""
+
+    reference: pd.DataFrame
+    current: pd.DataFrame
+    reference_weights: NDArray[np.float64]
+    current_weights: NDArray[np.float64]
+    reference_users: NDArray[np.intp]
+    draws: NDArray[np.float64]
+    users: int
+
+    @classmethod
+    def of(
+        cls, reference: pd.DataFrame, current: pd.DataFrame, rng: np.random.Generator, config: MonitoringConfig
+    ) -> "_Sides":
+        names, rows = np.unique(reference[USER_ID].to_numpy(str), return_inverse=True)
+        users = int(current[USER_ID].nunique())
+        drawn = rng.multinomial(max(users, 1), np.full(len(names), 1 / len(names)), size=config.drift.noise_draws)
+        weights = (_user_weights(frame) for frame in (reference, current))
+        return cls(reference, current, *weights, rows, drawn / drawn.sum(axis=1, keepdims=True), users)
+
+
+def _judge(
+    spec: FeatureSpec, sides: _Sides, importance: float, history: Sequence[float], config: MonitoringConfig
+) -> FeatureFinding:
+    before, after = (frame[spec.name].to_numpy(float) for frame in (sides.reference, sides.current))
+    bins = Bins.of(before, sides.reference_weights, config.drift)
+    old = _histogram(bins.place(before), sides.reference_weights, bins.size)
+    new = _histogram(bins.place(after), sides.current_weights, bins.size)
+    score = float(population_stability_index(old, new)) if len(after) else None
+    threshold, source = _threshold(bins, before, sides, old, history, config.drift)
+    state, reason = _state(spec, score, threshold, source, sides.users, config)
+    nulls = (_null_share(before, sides.reference_weights), _null_share(after, sides.current_weights))
+    medians = (_median(before), _median(after))
+    return FeatureFinding(
+        name=spec.name,
+        state=state,
+        importance=importance,
+        score=score,
+        threshold=threshold,
+        threshold_source=source,
+        direction=_direction(*medians),
+        reference_median=medians[0],
+        current_median=medians[1],
+        reference_null_share=nulls[0],
+        current_null_share=nulls[1],
+        null_threshold=None if spec.name in MEANINGFUL_NULLS else min(1.0, nulls[0] + config.drift.null_margin),
+        out_of_range_share=_out_of_range(spec, after),
+        users=sides.users,
+        reason=reason,
+        reference_shares=tuple(old.tolist()),
+        current_shares=tuple(new.tolist()),
+        edges=tuple(_merged_edges(bins)),
+    )
+
+
+def _state(
+    spec: FeatureSpec, score: float | None, threshold: float, source: str, users: int, config: MonitoringConfig
+) -> tuple[State, str]:
+    if spec.name in CLOCKS:
+        return State.NOT_APPLICABLE, f"{spec.name} moves with the calendar"
+    if score is None or users < config.min_users:
+        return State.INSUFFICIENT, f"{users:,} users, {config.min_users:,} are needed"
+    if score > threshold:
+        return State.WARN, f"{spec.name} moved: index {score:.3f} over {threshold:.3f} ({source})"
+    return State.OK, f"{spec.name}: index {score:.3f}, threshold {threshold:.3f} ({source})"
+
+
+def _threshold(
+    bins: Bins,
+    before: NDArray[np.float64],
+    sides: _Sides,
+    old: NDArray[np.float64],
+    history: Sequence[float],
+    config: DriftConfig,
+) -> tuple[float, str]:
+    if len(history) >= config.history_needed:
+        recent = history[-config.history_windows :]
+        return max(config.floor, config.factor * max(recent)), f"{len(recent)} windows without drift"
+    per_user = np.zeros((sides.draws.shape[1], bins.size))
+    np.add.at(per_user, (sides.reference_users, bins.place(before)), sides.reference_weights)
+    per_user *= sides.draws.shape[1] / max(sides.reference_weights.sum(), np.finfo(float).tiny)
+    noise = population_stability_index(old, sides.draws @ per_user)
+    return max(config.learning_floor, config.factor * float(noise.max())), "sampling noise of the reference's users"
+
+
+def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:
+    judged = [finding for finding in findings if finding.state not in {State.NOT_APPLICABLE, State.INSUFFICIENT}]
+    if not judged:
+        return Check("drift:features", Group.DRIFT, State.INSUFFICIENT, "too few users to compare the features")
+    moved = [finding for finding in judged if finding.is_moved]
+    weight = sum(finding.importance for finding in moved)
+    names = ", ".join(finding.name for finding in moved[:3])
+    state = State.FAIL if weight >= config.importance_to_fail else State.WARN if moved else State.OK
+    reason = (
+        f"{len(moved)} features with {percent(weight)} of the ranker's importance moved: {names}"
+        if moved
+        else "no feature moved"
+    )
+    return Check("drift:features", Group.DRIFT, state, reason, weight, config.importance_to_fail)
+
+
+def _null_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:
+    grown = [
+        finding
+        for finding in findings
+        if finding.null_threshold is not None and finding.current_null_share > finding.null_threshold
+    ]
+    if not grown:
+        return Check("nulls:features", Group.NULLS, State.OK, "no feature lost values", 0.0, config.null_margin)
+    worst = max(grown, key=lambda finding: finding.current_null_share - finding.reference_null_share)
+    reason = (
+        f"{worst.name} is missing in {percent(worst.current_null_share)} of the rows, "
+        f"{percent(worst.reference_null_share)} at training" + (f"; so are {len(grown) - 1} more" if grown[1:] else "")
+    )
+    growth = worst.current_null_share - worst.reference_null_share
+    return Check("nulls:features", Group.NULLS, State.FAIL, reason, growth, config.null_margin)
+
+
+def _range_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:
+    worst = max(findings, key=lambda finding: finding.out_of_range_share)
+    share = worst.out_of_range_share
+    if share == 0:
+        return Check("range:features", Group.RANGE, State.OK, "every value is possible", 0.0, config.range_share)
+    state = State.FAIL if share > config.range_share else State.WARN
+    reason = f"{percent(share)} of {worst.name} lies outside what is possible"
+    return Check("range:features", Group.RANGE, state, reason, share, config.range_share)
+
+
+def _raw(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
+    places = np.searchsorted(edges, values, side="right")
+    return np.where(np.isnan(values), len(edges) + 1, places)
+
+
+def _histogram(places: NDArray[np.intp], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    counts = np.bincount(places, weights, minlength=size)
+    total = counts.sum()
+    return counts / total if total > 0 else counts
+
+
+def _user_weights(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """1 / rows of the row's user."""
+    if len(frame) == 0:
+        return np.empty(0)
+    return np.asarray(1.0 / frame.groupby(USER_ID)[USER_ID].transform("size"), float)
+
+
+def _null_share(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    return float(np.average(np.isnan(values), weights=weights)) if len(values) else 0.0
+
+
+def _median(values: NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def _direction(before: float | None, after: float | None) -> str:
+    if before is None or after is None or before == after:
+        return ""
+    return "up" if after > before else "down"
+
+
+def _out_of_range(spec: FeatureSpec, values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return 0.0
+    low, high = -np.inf if spec.low is None else spec.low, np.inf if spec.high is None else spec.high
+    slack = 1e-6 * max(1.0, abs(high) if np.isfinite(high) else 1.0)  # float32 rounding of a rate of exactly 1
+    return float(np.mean(np.isinf(known) | (known < low - slack) | (known > high + slack)))
+
+
+def _merged_edges(bins: Bins) -> list[float]:
+    """Upper edges of the merged bins but the open one and the missing one."""
+    starts = np.flatnonzero(np.diff(bins.merged[:-1]))
+    return [float(bins.edges[place]) for place in starts]

@@ -1,0 +1,63 @@
+"""Whether data still arrives: the age of the newest of everything."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from components.artifacts.cuts import parse_moment
+from monitoring.config import FreshnessConfig
+from monitoring.verdict import Check, Group, State
+from monitoring.windows import Window
+
+
+def freshness_checks(
+    home: Path, window: Window, as_of: datetime, now: datetime, config: FreshnessConfig
+) -> list[Check]:
+    """Impressions, feedback, each named view's snapshots, the bundle."""
+    newest_shown = window.frame["event_timestamp"].max().to_pydatetime() if len(window.frame) else None
+    newest_event = pc.max(window.feedback["event_timestamp"]).as_py()
+    reached = min(now, window.end)
+    views = [
+        _age(view, newest_snapshot(home, view, now), now, timedelta(hours=config.features_hours))
+        for view in config.views
+    ]
+    return [
+        _age("impressions", newest_shown, reached, timedelta(hours=config.impressions_hours)),
+        _age("feedback", newest_event, reached, timedelta(hours=config.feedback_hours)),
+        *views,
+        _bundle(as_of, now, config),
+    ]
+
+
+def newest_snapshot(home: Path, view: str, now: datetime) -> datetime | None:
+    """Moment of the newest snapshot of a view that is not from the future."""
+    moments = [parse_moment(path.stem) for path in (home / "offline" / view).glob("*.parquet")]
+    return max((moment for moment in moments if moment <= now), default=None)
+
+
+def _age(name: str, newest: datetime | None, now: datetime, limit: timedelta) -> Check:
+    if newest is None:
+        return Check(f"freshness:{name}", Group.FRESHNESS, State.STALE, f"there is no {name} at all", unit="h")
+    age = now - newest.astimezone(UTC)
+    is_old = age > limit
+    reason = f"the newest {name} is {_hours(age)} old" + (f", at most {_hours(limit)} is allowed" if is_old else "")
+    state = State.STALE if is_old else State.OK
+    return Check(f"freshness:{name}", Group.FRESHNESS, state, reason, _as_hours(age), _as_hours(limit), "h")
+
+
+def _bundle(as_of: datetime, now: datetime, config: FreshnessConfig) -> Check:
+    """An old bundle is no fault of the data, so it warns and does not block."""
+    age, limit = now - as_of, timedelta(days=config.bundle_days)
+    state = State.WARN if age > limit else State.OK
+    reason = f"the bundle was trained {age.days} days ago"
+    return Check("freshness:bundle", Group.WINDOW, state, reason, age.days, config.bundle_days, "d")
+
+
+def _as_hours(span: timedelta) -> float:
+    return round(span.total_seconds() / 3600, 2)
+
+
+def _hours(span: timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
