@@ -32,7 +32,7 @@ def monitor_window(model_name: str, config: str, start: str, end: str, now: str,
     champion = require_champion(home, model_name)
     return run_monitoring(
         home,
-        champion,
+        champion.folder,
         start=parse_moment(start),
         end=parse_moment(end),
         now=parse_moment(now),
