@@ -147,6 +147,10 @@ class TableMapping(BaseModel):
     constants: Mapping[str, str | float] = Field(
         default_factory=dict, description="Canonical column: value of every row"
     )
+    missing_values: tuple[str, ...] = Field(
+        ("", "NULL", "null", "NaN", "nan", "N/A", "\\N"), description="Texts that mean that a value is missing"
+    )
+    decimal: Literal[".", ","] = Field(".", description="Decimal sign of numbers that are text; the other one groups")
 
     @field_validator("files", mode="before")
     @classmethod
@@ -249,7 +253,7 @@ def _check_columns(table: str, mapping: TableMapping) -> None:
     for name in given:
         if name not in schema.names:
             raise ValueError(
-                f"{table}: no canonical column {name!r}{_hint(name, schema.names)} Choose from {', '.join(schema.names)}"
+                f"{table}: no canonical column {name!r}{_hint(name, schema.names)}; choose from {', '.join(schema.names)}"
             )
     required = {field.name for field in schema if not field.nullable} - DERIVED[table]
     absent = sorted(required - set(given))

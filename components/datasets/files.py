@@ -68,7 +68,7 @@ def _read(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> duckdb.Duc
         if all(path.endswith((".parquet", ".pq")) for path in paths):
             return connection.read_parquet(paths, union_by_name=True)
         if all(path.endswith(CSV_SUFFIXES) for path in paths):
-            return connection.read_csv(paths, all_varchar=True, header=True, union_by_name=True)
+            return connection.read_csv(paths, all_varchar=True, header=True, union_by_name=True)  # type: ignore[arg-type] # its stubs forget lists
     except duckdb.Error as error:
         raise ConfigError(f"{paths[0]}{' ...' if paths[1:] else ''}: cannot be read ({error}).") from error
     raise ConfigError(

@@ -65,8 +65,9 @@ SELECT "userId" || '-' || "movieId" AS event_id,
        'rating' AS interaction_type,
        CASE WHEN try_cast(rating AS FLOAT) >= {positive_from} THEN 1 ELSE 0 END::FLOAT AS weight,
        try_cast(rating AS FLOAT) AS rating,
-       CASE WHEN try_cast("timestamp" AS BIGINT) IS NULL
-            THEN 'unreadable event_timestamp ' || coalesce("timestamp", '') END AS flags
+       nullif(concat_ws(',',
+           CASE WHEN try_cast("timestamp" AS BIGINT) IS NULL THEN 'unreadable event_timestamp ' || "timestamp" END,
+           CASE WHEN try_cast(rating AS FLOAT) IS NULL THEN 'unreadable rating ' || rating END), '') AS flags
 FROM {table}
 """
 

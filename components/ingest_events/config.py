@@ -1,9 +1,16 @@
 """The cleaning rules of a data set."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+T = TypeVar("T")
+
+FILLABLE = ("quantity", "value_usd", "discount_usd", "rating")
+"""Columns of interactions that may be unknown and are numbers."""
+CASED = ("title", "department", "category", "brand", "size", "description", "segment")
+"""Labels of items and users."""
 
 
 class IngestConfig(BaseModel):
@@ -13,6 +20,10 @@ class IngestConfig(BaseModel):
 
     max_quarantine_share: float = Field(
         0.02, ge=0, le=1, description="Largest share of bad rows of a table; above it the run stops"
+    )
+    unreadable: Literal["quarantine", "flag"] = Field(
+        "quarantine",
+        description="A row with a text where a number or a time should be: set it aside, or keep it without that value",
     )
     duplicates: Literal["keep_first", "quarantine"] = Field(
         "keep_first", description="A repeated event_id: keep the first by time, or set the later ones aside"
@@ -27,8 +38,35 @@ class IngestConfig(BaseModel):
         description="A quantity above it is unknown (fuel is counted in thousandths of a gallon); null: no cap",
     )
     max_value_usd: float | None = Field(10_000.0, gt=0, description="An amount above it is unknown; null: no cap")
+    outliers: Literal["unknown", "cap"] = Field(
+        "unknown", description="A number above its cap: the row stays, the number becomes null, or becomes the cap"
+    )
     fill: Mapping[str, float] = Field(
         default={"discount_usd": 0.0}, description="Missing numbers of interactions: column and value"
     )
-    normalise_text: bool = Field(True, description="Collapse white space in labels; an empty label is missing")
+    normalise_text: bool = Field(
+        True, description="One Unicode form and single spaces in labels; an empty label is missing"
+    )
+    text_case: Mapping[str, Literal["lower", "upper", "title"]] = Field(
+        default={}, description="Labels to write in one case, for example {brand: lower}; needs normalise_text"
+    )
     normalise_units: bool = Field(True, description='Spell sizes one way: "16OZ", "16 Ounces" become "16 oz"')
+
+    @field_validator("fill")
+    @classmethod
+    def _can_be_filled(cls, fill: Mapping[str, float]) -> Mapping[str, float]:
+        return _only(fill, FILLABLE)
+
+    @field_validator("text_case")
+    @classmethod
+    def _is_a_label(
+        cls, cases: Mapping[str, Literal["lower", "upper", "title"]]
+    ) -> Mapping[str, Literal["lower", "upper", "title"]]:
+        return _only(cases, CASED)
+
+
+def _only(values: Mapping[str, T], columns: tuple[str, ...]) -> Mapping[str, T]:
+    unknown = sorted(set(values) - set(columns))
+    if unknown:
+        raise ValueError(f"no such column: {', '.join(unknown)}; choose from {', '.join(columns)}")
+    return values

@@ -89,12 +89,11 @@ def ingest_events(dataset: DatasetConfig, config: IngestConfig, out: Path, *, en
 def clean(tables: Tables, config: IngestConfig, *, name: str, end: datetime) -> tuple[Tables, pa.Table, IngestSummary]:
     """The tables after all rules, the rows that were set aside, and what each rule did."""
     work = _Work(IngestSummary(name))
-    items, users = (
-        work.labels(tables.items, "items", ITEM_ID, config),
-        work.labels(tables.users, "users", USER_ID, config),
-    )
+    items = work.labels(tables.items, "items", ITEM_ID, config)
+    users = work.labels(tables.users, "users", USER_ID, config)
     promotions = work.take(rules.validate(tables.promotions, "promotions"))
     events = work.take(rules.until(tables.interactions, end))
+    events = work.take(rules.readable(events, "interactions", config.unreadable))
     events = work.take(rules.validate(events, "interactions"))
     events = events.sort_by([(EVENT_TIMESTAMP, "ascending"), ("event_id", "ascending")])
     events = work.take(rules.unique(events, "interactions", "event_id", config.duplicates))
@@ -103,7 +102,7 @@ def clean(tables: Tables, config: IngestConfig, *, name: str, end: datetime) -> 
     events = work.take(rules.zero_quantity(events, config.zero_quantity))
     for column, cap in (("quantity", config.max_quantity), ("value_usd", config.max_value_usd)):
         if cap is not None:
-            events = work.take(rules.outliers(events, column, cap))
+            events = work.take(rules.outliers(events, column, cap, config.outliers))
     for column, value in config.fill.items():
         events = work.take(rules.fill(events, column, value))
     cleaned = Tables(events, items.sort_by(ITEM_ID), users.sort_by(USER_ID), promotions)
@@ -128,10 +127,11 @@ class _Work:
 
     def labels(self, table: pa.Table, name: str, key: str, config: IngestConfig) -> pa.Table:
         """The rules of items and users."""
+        table = self.take(rules.readable(table, name, config.unreadable))
         table = self.take(rules.validate(table, name))
         table = self.take(rules.unique(table, name, key, config.duplicates))
         if config.normalise_text:
-            table = self.take(rules.normalise_text(table, name))
+            table = self.take(rules.normalise_text(table, name, config.text_case))
         if config.normalise_units and name == "items":
             table = self.take(rules.normalise_units(table))
         return table

@@ -18,7 +18,9 @@ from components.artifacts.tables import ITEMS, SCHEMAS, TIMESTAMP
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 FLAGS = "flags"
-NUMBERS = ("weight", "quantity", "value_usd", "discount_usd")
+UNREADABLE = "unreadable "
+"""How an adapter begins the flag of a value that it could not read: `unreadable quantity two`."""
+NUMBERS = ("quantity", "value_usd", "discount_usd")
 EARLIEST = pd.Timestamp("1990-01-01", tz="UTC")
 """An event before this has a broken clock: 0 is 1970."""
 FAR_FUTURE = pd.Timestamp("2100-01-01", tz="UTC")
@@ -39,6 +41,7 @@ UNITS = {
     "in": ("inch", "inches", "in"),
     "ft": ("foot", "feet", "ft"),
 }
+CASES = {"lower": pc.utf8_lower, "upper": pc.utf8_upper, "title": pc.utf8_title}
 SPELLINGS = {spelling: unit for unit, spellings in UNITS.items() for spelling in spellings}
 SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z][a-z. ]*?)\s*$")
 
@@ -77,12 +80,30 @@ class Cleaned:
 
 
 def until(table: pa.Table, end: datetime) -> Cleaned:
-    """Events from `end` on are left for a later run; those without a time are left for the validation."""
-    is_later = pc.fill_null(pc.greater_equal(table[EVENT_TIMESTAMP], pa.scalar(end, TIMESTAMP)), False)
+    """Events from `end` on are left for a later run; those without a possible time are left for the validation."""
+    time = table[EVENT_TIMESTAMP]
+    is_later = pc.and_(
+        pc.greater_equal(time, pa.scalar(end, TIMESTAMP)), pc.less(time, pa.scalar(FAR_FUTURE, TIMESTAMP))
+    )
+    is_later = pc.fill_null(is_later, False)
     kept = table.filter(pc.invert(is_later))
     left_out = table.num_rows - kept.num_rows
     effect = Effect("until", "interactions", table.num_rows, left_out=left_out, parameters={"end": end.isoformat()})
     return Cleaned(kept, effect)
+
+
+def readable(table: pa.Table, name: str, action: str) -> Cleaned:
+    """Rows in which the adapter found a text that is no number or no time; their flags say which."""
+    is_unreadable = pc.fill_null(pc.match_substring(table[FLAGS], UNREADABLE), False)
+    rows = np.flatnonzero(is_unreadable.to_numpy(zero_copy_only=False))
+    if action == "flag":
+        return Cleaned(table, Effect("readable", name, table.num_rows, len(rows), parameters={"action": action}))
+    columns = (re.findall(rf"{UNREADABLE}(\w+)", flags) for flags in table[FLAGS].take(rows).to_pylist())
+    reasons = {
+        int(row): "; ".join(f"{column}: unreadable" for column in found)
+        for row, found in zip(rows, columns, strict=True)
+    }
+    return _set_aside(table, reasons, "readable", name, {"action": action})
 
 
 def validate(table: pa.Table, name: str) -> Cleaned:
@@ -143,13 +164,14 @@ def zero_quantity(table: pa.Table, action: str) -> Cleaned:
     return Cleaned(flagged, effect)
 
 
-def outliers(table: pa.Table, column: str, cap: float) -> Cleaned:
-    """A number above the cap is unknown: the row stays, the number goes, a flag says so."""
+def outliers(table: pa.Table, column: str, cap: float, action: str) -> Cleaned:
+    """A number above the cap becomes unknown or the cap itself: the row stays, a flag says so."""
     is_over = pc.fill_null(pc.greater(table[column], cap), False)
     places = is_over.to_numpy(zero_copy_only=False)
-    capped = _with(table, column, pc.if_else(is_over, pa.scalar(None, table[column].type), table[column]))
+    instead = pa.scalar(cap if action == "cap" else None, table[column].type)
+    capped = _with(table, column, pc.if_else(is_over, instead, table[column]))
     flagged = _flagged(capped, places, f"{column}_outlier")
-    parameters = {"column": column, "cap": cap}
+    parameters = {"column": column, "cap": cap, "action": action}
     return Cleaned(
         flagged, Effect("outliers", "interactions", table.num_rows, int(places.sum()), parameters=parameters)
     )
@@ -166,18 +188,21 @@ def fill(table: pa.Table, column: str, value: float) -> Cleaned:
     )
 
 
-def normalise_text(table: pa.Table, name: str) -> Cleaned:
-    """White space collapsed and trimmed in every label; an empty label is missing."""
+def normalise_text(table: pa.Table, name: str, cases: Mapping[str, str]) -> Cleaned:
+    """One Unicode form, single spaces and the configured case in every label; an empty label is missing."""
     changed = np.zeros(table.num_rows, bool)
     for spec in table.schema:
         if spec.type != pa.string() or spec.name in {ITEM_ID, USER_ID, FLAGS}:
             continue
         before = table[spec.name]
-        tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(before), r"\s+", " ")
+        composed = pc.utf8_normalize(before, form="NFC")  # "é" may be one character or two
+        tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(composed), r"\s+", " ")
+        tidy = CASES[cases[spec.name]](tidy) if spec.name in cases else tidy
         after = pc.if_else(pc.equal(tidy, ""), pa.scalar(None, pa.string()), tidy)
         table = _with(table, spec.name, after)
         changed |= _differs(before, after)
-    return Cleaned(table, Effect("normalise_text", name, table.num_rows, int(changed.sum())))
+    parameters = {"case": dict(cases)} if cases else {}
+    return Cleaned(table, Effect("normalise_text", name, table.num_rows, int(changed.sum()), parameters=parameters))
 
 
 def normalise_units(items: pa.Table) -> Cleaned:
@@ -240,9 +265,9 @@ def _present(*, text: bool = True) -> pandera.Column:
     return pandera.Column(checks=checks, nullable=False)
 
 
-def _number(name: str, low: float = 0.0, high: float = float("inf")) -> pandera.Column:
+def _number(name: str, low: float = 0.0, high: float = float("inf"), *, nullable: bool = True) -> pandera.Column:
     check = pandera.Check(lambda column: (column >= low) & (column <= high), name=name, ignore_na=True)
-    return pandera.Column(checks=check, nullable=True)
+    return pandera.Column(checks=check, nullable=nullable)
 
 
 def _clock() -> pandera.Column:
@@ -255,6 +280,7 @@ VALIDATIONS: dict[str, pandera.DataFrameSchema] = {
         {
             **{name: _present() for name in ("event_id", USER_ID, ITEM_ID, "interaction_type")},
             EVENT_TIMESTAMP: _clock(),
+            "weight": _number("not_negative", nullable=False),
             **{name: _number("not_negative") for name in NUMBERS},
         }
     ),
