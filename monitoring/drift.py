@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from feature_repo.schema import (
     CANDIDATE_FEATURES,
-    CONTEXT_FEATURES,
     CROSS_FEATURES,
     RANKER_FEATURE_NAMES,
     RANKER_FEATURES,
@@ -28,14 +27,18 @@ from feature_repo.schema import (
 from monitoring.config import DriftConfig, MonitoringConfig
 from monitoring.verdict import Check, FeatureFinding, Group, State, percent
 
-SMALLEST_SHARE = 1e-4
-"""Empty bins count as this share, so that the index stays finite."""
-CLOCKS = frozenset(
-    {"user_tenure_days", "item_age_days"}
-    | {spec.name for spec in CONTEXT_FEATURES if spec.unit in {"h"}}
-    | {"context_weekday"}
-)
-"""Features that move with the calendar: a comparison over time says nothing about them."""
+SMALLEST_SHARE = 0.0025
+"""Emptier bins count as this share: the index stays finite, and 3 % of never-seen values are no alarm yet."""
+NULL_SIGMAS = 4.0
+"""A missing share must also grow by this many standard errors: among 500 users 5 percentage points are noise."""
+NOT_COMPARABLE: Mapping[str, str] = {
+    "user_tenure_days": "moves with the calendar",
+    "item_age_days": "moves with the calendar",
+    "context_hour": "depends on when users come; the reference was ranked at one moment",
+    "context_weekday": "depends on when users come; the reference was ranked at one moment",
+    "context_is_home_store": "depends on where users come from; the reference was ranked without a store",
+}
+"""Features that a comparison with the reference says nothing about, and why."""
 MEANINGFUL_NULLS = frozenset(spec.name for spec in (*CANDIDATE_FEATURES, *CROSS_FEATURES))
 """Missing means `this retriever did not name it` or `not in the history`: the index's own bin judges that."""
 SCORE = FeatureSpec("score", RANKER_FEATURES[0].dtype, "1", "The ranker's score")
@@ -46,7 +49,8 @@ class Bins:
     """Quantile bins of a reference.
 
     Attributes:
-        edges: Inner edges, shape (n,): value v is in bin searchsorted(edges, v, "right").
+        edges: Inner edges, shape (n,): value v is in bin searchsorted(edges, v, "right"). Where the values pile up
+            at their greatest one (a constant, a flag), an edge above it keeps greater ones, never seen before, apart.
         merged: Bin of each raw bin after the rare ones were merged, shape (n + 2,); the last raw bin is missing.
     """
 
@@ -55,13 +59,12 @@ class Bins:
 
     @classmethod
     def of(cls, values: NDArray[np.float64], weights: NDArray[np.float64], config: DriftConfig) -> "Bins":
-        """Quantiles of the known values; neighbours under `rare_share` join the bin before them."""
-        known = values[~np.isnan(values)]
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, config.bins + 1)[1:-1])) if len(known) else np.empty(0)
+        """Quantiles of the known values; bins with something, but under `rare_share`, join the one before them."""
+        edges = _edges(values[np.isfinite(values)], config.bins)
         shares = _histogram(_raw(values, edges), weights, len(edges) + 2)
         merged, current = np.zeros(len(edges) + 2, np.intp), 0
         for place in range(1, len(edges) + 1):
-            current += shares[place] >= config.rare_share
+            current += not 0 < shares[place] < config.rare_share
             merged[place] = current
         merged[-1] = current + 1
         return cls(edges, merged)
@@ -77,9 +80,9 @@ class Bins:
 
 
 def population_stability_index(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum over bins of (p - q) ln(p / q); the last axis are the bins, shares are floored at 1e-4."""
+    """Sum over bins of (p - q) ln(p / q); the last axis are the bins, shares under SMALLEST_SHARE count as it."""
     p, q = (np.clip(shares, SMALLEST_SHARE, None) for shares in (reference, current))
-    return ((p - q) * np.log(p / q)).sum(axis=-1)
+    return np.asarray(((p - q) * np.log(p / q)).sum(axis=-1))
 
 
 def importances(booster: xgb.Booster) -> dict[str, float]:
@@ -135,14 +138,19 @@ def score_check(reference: pd.DataFrame, current: pd.DataFrame, config: Monitori
 
 @dataclass(frozen=True)
 class _Sides:
-    """Reference and window with each row's weight and user, and the bootstrap draws of the reference's users."""
+    """Reference and window with each row's weight and user, and pairs of samples from the reference's users.
+
+    The draws, shape (noise_draws, reference users), are shares of users: as many as the reference has, and as many
+    as the window has, because both sides of a real comparison are samples.
+    """
 
     reference: pd.DataFrame
     current: pd.DataFrame
     reference_weights: NDArray[np.float64]
     current_weights: NDArray[np.float64]
     reference_users: NDArray[np.intp]
-    draws: NDArray[np.float64]
+    reference_draws: NDArray[np.float64]
+    current_draws: NDArray[np.float64]
     users: int
 
     @classmethod
@@ -151,9 +159,11 @@ class _Sides:
     ) -> "_Sides":
         names, rows = np.unique(reference[USER_ID].to_numpy(str), return_inverse=True)
         users = int(current[USER_ID].nunique())
-        drawn = rng.multinomial(max(users, 1), np.full(len(names), 1 / len(names)), size=config.drift.noise_draws)
-        weights = (_user_weights(frame) for frame in (reference, current))
-        return cls(reference, current, *weights, rows, drawn / drawn.sum(axis=1, keepdims=True), users)
+        even, size = np.full(len(names), 1 / len(names)), config.drift.noise_draws
+        draws = [rng.multinomial(count, even, size=size) / count for count in (len(names), max(users, 1))]
+        return cls(
+            reference, current, _user_weights(reference), _user_weights(current), rows, draws[0], draws[1], users
+        )
 
 
 def _judge(
@@ -164,8 +174,9 @@ def _judge(
     old = _histogram(bins.place(before), sides.reference_weights, bins.size)
     new = _histogram(bins.place(after), sides.current_weights, bins.size)
     score = float(population_stability_index(old, new)) if len(after) else None
-    threshold, source = _threshold(bins, before, sides, old, history, config.drift)
-    state, reason = _state(spec, score, threshold, source, sides.users, config)
+    per_user = _user_shares(bins.place(before), sides, bins.size)
+    threshold, source = _threshold(per_user, sides, history, config.drift)
+    state, reason = _state(spec, score, threshold, source, sides.users, len(history), config)
     nulls = (_null_share(before, sides.reference_weights), _null_share(after, sides.current_weights))
     medians = (_median(before), _median(after))
     return FeatureFinding(
@@ -180,7 +191,7 @@ def _judge(
         current_median=medians[1],
         reference_null_share=nulls[0],
         current_null_share=nulls[1],
-        null_threshold=None if spec.name in MEANINGFUL_NULLS else min(1.0, nulls[0] + config.drift.null_margin),
+        null_threshold=_null_threshold(spec.name, per_user[:, -1], sides.users, config.drift),
         out_of_range_share=_out_of_range(spec, after),
         users=sides.users,
         reason=reason,
@@ -191,33 +202,51 @@ def _judge(
 
 
 def _state(
-    spec: FeatureSpec, score: float | None, threshold: float, source: str, users: int, config: MonitoringConfig
+    spec: FeatureSpec,
+    score: float | None,
+    threshold: float,
+    source: str,
+    users: int,
+    windows: int,
+    config: MonitoringConfig,
 ) -> tuple[State, str]:
-    if spec.name in CLOCKS:
-        return State.NOT_APPLICABLE, f"{spec.name} moves with the calendar"
+    if spec.name in NOT_COMPARABLE:
+        return State.NOT_APPLICABLE, f"{spec.name} {NOT_COMPARABLE[spec.name]}"
     if score is None or users < config.min_users:
         return State.INSUFFICIENT, f"{users:,} users, {config.min_users:,} are needed"
+    if windows < config.drift.history_needed and not config.drift.alarms_while_learning:
+        return (
+            State.LEARNING,
+            f"{spec.name}: index {score:.3f}, {windows} of {config.drift.history_needed} windows known",
+        )
     if score > threshold:
         return State.WARN, f"{spec.name} moved: index {score:.3f} over {threshold:.3f} ({source})"
     return State.OK, f"{spec.name}: index {score:.3f}, threshold {threshold:.3f} ({source})"
 
 
+def _user_shares(places: NDArray[np.intp], sides: _Sides, size: int) -> NDArray[np.float64]:
+    """Share of each reference user's rows in each bin, shape (n_users, n_bins)."""
+    users = sides.reference_draws.shape[1]
+    cells = np.bincount(sides.reference_users * size + places, sides.reference_weights, minlength=users * size)
+    return np.asarray(cells.reshape(users, size), np.float64)
+
+
 def _threshold(
-    bins: Bins,
-    before: NDArray[np.float64],
-    sides: _Sides,
-    old: NDArray[np.float64],
-    history: Sequence[float],
-    config: DriftConfig,
+    per_user: NDArray[np.float64], sides: _Sides, history: Sequence[float], config: DriftConfig
 ) -> tuple[float, str]:
     if len(history) >= config.history_needed:
         recent = history[-config.history_windows :]
         return max(config.floor, config.factor * max(recent)), f"{len(recent)} windows without drift"
-    per_user = np.zeros((sides.draws.shape[1], bins.size))
-    np.add.at(per_user, (sides.reference_users, bins.place(before)), sides.reference_weights)
-    per_user *= sides.draws.shape[1] / max(sides.reference_weights.sum(), np.finfo(float).tiny)
-    noise = population_stability_index(old, sides.draws @ per_user)
+    noise = population_stability_index(sides.reference_draws @ per_user, sides.current_draws @ per_user)
     return max(config.learning_floor, config.factor * float(noise.max())), "sampling noise of the reference's users"
+
+
+def _null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, config: DriftConfig) -> float | None:
+    """The reference's share plus the margin, or plus what sampling both sides can do where that is more."""
+    if name in MEANINGFUL_NULLS:
+        return None
+    error = float(user_nulls.std()) * np.sqrt(1 / len(user_nulls) + 1 / max(users, 1))
+    return min(1.0, float(user_nulls.mean() + max(config.null_margin, NULL_SIGMAS * error)))
 
 
 def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:
@@ -227,21 +256,18 @@ def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Che
     moved = [finding for finding in judged if finding.is_moved]
     weight = sum(finding.importance for finding in moved)
     names = ", ".join(finding.name for finding in moved[:3])
-    state = State.FAIL if weight >= config.importance_to_fail else State.WARN if moved else State.OK
-    reason = (
-        f"{len(moved)} features with {percent(weight)} of the ranker's importance moved: {names}"
-        if moved
-        else "no feature moved"
-    )
+    if moved:
+        state = State.FAIL if weight >= config.importance_to_fail else State.WARN
+        reason = f"{len(moved)} features with {percent(weight)} of the ranker's importance moved: {names}"
+    elif any(finding.state is State.LEARNING for finding in judged):
+        state, reason = State.LEARNING, f"{config.history_needed} windows without drift are needed for the thresholds"
+    else:
+        state, reason = State.OK, "no feature moved"
     return Check("drift:features", Group.DRIFT, state, reason, weight, config.importance_to_fail)
 
 
 def _null_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:
-    grown = [
-        finding
-        for finding in findings
-        if finding.null_threshold is not None and finding.current_null_share > finding.null_threshold
-    ]
+    grown = [finding for finding in findings if _has_lost_values(finding)]
     if not grown:
         return Check("nulls:features", Group.NULLS, State.OK, "no feature lost values", 0.0, config.null_margin)
     worst = max(grown, key=lambda finding: finding.current_null_share - finding.reference_null_share)
@@ -251,6 +277,13 @@ def _null_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Chec
     )
     growth = worst.current_null_share - worst.reference_null_share
     return Check("nulls:features", Group.NULLS, State.FAIL, reason, growth, config.null_margin)
+
+
+def _has_lost_values(finding: FeatureFinding) -> bool:
+    """Over the threshold; where missing means something, only a column of which nothing is left."""
+    if finding.null_threshold is None:
+        return finding.current_null_share == 1 and finding.reference_null_share < 1
+    return finding.current_null_share > finding.null_threshold
 
 
 def _range_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:
@@ -263,15 +296,24 @@ def _range_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Che
     return Check("range:features", Group.RANGE, state, reason, share, config.range_share)
 
 
+def _edges(known: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    if len(known) == 0:
+        return np.empty(0)
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
+    if edges[-1] < known.max():
+        return edges
+    return np.append(edges, float(np.nextafter(np.float32(edges[-1]), np.float32(np.inf))))  # features are float32
+
+
 def _raw(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
     places = np.searchsorted(edges, values, side="right")
-    return np.where(np.isnan(values), len(edges) + 1, places)
+    return np.asarray(np.where(np.isnan(values), len(edges) + 1, places), np.intp)
 
 
 def _histogram(places: NDArray[np.intp], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     counts = np.bincount(places, weights, minlength=size)
     total = counts.sum()
-    return counts / total if total > 0 else counts
+    return np.asarray(counts / total if total > 0 else counts, np.float64)
 
 
 def _user_weights(frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -286,7 +328,7 @@ def _null_share(values: NDArray[np.float64], weights: NDArray[np.float64]) -> fl
 
 
 def _median(values: NDArray[np.float64]) -> float | None:
-    known = values[~np.isnan(values)]
+    known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else None
 
 

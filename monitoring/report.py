@@ -31,12 +31,18 @@ border-radius:10px;padding:12px 14px}.card h3{margin:0;font-size:14px;overflow-w
 """
 
 
-def render_report(verdict: Verdict) -> str:
-    """HTML with inline pictures: no file or address beside it is needed."""
+def render_report(verdict: Verdict, *, evidently: str | None = None) -> str:
+    """HTML with inline pictures: no file or address beside it is needed.
+
+    Args:
+        verdict: What it shows.
+        evidently: Evidently's page beside it, None without one.
+    """
     parts = [
         f"<p>{_badge(verdict.state)}</p><h1>{escape(verdict.sentence)}</h1>",
         f'<p class="sub">{escape(_subtitle(verdict))}</p>',
         *(f'<p class="sub">{escape(note)}.</p>' for note in verdict.notes),
+        f'<p class="sub"><a href="{escape(evidently)}">Evidently\'s page</a></p>' if evidently else "",
         "<h2>Checks</h2>",
         _checks(verdict),
         _moved(verdict),
@@ -63,7 +69,8 @@ retraining, because a new model would learn the fault.</p>"""
 def _subtitle(verdict: Verdict) -> str:
     return (
         f"{verdict.model}, bundle {verdict.bundle_id}: {verdict.rows:,} impressions of {verdict.users:,} users, "
-        f"{days(verdict.start, verdict.end)}; judged {verdict.judged_at:%Y-%m-%d %H:%M} UTC"
+        f"{days(verdict.start, verdict.end)}, against reference {verdict.reference_id}; "
+        f"judged {verdict.judged_at:%Y-%m-%d %H:%M} UTC"
     )
 
 
@@ -102,7 +109,8 @@ def _card(finding: FeatureFinding) -> str:
     medians = f"median {_number(finding.reference_median)} → {_number(finding.current_median)}"
     return (
         f'<div class="card"><h3>{escape(finding.name)}</h3><p>{percent(finding.importance)} of importance, index '
-        f"{_number(finding.score)} over {_number(finding.threshold)}; {medians}</p>{_histogram(finding)}"
+        f"{_number(finding.score)} over {_number(finding.threshold)} ({escape(finding.threshold_source)}); {medians}</p>"
+        f"{_histogram(finding)}"
         f"<p>missing {percent(finding.reference_null_share)} → {percent(finding.current_null_share)}</p></div>"
     )
 

@@ -260,9 +260,12 @@ class Verdict:
         if facts["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format_version {facts['format_version']}, expected {FORMAT_VERSION}")
         plain = ("model", "bundle_id", "reference_id", "users", "rows", "version")
+        start, end, judged_at = (datetime.fromisoformat(facts[name]) for name in ("start", "end", "judged_at"))
         return cls(
             **{name: facts[name] for name in plain},
-            **{name: datetime.fromisoformat(facts[name]) for name in ("start", "end", "judged_at")},
+            start=start,
+            end=end,
+            judged_at=judged_at,
             checks=tuple(_check(one) for one in facts["checks"]),
             features=tuple(_finding(one) for one in facts["features"]),
             notes=tuple(facts["notes"]),

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +20,7 @@ from monitoring.config import QualityConfig
 from serving.feedback import read_feedback
 from serving.prediction_log import read_impressions
 
-LABEL, IS_MATURE = "label", "is_mature"
+LABEL, IS_MATURE, IS_ACTIVE = "label", "is_mature", "is_active"
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,11 @@ class Window:
         start: Included.
         end: Not included.
         frame: One row per impression: the columns of the log, `label` (1 where the user took the item within the
-            horizon) and `is_mature` (whether the horizon is over).
+            horizon), `is_mature` (whether the horizon is over) and `is_active` (1 where the user took anything
+            at all within the horizon).
         feedback: Events read from `start` on.
         left_out: Impressions of other bundles in the window.
+        deeper: Impressions below the reference's last position, which are left out too.
     """
 
     start: datetime
@@ -39,6 +43,7 @@ class Window:
     frame: pd.DataFrame
     feedback: pa.Table
     left_out: int
+    deeper: int = 0
 
     @property
     def users(self) -> int:
@@ -47,22 +52,32 @@ class Window:
 
 
 def read_window(
-    home: Path, bundle_id: str, *, start: datetime, end: datetime, now: datetime, config: QualityConfig
+    home: Path, bundle_id: str, *, start: datetime, end: datetime, now: datetime, deepest: int, config: QualityConfig
 ) -> Window:
     """The impressions of a bundle in [start, end), labelled by the feedback until `now`.
 
+    Args:
+        home: State folder with the logs.
+        bundle_id: Whose impressions are judged.
+        start: First day.
+        end: Day after the last.
+        now: Nothing from here on is read.
+        deepest: The reference's last position: a longer list holds other items, which would look like drift.
+        config: What a success is.
+
     Raises:
-        ConfigError: The window is not of whole UTC days, or ends before it starts.
+        ConfigError: The window is not of whole UTC days, ends before it starts, or is not over.
     """
-    _check(start, end)
+    check_window(start, end, now)
     horizon = timedelta(days=config.horizon_days)
     shown = read_impressions(home, start, end)
     own = shown.filter(pc.equal(shown["bundle_id"], bundle_id))
     feedback = read_feedback(home, start, min(now, end + horizon))
     types = pa.array(config.positive_types, pa.string())
     taken = feedback.filter(pc.and_(pc.is_in(feedback["interaction_type"], types), pc.greater(feedback["weight"], 0)))
-    frame = _labelled(own, taken, horizon, now)
-    return Window(start, end, frame, feedback, shown.num_rows - own.num_rows)
+    compared = own.filter(pc.less_equal(own["position"], deepest))
+    frame = _labelled(compared, taken, horizon, now)
+    return Window(start, end, frame, feedback, shown.num_rows - own.num_rows, own.num_rows - compared.num_rows)
 
 
 def read_reference(bundle: Path) -> pd.DataFrame:
@@ -74,29 +89,45 @@ def read_reference(bundle: Path) -> pd.DataFrame:
     path = bundle / REFERENCE
     if not path.exists():
         raise ContractError(f"{path}: the bundle has no monitoring reference. Train it anew.")
-    frame = pq.read_table(path).to_pandas()
-    missing = sorted({*RANKER_FEATURE_NAMES, USER_ID, LABEL, "score"} - set(frame.columns))
+    frame: pd.DataFrame = pq.read_table(path).to_pandas()
+    missing = sorted({*RANKER_FEATURE_NAMES, USER_ID, LABEL, "score", "position"} - set(frame.columns))
     if missing:
         raise ContractError(f"{path}: column {', '.join(missing)} missing. Train the bundle anew.")
+    if frame.empty:
+        raise ContractError(
+            f"{path}: the monitoring reference is empty, nothing can be compared. Train the bundle anew."
+        )
     return frame
 
 
-def _check(start: datetime, end: datetime) -> None:
+def check_window(start: datetime, end: datetime, now: datetime) -> None:
+    """Refuse what is no window of whole UTC days that are over.
+
+    Raises:
+        ConfigError: As said.
+    """
     for moment in (start, end):
         if moment.tzinfo is None or moment.timestamp() % 86_400:
             raise ConfigError(f"window: {moment} is not a UTC midnight; windows are whole days, [start, end).")
     if start >= end:
-        raise ConfigError(f"window: start {start.date()} is not before end {end.date()}.")
+        raise ConfigError(f"window: start {start.date()} is not before end {end.date()}; the end is not included.")
+    if now.tzinfo is None or end > now:
+        raise ConfigError(f"window: end {end.isoformat()} lies after now, {now.isoformat()}. Judge days that are over.")
 
 
 LABELS_SQL = """
-SELECT shown.*, (taken.user_id IS NOT NULL)::FLOAT AS label, event_timestamp + ? <= ? AS is_mature
-FROM shown LEFT JOIN (
-    SELECT DISTINCT shown.query_id, shown.item_id, shown.user_id
-    FROM shown JOIN taken ON shown.user_id = taken.user_id AND shown.item_id = taken.item_id
-     AND taken.event_timestamp >= shown.event_timestamp AND taken.event_timestamp < shown.event_timestamp + ?
-) AS taken USING (query_id, item_id)
-ORDER BY shown.event_timestamp, shown.query_id, shown.position
+WITH answered AS (
+    SELECT shown.query_id, taken.item_id
+    FROM (SELECT DISTINCT query_id, user_id, event_timestamp FROM shown) AS shown
+    JOIN taken ON shown.user_id = taken.user_id
+     AND taken.event_timestamp >= shown.event_timestamp AND taken.event_timestamp < shown.event_timestamp + $horizon
+)
+SELECT shown.*,
+    ((query_id, item_id) IN (SELECT (query_id, item_id) FROM answered))::FLOAT AS label,
+    query_id IN (SELECT query_id FROM answered) AS is_active,
+    event_timestamp + $horizon <= $now AS is_mature
+FROM shown
+ORDER BY event_timestamp, query_id, position
 """
 
 
@@ -106,6 +137,12 @@ def _labelled(shown: pa.Table, taken: pa.Table, horizon: timedelta, now: datetim
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("shown", shown)
         connection.register("taken", taken)
-        table = connection.execute(LABELS_SQL, [horizon, now, horizon]).to_arrow_table()
+        table: Any = connection.execute(
+            LABELS_SQL, {"horizon": horizon, "now": now}
+        ).to_arrow_table()  # pyarrow: untyped
     place = table.schema.get_field_index("event_timestamp")
-    return table.set_column(place, "event_timestamp", table["event_timestamp"].cast(TIMESTAMP)).to_pandas()
+    frame: pd.DataFrame = table.set_column(
+        place, "event_timestamp", table["event_timestamp"].cast(TIMESTAMP)
+    ).to_pandas()
+    anonymous = frame[USER_ID] == ""
+    return frame.assign(**{USER_ID: np.where(anonymous, "?" + frame["query_id"], frame[USER_ID])})
