@@ -21,6 +21,7 @@ from components.ranking.config import RankerConfig
 from components.register_bundle.config import RegistryConfig
 from components.train_retrievers.config import RetrieversConfig
 from components.tune_ranker.config import TuningConfig
+from monitoring.config import MonitoringConfig, RetrainingPolicy
 
 DEFAULT_CONFIG = "complete_journey"
 
@@ -46,10 +47,26 @@ class PipelineConfig(BaseModel):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Metrics and intervals")
     gate: GateConfig = Field(default_factory=GateConfig, description="What a bundle must reach to be deployed")
     registry: RegistryConfig = Field(default_factory=RegistryConfig, description="Where a passed bundle goes")
+    monitoring: MonitoringConfig = Field(default_factory=MonitoringConfig, description="How served windows are judged")
+    retraining: RetrainingPolicy = Field(
+        default_factory=RetrainingPolicy, description="When a verdict starts a training run"
+    )
+    retraining_trials: int | None = Field(
+        0,
+        ge=0,
+        description="Trials of a retraining run, from the champion's parameters; null: as many as tuning.trials",
+    )
 
     def resolved_split(self) -> SplitConfig:
         """The split with the data set's label types, which are stated there only."""
         return self.split.model_copy(update={"label_types": tuple(self.dataset.label_types)})
+
+    def resolved_monitoring(self) -> MonitoringConfig:
+        """The monitoring section with the model's name, the success and the horizon, which are stated elsewhere."""
+        quality = self.monitoring.quality.model_copy(
+            update={"positive_types": tuple(self.dataset.label_types), "horizon_days": self.split.horizon_days}
+        )
+        return self.monitoring.model_copy(update={"model": self.registry.model_name, "quality": quality})
 
     def resolved_json(self) -> str:
         """Every value, defaults included, as JSON with sorted keys: what the manifest keeps."""

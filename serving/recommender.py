@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,17 +106,27 @@ class Recommender:
                 f"events: {len(request.events)} in one request, at most {self.settings.max_events}. Post them in parts."
             )
         fresh = self.feedback.append(request.events)
+        by_user: dict[str, list[FeedbackEvent]] = {}
         for event in fresh:
-            self._update_history(event)
+            by_user.setdefault(event.user_id, []).append(event)
+        for user_id, events in by_user.items():
+            self._update_history(user_id, events)
         return fresh
 
-    def _update_history(self, event: FeedbackEvent) -> None:
+    def _update_history(self, user_id: str, events: Sequence[FeedbackEvent]) -> None:
         """The log is the record; a history that could not be updated is made again by the next snapshot."""
-        at = seconds(event.event_timestamp)
-        user = self.users.read(event.user_id, now_seconds=at)
-        if event.weight > 0 and user.status != "store_error":
-            row = extend_history(user.row, item_id=event.item_id, seconds=at, weight=event.weight)
-            self.users.write_history(event.user_id, row, seconds=at)
+        speaking = sorted((event for event in events if event.weight > 0), key=lambda event: event.event_timestamp)
+        if not speaking:
+            return
+        newest = seconds(speaking[-1].event_timestamp)
+        user = self.users.read(user_id, now_seconds=newest)
+        if user.status == "store_error":
+            return
+        row: Mapping[str, Any] = user.row
+        for event in speaking:
+            at = seconds(event.event_timestamp)
+            row = extend_history(row, item_id=event.item_id, seconds=at, weight=event.weight)
+        self.users.write_history(user_id, row, seconds=newest)
 
     def _moment(self, request: RecommendationRequest) -> datetime:
         if request.k > self.settings.max_k:

@@ -1,5 +1,7 @@
 """How the ranker's hyperparameters are searched."""
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -10,4 +12,7 @@ class TuningConfig(BaseModel):
 
     trials: int = Field(10, ge=0, description="Trials in all, pruned ones included; 0 takes the default parameters")
     minutes: float = Field(2.0, gt=0, description="No trial is started after this time, minutes")
+    initial: Mapping[str, int | float | str] | None = Field(
+        None, description="Parameters of the first trial, and the result where there is none: a champion's, for example"
+    )
     query_share: float = Field(0.5, gt=0, le=1, description="Share of the training queries that a trial learns from")

@@ -16,15 +16,16 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from components.artifacts.errors import ConfigError
 from components.ranking.config import RankerConfig
-from components.ranking.search_space import Choice, Int, Params
+from components.ranking.search_space import Choice, Int, Params, contains
 from components.ranking.training import DEFAULT_PARAMS, SEARCH_SPACE, RankingRows, fit_ranker
 from components.tune_ranker.config import TuningConfig
 
 log = logging.getLogger(__name__)
 
 STARTUP_TRIALS = 4
-"""Trials before the median of the others may stop one; the first is the default parameters."""
+"""Trials before the median of the others may stop one; the first is the initial parameters."""
 WARMUP_ROUNDS = 15
 REPORT_EVERY = 5
 SECONDS_PER_MINUTE = 60.0
@@ -37,7 +38,7 @@ class Tuning:
     Attributes:
         params: The best parameters.
         ndcg: Their validation NDCG@10 among candidates; NaN where nothing was tried.
-        default_ndcg: The same of the default parameters, with the same data and budget.
+        default_ndcg: The same of the initial parameters, with the same data and budget.
         trials: Trials that were finished, pruned ones included.
         pruned: Trials that were stopped early.
         study: Name of the study in the journal.
@@ -68,13 +69,14 @@ def tune_ranker(
         seed: Of sampling and search.
     """
     name = study_name(training_set, config, ranker, seed)
-    study = open_study(journal, name, seed)
+    initial = initial_params(config)
+    study = open_study(journal, name, seed, initial)
     if config.trials:
         training = RankingRows.read(training_set / "training.parquet")
         training = training.take_queries(config.query_share, np.random.default_rng(seed))
         validation = RankingRows.read(training_set / "validation.parquet")
         search(study, _objective(training, validation, ranker, seed), config, clock=time.monotonic)
-    tuning = _result(study, name)
+    tuning = _result(study, name, initial)
     out.mkdir(parents=True, exist_ok=True)
     (out / "tuning.json").write_text(json.dumps(asdict(tuning), indent=1, default=str))
     _write_plots(study, out)
@@ -85,6 +87,7 @@ def study_name(training_set: Path, config: TuningConfig, ranker: RankerConfig, s
     """`ranker-` and twelve hex digits of the training set, the objective and the seed; the budget is not part of it."""
     facts = [
         config.query_share,
+        dict(config.initial or {}),
         ranker.model_dump(),
         seed,
         (training_set / "summary.json").read_text(),
@@ -93,7 +96,23 @@ def study_name(training_set: Path, config: TuningConfig, ranker: RankerConfig, s
     return "ranker-" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
-def open_study(journal: Path, name: str, seed: int) -> optuna.Study:
+def initial_params(config: TuningConfig) -> Params:
+    """The configured parameters over the default ones.
+
+    Raises:
+        ConfigError: One is not in the search space, or outside its range.
+    """
+    params = {**DEFAULT_PARAMS, **(config.initial or {})}
+    unknown = sorted(set(params) - set(SEARCH_SPACE))
+    if unknown or not contains(SEARCH_SPACE, params):
+        raise ConfigError(
+            f"tuning.initial: {dict(config.initial or {})} is not inside the search space "
+            f"{ {name: repr(domain) for name, domain in SEARCH_SPACE.items()} }."
+        )
+    return params
+
+
+def open_study(journal: Path, name: str, seed: int, initial: Params) -> optuna.Study:
     """The study of that name: what other workers and killed runs told it is there."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +127,7 @@ def open_study(journal: Path, name: str, seed: int) -> optuna.Study:
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_ROUNDS),
     )
     if not study.trials:
-        study.enqueue_trial(DEFAULT_PARAMS)
+        study.enqueue_trial(initial)
     return study
 
 
@@ -178,13 +197,13 @@ def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def _result(study: optuna.Study, name: str) -> Tuning:
+def _result(study: optuna.Study, name: str, initial: Params) -> Tuning:
     finished = _finished(study)
     complete = [trial for trial in finished if trial.state is TrialState.COMPLETE and trial.value is not None]
     best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
-    defaults = [trial.value for trial in complete if trial.params == DEFAULT_PARAMS]
+    defaults = [trial.value for trial in complete if trial.params == initial]
     return Tuning(
-        params=dict(best.params) if best else dict(DEFAULT_PARAMS),
+        params=dict(best.params) if best else dict(initial),
         ndcg=best.value if best and best.value is not None else math.nan,
         default_ndcg=defaults[0] if defaults and defaults[0] is not None else math.nan,
         trials=len(finished),

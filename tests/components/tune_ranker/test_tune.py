@@ -20,7 +20,7 @@ def frozen_clock():
 
 
 def test_first_trial_is_the_default(tmp_path):
-    study = open_study(tmp_path / "studies", "s", 0)
+    study = open_study(tmp_path / "studies", "s", 0, dict(DEFAULT_PARAMS))
     search(study, score, TuningConfig(trials=1), clock=frozen_clock)
     assert study.trials[0].params == DEFAULT_PARAMS
 
@@ -31,10 +31,10 @@ def test_killed_search_goes_on_where_it_stopped(tmp_path):
             raise KeyboardInterrupt
         return score(params, report)
 
-    study = open_study(tmp_path / "studies", "s", 0)
+    study = open_study(tmp_path / "studies", "s", 0, dict(DEFAULT_PARAMS))
     with pytest.raises(KeyboardInterrupt):
         search(study, killed, TuningConfig(trials=5), clock=frozen_clock)
-    again = open_study(tmp_path / "studies", "s", 0)
+    again = open_study(tmp_path / "studies", "s", 0, dict(DEFAULT_PARAMS))
     search(again, score, TuningConfig(trials=5), clock=frozen_clock)
     complete = again.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     assert len(complete) == 5
@@ -43,7 +43,7 @@ def test_killed_search_goes_on_where_it_stopped(tmp_path):
 
 def test_no_trial_starts_after_the_minutes_are_spent(tmp_path):
     clock = iter([0.0, 0.0, 61.0, 61.0])
-    study = open_study(tmp_path / "studies", "s", 0)
+    study = open_study(tmp_path / "studies", "s", 0, dict(DEFAULT_PARAMS))
     search(study, score, TuningConfig(trials=9, minutes=1.0), clock=lambda: next(clock))
     assert len(study.trials) == 1
 

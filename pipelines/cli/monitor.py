@@ -1,0 +1,76 @@
+"""`recsys monitor`: judge what was served, and train again where the verdict says so."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.cli.options import DEFAULT, Config, Set, overrides
+
+app = typer.Typer(help="Judge what was served; retrain where it drifted.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Option("--model", help="Registered model.")]
+STATE_STYLE = {"OK": "green", "WARN": "yellow", "FAIL": "bold red", "STALE": "magenta", "ERROR": "bold red"}
+
+
+@app.command()
+def run(
+    start: Annotated[str, typer.Option(help="First day of the window.")],
+    end: Annotated[str, typer.Option(help="Day after the last.")],
+    now: Annotated[str | None, typer.Option(help="Time of the judgement, in a replay; now where not given.")] = None,
+    retrain: Annotated[bool, typer.Option(help="Start the training pipeline where the verdict advises it.")] = True,
+    config: Config = DEFAULT,
+    sets: Set = None,
+) -> None:
+    """Compare a window of impressions with the training reference; write the report and the verdict.
+
+    A verdict that advises it starts the training pipeline, once, however many processes judge it.
+    Exits with 3 where the window failed, 4 where its data is stale or broken, 5 where there is too little of it.
+    """
+    from components.artifacts.cuts import parse_moment
+    from components.artifacts.home import recsys_home
+    from pipelines.cli.progress import ConsoleProgress, show_log
+    from pipelines.config import load_config
+    from pipelines.monitoring import monitor_champion
+    from pipelines.retraining import retrain_if_advised
+
+    console = Console()
+    show_log(console)
+    settings, home = load_config(config, overrides(sets)), recsys_home()
+    moment = parse_moment(now) if now else datetime.now(UTC)
+    judged = monitor_champion(settings, home, start=parse_moment(start), end=parse_moment(end), now=moment)
+    verdict = judged.verdict
+    style = STATE_STYLE.get(verdict.state, "default")
+    console.print(f"[{style}]{verdict.state}[/{style}] {verdict.sentence}", highlight=False, soft_wrap=True)
+    console.print(f"report: {judged.report}", highlight=False, soft_wrap=True)
+    if retrain:
+        outcome = retrain_if_advised(settings, home, verdict, now=moment, progress=ConsoleProgress(console))
+        console.print(f"retraining: {outcome.sentence}", highlight=False, soft_wrap=True)
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def history(model: Model = "recommender") -> None:
+    """List the verdicts, the oldest window first."""
+    from components.artifacts.home import recsys_home
+    from monitoring.history import read_history
+
+    table = Table("window", "bundle", "state", "verdict", box=None)
+    for verdict in read_history(recsys_home(), model):
+        window = f"{verdict.start.date()} to {verdict.end.date()}"
+        table.add_row(window, verdict.bundle_id, verdict.state, verdict.sentence)
+    Console().print(table if table.row_count else f"no window of {model} was judged yet")
+
+
+@app.command()
+def decisions(model: Model = "recommender") -> None:
+    """List what was decided after each verdict, and why."""
+    from components.artifacts.home import recsys_home
+    from monitoring.retraining_policy import read_decisions
+
+    table = Table("when", "decision", "why", box=None)
+    for one in read_decisions(recsys_home(), model):
+        table.add_row(one.at[:19], one.action, one.reason)
+    Console().print(table if table.row_count else f"nothing was decided for {model} yet")

@@ -1,0 +1,261 @@
+"""All of it in one go, on real data: train, evaluate, serve, replay the following weeks, monitor, retrain.
+
+The clock is the data's. With T the training cut, the bundle is tested on the two weeks from T on, served from
+T + 14 days on with features of that day, and the two weeks after that are replayed through the running server.
+Nothing reads what lies after its own moment.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from components.artifacts.bundle import load_bundle
+from components.artifacts.cuts import Cuts, parse_moment
+from components.artifacts.errors import GateRefusedError
+from components.compute_features.compute import compute_features
+from components.ingest_events.ingest import ingest_events
+from components.materialize_features.materialize import materialize_features
+from feature_repo.store import apply
+from pipelines.config import PipelineConfig, load_config
+from pipelines.local_runner import Progress
+from pipelines.monitoring import Judged, monitor_champion
+from pipelines.replay import Replayed, Visit, replay, visits
+from pipelines.retraining import Retraining, retrain_if_advised
+from pipelines.run import TrainingRun, run_training
+from pipelines.server_process import RunningServer, server
+
+WEEK = timedelta(days=7)
+REPLAYED_WEEKS = 2
+HOUSEHOLDS = 3
+METRICS = ("ndcg_at_10", "recall_at_20")
+VOLATILE = ("logs", "monitoring", "registry")
+"""Folders of the state that each demo begins without; features, artifacts and KFP's cache are kept."""
+
+
+class DemoProgress(Progress, Protocol):
+    """Who is told how the demo goes."""
+
+    def stage(self, title: str) -> None:
+        """A stage began."""
+
+    def note(self, text: str) -> None:
+        """Something to know."""
+
+    def recommended(self, answer: Mapping[str, Any], about: str) -> None:
+        """A household was answered."""
+
+    def replayed(self, done: int, total: int) -> None:
+        """So many visits of so many."""
+
+
+@dataclass
+class Demo:
+    """What the demo did.
+
+    Attributes:
+        dataset: Name of the data set.
+        interactions: Interactions that were read, training and replay.
+        seconds: Wall time of each stage.
+        trained: The first training.
+        replays: The replayed weeks together.
+        judged: The verdict of the replayed weeks.
+        retraining: What came of it.
+        home: State folder.
+    """
+
+    dataset: str
+    home: Path
+    interactions: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    trained: TrainingRun | None = None
+    replays: Replayed = field(default_factory=Replayed)
+    judged: Judged | None = None
+    retraining: Retraining | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - began, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `recsys demo --json`."""
+        assert self.trained is not None
+        assert self.judged is not None
+        assert self.retraining is not None
+        return {
+            "dataset": self.dataset,
+            "interactions": self.interactions,
+            "seconds": round(sum(self.seconds.values()), 1),
+            "stages": {**self.seconds, "training_steps": {k: round(v, 1) for k, v in self.trained.run.seconds.items()}},
+            "metrics": metrics(self.trained),
+            "gate": dict(self.trained.gate),
+            "bundle_id": self.trained.bundle_id,
+            "replay": {
+                "requests": self.replays.requests,
+                "events": self.replays.events,
+                "hit_share": round(self.replays.hit_share, 4),
+                "hit_rate": round(self.replays.hit_rate, 4),
+            },
+            "monitoring": {"state": str(self.judged.verdict.state), "sentence": self.judged.verdict.sentence},
+            "reports": {name: str(path) for name, path in self.reports().items()},
+            "retraining": self.retraining.to_dict(),
+        }
+
+    def reports(self) -> dict[str, Path]:
+        """Name to page."""
+        assert self.trained is not None
+        assert self.judged is not None
+        pages = {
+            "evaluation": self.trained.report,
+            "monitoring": self.judged.report,
+            "evidently": self.judged.folder / "evidently.html",
+        }
+        if self.retraining and self.retraining.run:
+            pages["retraining"] = self.retraining.run.report
+        return {name: path for name, path in pages.items() if path.exists()}
+
+
+def metrics(trained: TrainingRun) -> dict[str, dict[str, Any]]:
+    """System to NDCG@10 and recall@20, each with mean, low and high."""
+    return {
+        system: {name: values[name] for name in METRICS} for system, values in trained.evaluation["systems"].items()
+    }
+
+
+def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
+    """Do everything.
+
+    Args:
+        home: State folder of the demo; logs, registry and verdicts of an earlier demo in it are removed.
+        sample: Share of the households; 1 is all.
+        progress: Told of everything.
+
+    Raises:
+        GateRefusedError: The trained bundle is not good enough to be served.
+    """
+    config = demo_config(sample)
+    demo = Demo(config.dataset.name, home)
+    _reset(home)
+    with demo.stage("train"):
+        progress.stage("Train, evaluate and register a bundle: the KFP pipeline, with kfp.local")
+        demo.trained = run_training(config, home, progress=progress)
+    if not demo.trained.gate["passed"]:
+        raise GateRefusedError(f"bundle {demo.trained.bundle_id}: {demo.trained.gate['sentence']}")
+    cuts = Cuts(parse_moment(config.as_of), config.resolved_split())
+    moments = [cuts.end + WEEK * week for week in range(REPLAYED_WEEKS + 1)]
+    with demo.stage("features"):
+        progress.stage(f"Features as of {moments[0].date()}, into the online store")
+        events = _refresh(demo, config, moments)
+        materialize_features(home, end=moments[0])
+    with ExitStack() as stack:
+        with demo.stage("serve"):
+            progress.stage("Serve: a KServe ModelServer with the champion")
+            settings = {"accept_request_time": True, "model_name": config.registry.model_name}
+            running = stack.enter_context(server(home, **settings))
+        _use(demo, running, events, moments, progress)
+    now = moments[-1]
+    with demo.stage("monitor"):
+        progress.stage(f"Monitor {moments[0].date()} to {now.date()}: Evidently and our own verdict")
+        demo.judged = monitor_champion(config, home, start=moments[0], end=now, now=now)
+        progress.note(f"{demo.judged.verdict.state}: {demo.judged.verdict.sentence}")
+    with demo.stage("retrain"):
+        progress.stage("Retrain, where the verdict advises it")
+        demo.retraining = retrain_if_advised(config, home, demo.judged.verdict, now=now, progress=progress)
+        progress.note(demo.retraining.sentence)
+    return demo
+
+
+def demo_config(sample: float) -> PipelineConfig:
+    """The shipped configuration; a sample of the households gets limits that fit its size."""
+    if sample >= 1:
+        return load_config("complete_journey")
+    return load_config(
+        "complete_journey",
+        {
+            "dataset.sample_users": sample,
+            "tuning.trials": 2,
+            "split.training_cuts": 2,
+            "gate.min_queries": 20,
+            "retrievers.rp3beta.min_users": 3,
+            "monitoring.min_users": max(20, round(500 * sample)),
+        },
+    )
+
+
+def _reset(home: Path) -> None:
+    for name in VOLATILE:
+        shutil.rmtree(home / name, ignore_errors=True)
+    (home / "feast" / "online.db").unlink(missing_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
+    apply(home)
+
+
+def _refresh(demo: Demo, config: PipelineConfig, moments: list[datetime]) -> Path:
+    """Events until the end of the replay, and one snapshot per replayed week."""
+    events = demo.home / "replay" / "events"
+    summary = ingest_events(config.dataset, config.ingest, events, end=moments[-1])
+    demo.interactions = summary.rows["interactions"]
+    compute_features(events, demo.home / "offline", moments[:-1], config=config.features)
+    return events
+
+
+def _use(demo: Demo, running: RunningServer, events: Path, moments: list[datetime], progress: DemoProgress) -> None:
+    """Ask for a few households, then replay the weeks; each week begins with fresh batch features."""
+    with demo.stage("ask"):
+        progress.stage("Ask for a few households")
+        for user_id, about in _households(demo):
+            question = {"user_id": user_id, "k": "5", "request_time": moments[0].isoformat()}
+            progress.recommended(_get(running.url, question), about)
+    with demo.stage("replay"):
+        progress.stage(f"Replay {moments[0].date()} to {moments[-1].date()} through the server")
+        weeks = [list(visits(events, start, end)) for start, end in pairwise(moments)]
+        total = sum(map(len, weeks))
+        for week, baskets in enumerate(weeks):
+            if week:
+                materialize_features(demo.home, end=moments[week])
+            _add(demo.replays, _replay_week(running, baskets, total, progress, before=demo.replays.requests))
+        done = demo.replays
+        progress.note(
+            f"{done.requests:,} visits: {done.hit_share:.1%} of the shown items were taken on that visit, "
+            f"{done.hit_rate:.1%} of the visits took at least one; {done.events:,} events fed back"
+        )
+
+
+def _replay_week(
+    running: RunningServer, baskets: list[Visit], total: int, progress: DemoProgress, *, before: int
+) -> Replayed:
+    return replay(running.url, baskets, progress=lambda done, _of: progress.replayed(before + done, total))
+
+
+def _add(total: Replayed, part: Replayed) -> None:
+    for name in Replayed.__dataclass_fields__:
+        setattr(total, name, getattr(total, name) + getattr(part, name))
+
+
+def _households(demo: Demo) -> list[tuple[str, str]]:
+    """Households with a long, a middling and a short history, and somebody unknown."""
+    assert demo.trained is not None
+    golden = load_bundle(demo.trained.bundle).golden
+    known = sorted(
+        ((len(one.row.get("user_history_item_ids") or ()), one.user_id) for one in golden if one.user_id), reverse=True
+    )
+    step = max(1, (len(known) - 1) // max(1, HOUSEHOLDS - 1))
+    chosen = [(user_id, f"{size} different items so far") for size, user_id in known[::step][:HOUSEHOLDS]]
+    return [*chosen, ("somebody-new", "unknown")]
+
+
+def _get(url: str, question: dict[str, str]) -> Any:  # decoded JSON
+    response = httpx.get(f"{url}/v1/recommendations", params=question, timeout=30.0)
+    response.raise_for_status()
+    return response.json()
+

@@ -1,0 +1,128 @@
+"""Weeks that really happened, played through a running server: ask before each visit, then post what was taken.
+
+A click is a purchase that really happened: nobody saw these lists, so what is measured is whether the list held
+what the household took on that visit, not whether showing it changed anything.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+
+from components.artifacts.errors import ContractError
+
+K = 10
+BEFORE = timedelta(seconds=1)
+"""The question comes so long before the visit's first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One basket.
+
+    Attributes:
+        user_id: Whose.
+        store_id: Where.
+        start: First event.
+        events: As the server takes them, all of the basket.
+    """
+
+    user_id: str
+    store_id: str | None
+    start: datetime
+    events: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay did.
+
+    Attributes:
+        requests: Questions asked.
+        shown: Items shown.
+        taken: Shown items that were taken on the visit.
+        visits_with_hit: Visits on which at least one shown item was taken.
+        events: Events posted.
+    """
+
+    requests: int = 0
+    shown: int = 0
+    taken: int = 0
+    visits_with_hit: int = 0
+    events: int = 0
+
+    @property
+    def hit_share(self) -> float:
+        """Share of the shown items that were taken on the visit."""
+        return self.taken / self.shown if self.shown else 0.0
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the visits with a hit."""
+        return self.visits_with_hit / self.requests if self.requests else 0.0
+
+
+VISITS_SQL = """
+SELECT user_id, any_value(store_id), min(event_timestamp) AS start,
+       list({'event_id': event_id, 'user_id': user_id, 'item_id': item_id, 'event_timestamp': event_timestamp,
+             'interaction_type': interaction_type, 'weight': weight, 'value_usd': value_usd, 'store_id': store_id}
+            ORDER BY event_timestamp, event_id)
+FROM read_parquet(?) WHERE event_timestamp >= ? AND event_timestamp < ?
+GROUP BY user_id, coalesce(session_id, strftime(event_timestamp, '%Y-%m-%d'))
+ORDER BY start, user_id
+"""
+
+
+def visits(events: Path, start: datetime, end: datetime) -> Iterator[Visit]:
+    """The baskets of [start, end) in the canonical interactions, by time."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        path = str(events / "interactions.parquet")
+        for user_id, store_id, began, lines in connection.execute(VISITS_SQL, [path, start, end]).fetchall():
+            for line in lines:
+                line["event_timestamp"] = line["event_timestamp"].isoformat()
+            yield Visit(user_id, store_id, began, lines)
+
+
+def replay(url: str, baskets: list[Visit], *, progress: Callable[[int, int], None]) -> Replayed:
+    """Ask and tell, basket by basket, in the order of time.
+
+    Args:
+        url: Of a server that accepts a request's time.
+        baskets: From `visits`.
+        progress: Told how many of how many are done.
+
+    Raises:
+        ContractError: The server refused a request.
+    """
+    done = Replayed()
+    with httpx.Client(base_url=url, timeout=30.0) as client:
+        for number, basket in enumerate(baskets, start=1):
+            _play(client, basket, done)
+            progress(number, len(baskets))
+    return done
+
+
+def _play(client: httpx.Client, basket: Visit, done: Replayed) -> None:
+    question = {"user_id": basket.user_id, "k": K, "request_time": (basket.start - BEFORE).isoformat()}
+    answer = _post(client, "/v1/recommendations", question | ({"store_id": basket.store_id} if basket.store_id else {}))
+    items = {item["item_id"] for item in answer["items"]}
+    query_id = answer["query_id"]
+    _post(client, "/v1/events", {"events": [event | {"query_id": query_id} for event in basket.events]})
+    hits = len(items & {event["item_id"] for event in basket.events if event["weight"] > 0})
+    done.requests += 1
+    done.shown += len(items)
+    done.taken += hits
+    done.visits_with_hit += hits > 0
+    done.events += len(basket.events)
+
+
+def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> Any:  # decoded JSON
+    response = client.post(path, json=body)
+    if response.status_code != httpx.codes.OK:
+        raise ContractError(f"POST {path}: {response.status_code} {response.text[:300]}; expected 200.")
+    return response.json()

@@ -1,0 +1,88 @@
+"""From a verdict to a training run: exactly one, however many processes judge the same window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from components.artifacts.registry import require_champion
+from monitoring.retraining_policy import Action, decide, launch_once
+from monitoring.verdict import Verdict
+from pipelines.config import PipelineConfig
+from pipelines.local_runner import Progress
+from pipelines.run import TrainingRun, run_training
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """What came of a verdict.
+
+    Attributes:
+        action: launch, skip, blocked or escalate.
+        reason: Why.
+        run: The training run, None where none was started.
+    """
+
+    action: Action
+    reason: str
+    run: TrainingRun | None
+
+    @property
+    def sentence(self) -> str:
+        """For a terminal."""
+        if self.run is None:
+            return f"{self.action}: {self.reason}"
+        passed = "passed the gate" if self.run.gate["passed"] else "was refused by the gate"
+        return f"{self.reason}; trained {self.run.bundle_id}, which {passed}: {self.run.gate['sentence']}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `recsys demo --json`."""
+        facts: dict[str, Any] = {"action": str(self.action), "reason": self.reason}
+        if self.run is not None:
+            facts |= {"bundle_id": self.run.bundle_id, "gate": dict(self.run.gate)}
+        return facts
+
+
+def retrain_if_advised(
+    config: PipelineConfig, home: Path, verdict: Verdict, *, now: datetime, progress: Progress
+) -> Retraining:
+    """Train again where the verdict and the policy say so.
+
+    Args:
+        config: The configuration that trained the champion.
+        home: State folder.
+        verdict: Of the newest window.
+        now: Time of the decision; nothing later is read.
+        progress: Told of each step.
+    """
+    decision = decide(verdict, config.retraining, home=home, now=now)
+    launched = launch_once(
+        home,
+        decision,
+        lambda _key: run_training(retraining_config(config, home, now), home, progress=progress),
+        now=now,
+    )
+    return Retraining(launched.decision.action, launched.decision.reason, launched.result)
+
+
+def retraining_config(config: PipelineConfig, home: Path, now: datetime) -> PipelineConfig:
+    """The champion's configuration, moved to the newest date whose test weeks are over by now.
+
+    The champion's hyperparameters are the starting point of the search.
+    """
+    split = config.split
+    tested = timedelta(days=split.every_days * (split.test_cuts - 1) + split.horizon_days)
+    as_of = (now - tested).replace(hour=0, minute=0, second=0, microsecond=0)
+    champion = require_champion(home, config.registry.model_name)
+    tuning = config.tuning.model_copy(update={"initial": _params(champion.manifest.facts.training), **_budget(config)})
+    return config.model_copy(update={"as_of": as_of.date().isoformat(), "tuning": tuning})
+
+
+def _budget(config: PipelineConfig) -> dict[str, int]:
+    return {} if config.retraining_trials is None else {"trials": config.retraining_trials}
+
+
+def _params(training: Mapping[str, Any]) -> dict[str, Any] | None:
+    params = training.get("params")
+    return dict(params) if params else None

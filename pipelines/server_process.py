@@ -1,0 +1,108 @@
+"""The model server as a process of its own, started and stopped cleanly."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from components.artifacts.errors import RecsysError
+
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+POLL_SECONDS = 0.2
+
+
+class ServerFailedError(RecsysError):
+    """The server did not start; the message says where its log lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """Where a server answers.
+
+    Attributes:
+        url: Of REST.
+        grpc_port: Of gRPC.
+        pid: The process.
+        log: What it prints.
+    """
+
+    url: str
+    grpc_port: int
+    pid: int
+    log: Path
+
+
+@contextmanager
+def server(home: Path, **settings: str | int | bool) -> Iterator[RunningServer]:
+    """`python -m serving` on free ports of loopback until the block ends; ready when it is entered.
+
+    Args:
+        home: State folder.
+        settings: Fields of `serving.settings.Settings`.
+
+    Raises:
+        ServerFailedError: It ended, or was not ready in two minutes.
+    """
+    http_port, grpc_port = free_ports(2)
+    given = {"http_port": http_port, "grpc_port": grpc_port, **settings}
+    environment = {f"RECSYS_{name.upper()}": str(value) for name, value in given.items()}
+    log = home / "logs" / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "serving"],
+            env=os.environ | environment | {"RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    running = RunningServer(f"http://127.0.0.1:{http_port}", grpc_port, process.pid, log)
+    try:
+        _wait_until_ready(process, running)
+        yield running
+    finally:
+        _stop(process)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nothing listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], running: RunningServer) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            last = running.log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise ServerFailedError(
+                f"the server ended with exit code {process.returncode}: {last[0]}. Its log: {running.log}"
+            )
+        try:
+            if httpx.get(f"{running.url}/readyz", timeout=2.0).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(POLL_SECONDS)
+    raise ServerFailedError(f"the server was not ready after {START_SECONDS:.0f} s. Its log: {running.log}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
