@@ -15,12 +15,21 @@ def best_per_row(matrix: sp.csr_array, k: int) -> sp.csr_array:
     """Each row's k largest values, ties by column; rows sorted by column."""
     matrix.sort_indices()
     sizes = np.diff(matrix.indptr)
-    rows = np.repeat(np.arange(matrix.shape[0]), sizes)
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
-    place = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], sizes)
-    kept = np.sort(order[place < k])
+    kept = np.ones(matrix.nnz, bool)
+    for row in np.flatnonzero(sizes > k):
+        kept[matrix.indptr[row] : matrix.indptr[row + 1]] = _is_best(
+            matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]], k
+        )
     indptr = np.concatenate([[0], np.cumsum(np.minimum(sizes, k))])
     return sp.csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
+
+
+def _is_best(values: NDArray[np.float32], k: int) -> NDArray[np.bool_]:
+    """Which are the k largest, the first of equal ones."""
+    border = np.partition(values, len(values) - k)[len(values) - k]
+    best = values > border
+    best[np.flatnonzero(values == border)[: k - np.count_nonzero(best)]] = True
+    return best
 
 
 def walk(neighbours: sp.csr_array, query: Query, *, k: int) -> Scored:

@@ -1,0 +1,31 @@
+"""What several tests share: one real training run on the toy world, and the folder that it left."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import PipelineConfig, load_config
+from pipelines.local_runner import SilentProgress
+from pipelines.run import TrainingRun, run_training
+from tests.toy_world import toy_config
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A state folder with a champion, and the run that made it."""
+
+    home: Path
+    config_path: Path
+    config: PipelineConfig
+    run: TrainingRun
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Trained:
+    """The real pipeline, with kfp.local, on the toy world; about a minute, once for all tests."""
+    folder = tmp_path_factory.mktemp("trained")
+    path = toy_config(folder / "shop")
+    config = load_config(str(path))
+    home = folder / "home"
+    return Trained(home, path, config, run_training(config, home, progress=SilentProgress()))
