@@ -1,9 +1,12 @@
 """Somebody's Parquet and CSV files as DuckDB views, with errors that name the file and the column."""
 
 import glob
+import gzip
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -11,6 +14,7 @@ from components.artifacts.errors import ConfigError
 from components.datasets.config import nearest
 
 CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+SEPARATORS = ",;\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,21 @@ class Source:
 
 
 def open_source(connection: duckdb.DuckDBPyConnection, files: tuple[str, ...], *, view: str) -> Source:
-    """Files or globs as one view, columns joined by name.
+    """Files or globs as one view, columns joined by name; CSV is read here and now, so its faults show here.
 
     Raises:
         ConfigError: Nothing is there, the formats are mixed or unknown, or a file cannot be read.
     """
     paths = _paths(files)
-    relation = _read(connection, paths)
-    relation.create_view(view)
+    if all(path.endswith((".parquet", ".pq")) for path in paths):
+        relation = _read_parquet(connection, paths, view)
+    elif all(path.endswith(CSV_SUFFIXES) for path in paths):
+        relation = _read_csv(connection, paths, view)
+    else:
+        raise ConfigError(
+            f"{', '.join(paths[:3])}: expected only .parquet or only {', '.join(CSV_SUFFIXES)} files in one table. "
+            "Convert some of them."
+        )
     return Source(view, ", ".join(files), dict(zip(relation.columns, map(str, relation.types), strict=True)))
 
 
@@ -63,15 +74,53 @@ def _paths(files: tuple[str, ...]) -> list[str]:
     return paths
 
 
-def _read(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> duckdb.DuckDBPyRelation:
+def _read_parquet(connection: duckdb.DuckDBPyConnection, paths: list[str], view: str) -> duckdb.DuckDBPyRelation:
     try:
-        if all(path.endswith((".parquet", ".pq")) for path in paths):
-            return connection.read_parquet(paths, union_by_name=True)
-        if all(path.endswith(CSV_SUFFIXES) for path in paths):
-            return connection.read_csv(paths, all_varchar=True, header=True, union_by_name=True)  # type: ignore[arg-type] # its stubs forget lists
+        relation = connection.read_parquet(paths, union_by_name=True)
     except duckdb.Error as error:
-        raise ConfigError(f"{paths[0]}{' ...' if paths[1:] else ''}: cannot be read ({error}).") from error
-    raise ConfigError(
-        f"{', '.join(paths[:3])}: expected only .parquet or only {', '.join(CSV_SUFFIXES)} files in one table; "
-        "give each format its own run, or convert one."
-    )
+        raise _unreadable(paths, error) from error
+    relation.create_view(view)
+    return relation
+
+
+def _read_csv(connection: duckdb.DuckDBPyConnection, paths: list[str], table: str) -> duckdb.DuckDBPyRelation:
+    with TemporaryDirectory() as folder:
+        even = [_with_one_line_end(path, Path(folder) / f"{place}.csv") for place, path in enumerate(paths)]
+        try:
+            # The quote is named because the reader guesses "none" where the first 20,480 rows have none.
+            relation = connection.read_csv(
+                even,  # type: ignore[arg-type] # the stubs forget lists
+                all_varchar=True,
+                header=True,
+                union_by_name=True,
+                quotechar='"',
+                escapechar='"',
+            )
+            relation.create(table)  # before the copies go
+        except duckdb.Error as error:
+            raise _unreadable(paths, error) from error
+    read = connection.table(table)
+    if len(read.columns) == 1 and any(sign in read.columns[0] for sign in SEPARATORS):
+        raise ConfigError(
+            f"{paths[0]}{' ...' if paths[1:] else ''}: some row has more or fewer fields than the header "
+            f"({read.columns[0]}), or a quote is not closed. Repair the file."
+        )
+    return read
+
+
+def _with_one_line_end(path: str, copy: Path) -> str:
+    """The file, or a copy whose lines all end alike: DuckDB refuses a file that was made of two."""
+    opened = gzip.open if path.endswith(".gz") else open
+    with opened(path, "rb") as file:
+        ends = Counter(line[-2:] == b"\r\n" for line in file if line.endswith(b"\n"))
+    if len(ends) < 2:
+        return path
+    with opened(path, "rb") as file, copy.open("wb") as even:
+        even.writelines(line.rstrip(b"\r\n") + b"\n" for line in file)
+    return str(copy)
+
+
+def _unreadable(paths: list[str], error: duckdb.Error) -> ConfigError:
+    """The first lines of DuckDB's message: the rest is advice on its own parameters."""
+    why = " ".join(str(error).split("Possible fixes")[0].split())
+    return ConfigError(f"{paths[0]}{' ...' if paths[1:] else ''}: cannot be read ({why}). Repair or convert the file.")

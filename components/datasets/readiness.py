@@ -1,0 +1,61 @@
+"""Is this data set ready to be trained on? Looked at before anything is."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from components.artifacts.tables import Tables
+from components.datasets.findings import LEVELS, Finding, Level, find
+from components.datasets.measures import Measures, measure
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """A data set in numbers, and what they mean.
+
+    Attributes:
+        measures: The numbers.
+        findings: What they mean, the worst first.
+        horizon_days: Length of an answer's window, as asked.
+        label_types: Interaction types that the label is made of, as asked.
+    """
+
+    measures: Measures
+    findings: tuple[Finding, ...]
+    horizon_days: int
+    label_types: tuple[str, ...]
+
+    @property
+    def level(self) -> Level:
+        """The worst finding's."""
+        return min((finding.level for finding in self.findings), key=LEVELS.index, default="ok")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: times in ISO 8601, shares in [0, 1]."""
+        measures = asdict(self.measures)
+        for name in ("first", "last"):
+            measures[name] = measures[name] and measures[name].isoformat()
+        return {
+            "level": self.level,
+            "horizon_days": self.horizon_days,
+            "label_types": list(self.label_types),
+            **measures,
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def check_readiness(
+    tables: Tables, *, label_types: Sequence[str], horizon_days: int, now: datetime | None = None
+) -> Readiness:
+    """Measure the tables as their adapter gave them, before ingestion, and judge them.
+
+    Args:
+        tables: The canonical tables, uncleaned.
+        label_types: Interaction types that count as relevant.
+        horizon_days: Length of the window that holds a query's relevant items, days.
+        now: Events from here on have a broken clock; by default the machine's time.
+    """
+    labels = tuple(label_types)
+    measures = measure(tables, label_types=labels, horizon_days=horizon_days, now=now or datetime.now(UTC))
+    return Readiness(measures, find(measures, label_types=labels, horizon_days=horizon_days), horizon_days, labels)
