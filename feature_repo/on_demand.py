@@ -20,7 +20,7 @@ REQUEST = RequestSource(
 def context_view(item_stats: FeatureView) -> OnDemandFeatureView:
     """Hour, weekday and promotion at the time of the request."""
 
-    @on_demand_feature_view(  # type: ignore[untyped-decorator]  # feast publishes no types
+    @on_demand_feature_view(
         sources=[REQUEST, item_stats],
         schema=[Field(name=name, dtype=Float64) for name in ("context_hour", "context_weekday", "context_is_promoted")],
         mode="python",

@@ -14,17 +14,19 @@ from monitoring.windows import Window
 def freshness_checks(
     home: Path, window: Window, as_of: datetime, now: datetime, config: FreshnessConfig
 ) -> list[Check]:
-    """Impressions, feedback, each named view's snapshots, the bundle."""
+    """Impressions, feedback, each named view's snapshots, the bundle.
+
+    The logs are held against the end of what was read of them, so that a window can be judged long afterwards.
+    """
     newest_shown = window.frame["event_timestamp"].max().to_pydatetime() if len(window.frame) else None
     newest_event = pc.max(window.feedback["event_timestamp"]).as_py()
-    reached = min(now, window.end)
     views = [
         _age(view, newest_snapshot(home, view, now), now, timedelta(hours=config.features_hours))
         for view in config.views
     ]
     return [
-        _age("impressions", newest_shown, reached, timedelta(hours=config.impressions_hours)),
-        _age("feedback", newest_event, reached, timedelta(hours=config.feedback_hours)),
+        _age("impressions", newest_shown, window.end, timedelta(hours=config.impressions_hours)),
+        _age("feedback", newest_event, window.feedback_until, timedelta(hours=config.feedback_hours)),
         *views,
         _bundle(as_of, now, config),
     ]
@@ -32,7 +34,7 @@ def freshness_checks(
 
 def newest_snapshot(home: Path, view: str, now: datetime) -> datetime | None:
     """Moment of the newest snapshot of a view that is not from the future."""
-    moments = [parse_moment(path.stem) for path in (home / "offline" / view).glob("*.parquet")]
+    moments = (parse_moment(path.stem) for path in (home / "offline" / view).glob("[0-9]*T[0-9]*Z.parquet"))
     return max((moment for moment in moments if moment <= now), default=None)
 
 

@@ -33,7 +33,8 @@ class Window:
         frame: One row per impression: the columns of the log, `label` (1 where the user took the item within the
             horizon), `is_mature` (whether the horizon is over) and `is_active` (1 where the user took anything
             at all within the horizon).
-        feedback: Events read from `start` on.
+        feedback: Events in [start, feedback_until).
+        feedback_until: The end of the last horizon, or `now` where that comes first.
         left_out: Impressions of other bundles in the window.
         deeper: Impressions below the reference's last position, which are left out too.
     """
@@ -42,6 +43,7 @@ class Window:
     end: datetime
     frame: pd.DataFrame
     feedback: pa.Table
+    feedback_until: datetime
     left_out: int
     deeper: int = 0
 
@@ -72,12 +74,14 @@ def read_window(
     horizon = timedelta(days=config.horizon_days)
     shown = read_impressions(home, start, end)
     own = shown.filter(pc.equal(shown["bundle_id"], bundle_id))
-    feedback = read_feedback(home, start, min(now, end + horizon))
+    until = min(now, end + horizon)
+    feedback = read_feedback(home, start, until)
     types = pa.array(config.positive_types, pa.string())
     taken = feedback.filter(pc.and_(pc.is_in(feedback["interaction_type"], types), pc.greater(feedback["weight"], 0)))
     compared = own.filter(pc.less_equal(own["position"], deepest))
     frame = _labelled(compared, taken, horizon, now)
-    return Window(start, end, frame, feedback, shown.num_rows - own.num_rows, own.num_rows - compared.num_rows)
+    left_out, deeper = shown.num_rows - own.num_rows, own.num_rows - compared.num_rows
+    return Window(start, end, frame, feedback, until, left_out, deeper)
 
 
 def read_reference(bundle: Path) -> pd.DataFrame:
@@ -137,8 +141,8 @@ def _labelled(shown: pa.Table, taken: pa.Table, horizon: timedelta, now: datetim
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("shown", shown)
         connection.register("taken", taken)
-        table: Any = connection.execute(
-            LABELS_SQL, {"horizon": horizon, "now": now}
+        table: Any = connection.sql(
+            LABELS_SQL, params={"horizon": horizon, "now": now}
         ).to_arrow_table()  # pyarrow: untyped
     place = table.schema.get_field_index("event_timestamp")
     frame: pd.DataFrame = table.set_column(

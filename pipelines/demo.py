@@ -160,8 +160,8 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
     with ExitStack() as stack:
         with demo.stage("serve"):
             progress.stage("Serve: a KServe ModelServer with the champion")
-            settings = {"accept_request_time": True, "model_name": config.registry.model_name}
-            running = stack.enter_context(server(home, **settings))
+            model = config.registry.model_name
+            running = stack.enter_context(server(home, accept_request_time=True, model_name=model))
         _use(demo, running, events, moments, progress)
     now = moments[-1]
     with demo.stage("monitor"):
@@ -258,4 +258,3 @@ def _get(url: str, question: dict[str, str]) -> Any:  # decoded JSON
     response = httpx.get(f"{url}/v1/recommendations", params=question, timeout=30.0)
     response.raise_for_status()
     return response.json()
-

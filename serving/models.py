@@ -1,7 +1,7 @@
 """The two models that KServe's protocols reach: `recommender` (a whole answer) and `ranker` (the bare scores)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
@@ -13,7 +13,8 @@ from feature_repo.schema import RANKER_FEATURE_NAMES
 from serving.protocol import InvalidRequestError, RecommendationRequest, RecommendationResponse
 from serving.recommender import Recommender
 
-Payload = Mapping[str, Any] | InferRequest
+Payload: TypeAlias = Any
+"""Decoded JSON of V1, or an InferRequest of V2 and gRPC: kserve publishes no types."""
 
 
 class RecommenderModel(Model):
@@ -89,7 +90,7 @@ class RankerModel(Model):
 def _instances(payload: Any) -> Sequence[Any]:  # decoded JSON of any shape
     if not isinstance(payload, Mapping) or not isinstance(payload.get("instances"), list) or not payload["instances"]:
         raise InvalidInput('body: expected {"instances": [...]} with at least one instance')
-    return payload["instances"]
+    return list(payload["instances"])
 
 
 def _matrix(rows: Any) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ what is expected; an item or a user that is unknown is no error.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -61,7 +61,7 @@ class RecommendationRequest(BaseModel):
         Raises:
             InvalidRequestError: A field is missing, unknown or of the wrong kind.
         """
-        return _parse(cls, values, where=where)
+        return cast("Self", _parse(cls, values, where=where))
 
 
 class RecommendedItem(BaseModel):
@@ -138,7 +138,7 @@ class FeedbackRequest(BaseModel):
         Raises:
             InvalidRequestError: A field is missing, unknown or of the wrong kind.
         """
-        return _parse(cls, values, where="body")
+        return cast("Self", _parse(cls, values, where="body"))
 
 
 def _parse(model: type[Any], values: Any, *, where: str) -> Any:

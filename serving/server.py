@@ -52,7 +52,7 @@ def _start(recommender: Recommender) -> None:
     from serving.models import RankerModel, RecommenderModel
     from serving.routes import add_routes
 
-    models = [
+    models: list[Any] = [
         RecommenderModel("recommender", recommender),
         RankerModel("ranker", recommender.bundle.model.ranker),
     ]
@@ -81,7 +81,7 @@ def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
     finally:
         sys.argv = arguments
 
-    class BoundRestServer(model_server.RESTServer):  # type: ignore[misc,name-defined]  # untyped
+    class BoundRestServer(model_server.RESTServer):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.config.host = settings.host
@@ -111,7 +111,7 @@ def _closed_repository() -> Any:
     """KServe's repository without the open route that unloads a model."""
     from kserve.model_repository import ModelRepository
 
-    class ClosedRepository(ModelRepository):  # type: ignore[misc]  # untyped
+    class ClosedRepository(ModelRepository):
         def unload(self, name: str) -> None:
             raise KeyError(f"{name}: models are not unloaded over HTTP; stop the server.")
 

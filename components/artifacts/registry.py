@@ -23,8 +23,9 @@ from filelock import FileLock
 from components.artifacts.bundle import Manifest, verify_files
 from components.artifacts.errors import ContractError, NotFoundError
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 Alias = Literal["champion", "challenger"]
+CHAMPION: Alias = "champion"
+CHALLENGER: Alias = "challenger"
 EVALUATION_FILES = ("evaluation.json", "report.html")
 
 

@@ -240,7 +240,7 @@ def _slice(
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """NDCG@10 and recall@20 of each system; `without_known` takes the user's own items out of every list."""
-    rows = [row for row in np.flatnonzero(is_in) if len(relevant[row])]
+    rows = [row for row in np.flatnonzero(is_in).tolist() if len(relevant[row])]
     users, ids = [lists.users[row] for row in rows], [lists.query_ids[row] for row in rows]
     systems = {}
     for name, ranked in lists.systems.items():

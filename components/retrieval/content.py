@@ -93,7 +93,7 @@ def _text(fields: dict[str, str | None]) -> str:
 
 def _vectors(texts: NDArray[np.str_]) -> sp.csr_array:
     if not any(text.strip() for text in texts):
-        return sp.csr_array((len(texts), 1), dtype=np.float32)
+        return sp.csr_array(np.zeros((len(texts), 1), np.float32))
     words = r"[^\s,;:()/]+"
     vectorizer = TfidfVectorizer(token_pattern=words, sublinear_tf=True, dtype=np.float32)
     return sp.csr_array(vectorizer.fit_transform(texts))

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from components.retrieval.interaction_log import InteractionLog, csr_arrays, csr_from
+from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
 from components.retrieval.neighbours import best_per_row, walk
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored
@@ -38,7 +38,7 @@ class Covisitation:
     ) -> Self:
         """Count pairs within the window before the cut."""
         recent = log.within(window_days)
-        matrix = sp.csr_array((log.items, log.items), dtype=np.float32)
+        matrix: SparseMatrix = sp.csr_array((log.items, log.items), dtype=np.float32)
         freshness = np.exp(-recent.age_days / decay_days).astype(np.float32) * recent.weights
         for distance in range(1, reach + 1):
             matrix = matrix + _pairs(recent, freshness, distance, np.float32(decay ** (distance - 1)))
@@ -58,7 +58,7 @@ class Covisitation:
         return cls(csr_from(arrays))
 
 
-def _pairs(log: InteractionLog, freshness: NDArray[np.float32], distance: int, factor: np.float32) -> sp.csr_array:
+def _pairs(log: InteractionLog, freshness: NDArray[np.float32], distance: int, factor: np.float32) -> SparseMatrix:
     earlier, later = log.item_nums[:-distance], log.item_nums[distance:]
     together = (log.user_nums[:-distance] == log.user_nums[distance:]) & (earlier != later)
     values = factor * freshness[distance:][together]
@@ -66,7 +66,8 @@ def _pairs(log: InteractionLog, freshness: NDArray[np.float32], distance: int, f
     shape = (log.items, log.items)
     forward = sp.coo_array((values, (rows, columns)), shape=shape)
     backward = sp.coo_array((BACKWARD * values, (columns, rows)), shape=shape)
-    return forward.tocsr() + backward.tocsr()
+    pairs: SparseMatrix = forward.tocsr() + backward.tocsr()
+    return pairs
 
 
 def _normalised(matrix: sp.csr_array) -> sp.csr_array:

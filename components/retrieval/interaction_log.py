@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from components.retrieval.items import UNKNOWN, ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, SECONDS_PER_DAY, USER_ID
+
+SparseMatrix: TypeAlias = Any
+"""A csr_array of two dimensions: scipy's stubs lose the number of dimensions in sums and products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +110,5 @@ def csr_arrays(matrix: sp.csr_array) -> Mapping[str, NDArray[np.generic]]:
 
 def csr_from(arrays: Mapping[str, NDArray[np.generic]]) -> sp.csr_array:
     """What `csr_arrays` took apart."""
-    shape = tuple(int(size) for size in arrays["shape"])
-    return sp.csr_array((arrays["values"], arrays["indices"], arrays["indptr"]), shape=shape)
+    rows, columns = arrays["shape"].tolist()
+    return sp.csr_array((arrays["values"], arrays["indices"], arrays["indptr"]), shape=(rows, columns))

@@ -29,7 +29,7 @@ def _is_best(values: NDArray[np.float32], k: int) -> NDArray[np.bool_]:
     border = np.partition(values, len(values) - k)[len(values) - k]
     best = values > border
     best[np.flatnonzero(values == border)[: k - np.count_nonzero(best)]] = True
-    return best
+    return np.asarray(best, bool)
 
 
 def walk(neighbours: sp.csr_array, query: Query, *, k: int) -> Scored:

@@ -64,7 +64,7 @@ class PopularInContext:
 
 def _shares(item_nums: NDArray[np.int32], values: NDArray[np.float32], items: int) -> NDArray[np.float64]:
     counts = np.bincount(item_nums, values, minlength=items)
-    return counts / max(counts.sum(), np.finfo(np.float32).tiny)
+    return np.asarray(counts / max(counts.sum(), np.finfo(np.float32).tiny), np.float64)
 
 
 def _positive(scores: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

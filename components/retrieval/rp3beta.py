@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from components.retrieval.interaction_log import InteractionLog, csr_arrays, csr_from
+from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
 from components.retrieval.neighbours import best_per_row, walk
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored
@@ -86,10 +86,10 @@ def _damped(block: sp.csr_array, damping: NDArray[np.float32], start: int) -> sp
     return block
 
 
-def _in_catalogue(blocks: list[sp.csr_array], walked: NDArray[np.intp], items: int) -> sp.csr_array:
+def _in_catalogue(blocks: list[SparseMatrix], walked: NDArray[np.intp], items: int) -> SparseMatrix:
     """Rows and columns of the walked items at their places in the whole catalogue."""
-    if not blocks:
-        return sp.csr_array((items, items), dtype=np.float32)
-    lists = sp.vstack(blocks).tocoo()
     shape = (items, items)
-    return sp.coo_array((lists.data, (walked[lists.row], walked[lists.col])), shape=shape).tocsr().astype(np.float32)
+    if not blocks:
+        return sp.csr_array(shape, dtype=np.float32)
+    lists = sp.vstack(blocks).tocoo()
+    return sp.csr_array((lists.data.astype(np.float32), (walked[lists.row], walked[lists.col])), shape=shape)

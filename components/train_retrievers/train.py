@@ -1,5 +1,6 @@
 """All candidate generators at one cut."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ def fit_retrievers(
         config: Parameters.
     """
     log = InteractionLog.before(interactions, items, cut)
-    fits = {
+    fits: dict[str, Callable[[], Retriever]] = {
         RepeatPurchase.name: lambda: RepeatPurchase.fit(items, **config.repeat_purchase.model_dump()),
         Covisitation.name: lambda: Covisitation.fit(log, **config.covisitation.model_dump()),
         Rp3Beta.name: lambda: Rp3Beta.fit(log, **config.rp3beta.model_dump()),
