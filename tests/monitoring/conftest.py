@@ -1,7 +1,7 @@
 """A small world that is served as it was trained, and a bundle that stands for its training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def feature_values(seed: int, users: int = USERS) -> Values:
             values[spec.name] = np.floor(rng.uniform(spec.low, spec.high + 0.999, size))
         else:
             values[spec.name] = 1 + np.round(rng.lognormal(1, 1, size), 2)
-    values[CATEGORY] = rng.beta(2, 8, size)
+    values[CATEGORY] = rng.beta(2, 38, size)
     values[AGE] = np.repeat(np.where(rng.random(users) < 0.3, np.nan, rng.uniform(20, 80, users)), POSITIONS)
     values[RANK] = np.where(rng.random(size) < 0.5, np.nan, rng.integers(1, 50, size))
     return values
@@ -118,7 +118,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("bundle")
     values = feature_values(0)
     matrix = np.stack([values[name] for name in RANKER_FEATURE_NAMES], axis=1)
-    data = xgb.DMatrix(matrix, label=10 * values[CATEGORY] + 0.05 * np.nan_to_num(values[PRICE]))
+    data = xgb.DMatrix(matrix, label=40 * values[CATEGORY] + 0.05 * np.nan_to_num(values[PRICE]))
     xgb.train({"max_depth": 3, "nthread": 1, "seed": 0}, data, 10).save_model(folder / RANKER)
     pq.write_table(rows(values, AS_OF, label=True), folder / REFERENCE)
     manifest = Manifest(
@@ -170,6 +170,3 @@ def lost(name: str, share: float) -> Change:
         return values | {name: np.where(gone, np.nan, values[name])}
 
     return change
-
-
-__all__ = ["AGE", "CATEGORY", "END", "NOW", "PRICE", "RANK", "START", "USERS", "World", "lost", "replace", "times"]

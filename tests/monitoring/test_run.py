@@ -38,7 +38,7 @@ def test_unchanged_windows_of_other_draws_do_not_alarm(world: World) -> None:
 
 
 def test_a_threefold_category_share_fails_because_the_ranker_depends_on_it(served: World) -> None:
-    served.serve(times(CATEGORY, 3), seed=1)  # the same file again
+    served.serve(times(CATEGORY, 3), seed=1)
     verdict = served.judge()
     assert states(verdict)["drift:features"] is State.FAIL
     assert [finding.name for finding in verdict.moved] == [CATEGORY]

@@ -1,0 +1,171 @@
+"""The index, its bins, its thresholds and what a feature weighs."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost as xgb
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from feature_repo.schema import RANKER_FEATURE_NAMES
+from monitoring.config import DriftConfig, MonitoringConfig
+from monitoring.drift import (
+    SMALLEST_SHARE,
+    Bins,
+    feature_checks,
+    importances,
+    judge_features,
+    population_stability_index,
+)
+from monitoring.verdict import FeatureFinding, State
+
+CONFIG = MonitoringConfig(min_users=2)
+
+
+def bins_of(values: list[float], **settings: float) -> Bins:
+    return Bins.of(np.array(values, float), np.ones(len(values)), DriftConfig(**settings))
+
+
+def sides(reference: dict[str, list[float]], current: dict[str, list[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every other feature is 0 on both sides."""
+    frames = []
+    for values in (reference, current):
+        size = len(values["user_id"])
+        frames.append(
+            pd.DataFrame({name: np.zeros(size) for name in RANKER_FEATURE_NAMES} | {"score": np.zeros(size)} | values)
+        )
+    return frames[0], frames[1]
+
+
+def finding_of(
+    name: str, reference: list[float], current: list[float], users: list[str] | None = None
+) -> FeatureFinding:
+    ids = [f"u{place}" for place in range(len(reference))]
+    frames = sides({"user_id": ids, name: reference}, {"user_id": users or ids[: len(current)], name: current})
+    found = judge_features(*frames, {name: 1.0}, {}, CONFIG)
+    assert found[0].name == name  # the most important comes first
+    return found[0]
+
+
+def test_index_of_a_worked_example() -> None:
+    index = population_stability_index(np.array([0.5, 0.5]), np.array([0.8, 0.2]))
+    assert index == pytest.approx((0.5 - 0.8) * math.log(0.5 / 0.8) + (0.5 - 0.2) * math.log(0.5 / 0.2))
+
+
+def test_an_empty_bin_counts_as_the_smallest_share() -> None:
+    index = population_stability_index(np.array([1.0, 0.0]), np.array([0.9, 0.1]))
+    low = SMALLEST_SHARE
+    assert index == pytest.approx((1 - 0.9) * math.log(1 / 0.9) + (low - 0.1) * math.log(low / 0.1))
+
+
+@given(arrays(float, 6, elements=st.floats(0.001, 1)), arrays(float, 6, elements=st.floats(0.001, 1)))
+def test_index_is_symmetric_never_negative_and_zero_for_equals(one: np.ndarray, other: np.ndarray) -> None:
+    p, q = one / one.sum(), other / other.sum()
+    assert population_stability_index(p, q) == pytest.approx(float(population_stability_index(q, p)))
+    assert population_stability_index(p, q) >= 0
+    assert population_stability_index(p, p) == 0
+
+
+def test_quantile_bins_hold_equal_shares() -> None:
+    values = np.arange(1000.0)
+    bins = bins_of(values.tolist(), bins=10)
+    assert np.bincount(bins.place(values)).tolist() == [100] * 10
+
+
+def test_missing_values_have_a_bin_of_their_own() -> None:
+    bins = bins_of([1, 2, 3, 4, math.nan], bins=2)
+    assert bins.place(np.array([math.nan, 1.0])).tolist() == [bins.size - 1, 0]
+
+
+def test_rare_values_join_their_neighbour() -> None:
+    values = [0.0] * 500 + [1.0] * 3 + [2.0] * 497
+    assert bins_of(values, bins=1000, rare_share=0.005).size < bins_of(values, bins=1000, rare_share=0).size
+
+
+def test_a_constant_that_changes_has_moved_upwards_and_downwards() -> None:
+    for changed in (1.0, -1.0):
+        bins = bins_of([0.0] * 10)
+        assert bins.place(np.array([0.0]))[0] != bins.place(np.array([changed]))[0]
+
+
+def test_a_column_without_any_value_is_one_bin_and_the_missing_one() -> None:
+    bins = bins_of([math.nan] * 5)
+    assert (bins.size, bins.place(np.array([math.nan, 1.0])).tolist()) == (2, [1, 0])
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32) | st.just(math.nan), min_size=1, max_size=60), st.integers(2, 30))
+def test_every_value_has_a_bin(values: list[float], count: int) -> None:
+    bins = bins_of(values, bins=count)
+    places = bins.place(np.array([*values, -np.inf, np.inf, math.nan], float))
+    assert places.min() >= 0
+    assert places.max() == bins.size - 1
+
+
+def test_each_user_weighs_the_same_however_often_they_came() -> None:
+    ids = ["a"] * 98 + ["b", "c"]  # a's hundred visits are one user's
+    finding = finding_of("item_price_usd_90d", [1.0, 2.0, 3.0], [1.0] * 98 + [2.0, 3.0], ids)
+    assert finding.score == pytest.approx(0)
+    assert finding.users == 3
+
+
+def test_medians_give_the_direction() -> None:
+    finding = finding_of("item_price_usd_90d", [1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    assert (finding.reference_median, finding.current_median, finding.direction) == (2.0, 4.0, "up")
+
+
+def test_infinite_values_are_impossible_and_break_nothing() -> None:
+    finding = finding_of("item_price_usd_90d", [1.0, 2.0, 3.0, np.inf], [1.0, np.inf, 3.0, 2.0])
+    assert finding.out_of_range_share == 1 / 4
+    assert finding.current_median == 2.0
+
+
+def test_the_threshold_grows_with_fewer_users() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.normal(5, 1, 400).tolist()
+    few, many = (finding_of("item_price_usd_90d", reference, reference[:size]) for size in (20, 400))
+    assert few.threshold is not None
+    assert many.threshold is not None
+    assert few.threshold > many.threshold >= CONFIG.drift.learning_floor
+
+
+@pytest.mark.parametrize(("missing", "expected"), [(271, False), (272, True)])
+def test_a_missing_share_alarms_beyond_its_margin_and_its_noise(missing: int, expected: bool) -> None:
+    """Of 1,000 users 20 % are missing; the margin is 5 points, four standard errors are 4 * sqrt(.16 * 2/1000) = 7.16."""
+    before, after = ([math.nan] * count + [5.0] * (1000 - count) for count in (200, missing))
+    finding = finding_of("item_price_usd_90d", before, after)
+    assert finding.null_threshold == pytest.approx(0.2 + 4 * math.sqrt(0.16 * 2 / 1000))
+    nulls = feature_checks([finding], CONFIG)[1]
+    assert (nulls.state is State.FAIL) is expected
+
+
+def test_too_few_users_are_insufficient() -> None:
+    assert finding_of("item_price_usd_90d", [1.0, 2.0], [1.0], ["a"]).state is State.INSUFFICIENT
+
+
+@pytest.mark.parametrize(("importance", "expected"), [(0.0999, State.WARN), (0.1, State.FAIL)])
+def test_moved_importance_fails_from_its_threshold_on(importance: float, expected: State) -> None:
+    ids = [f"u{place}" for place in range(50)]
+    frames = sides(
+        {"user_id": ids, "item_price_usd_90d": list(range(50))},
+        {"user_id": ids, "item_price_usd_90d": list(range(100, 150))},
+    )
+    findings = judge_features(*frames, {"item_price_usd_90d": importance}, {}, CONFIG)
+    check = feature_checks(findings, CONFIG)[0]
+    assert (check.state, check.observed) == (expected, importance)
+
+
+def test_importance_is_the_share_of_the_gain_and_names_may_be_numbers() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(200, len(RANKER_FEATURE_NAMES)))
+    booster = xgb.train({"max_depth": 2, "nthread": 1}, xgb.DMatrix(matrix, label=matrix[:, 3]), 5)
+    shares = importances(booster)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.__getitem__) == RANKER_FEATURE_NAMES[3]
+
+
+def test_a_ranker_without_a_split_has_no_importances() -> None:
+    data = xgb.DMatrix(np.zeros((4, len(RANKER_FEATURE_NAMES))), label=np.zeros(4))
+    assert set(importances(xgb.train({"nthread": 1}, data, 1)).values()) == {0.0}
