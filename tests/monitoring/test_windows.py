@@ -1,0 +1,68 @@
+"""What belongs to a window, and how old its sources may be."""
+
+from datetime import timedelta
+
+import pyarrow.parquet as pq
+import pytest
+
+from monitoring.freshness import newest_snapshot
+from monitoring.verdict import State
+from monitoring.windows import Window, read_window
+from tests.monitoring.conftest import END, NOW, START, USERS, World
+
+
+def read(world: World, *, deepest: int = 4) -> Window:
+    return read_window(
+        world.home, world.bundle_id, start=START, end=END, now=NOW, deepest=deepest, config=world.config.quality
+    )
+
+
+def test_the_start_belongs_to_a_window_and_the_end_does_not(world: World) -> None:
+    world.serve(seed=1, moment=START, users=2)
+    world.serve(seed=2, moment=END, users=3)
+    assert read(world).users == 2
+
+
+def test_rows_below_the_reference_s_last_position_are_counted_and_left_out(world: World) -> None:
+    world.serve(users=5)
+    window = read(world, deepest=3)
+    assert (len(window.frame), window.deeper) == (5 * 3, 5 * 1)
+
+
+def test_lists_without_a_user_id_are_a_user_each(world: World) -> None:
+    world.serve(users=3)
+    path = next((world.home / "logs" / "impressions").rglob("*.parquet"))
+    table = pq.read_table(path, partitioning=None)
+    nobody = table.set_column(
+        table.schema.get_field_index("user_id"), table.schema.field("user_id"), [[""] * len(table)]
+    )
+    pq.write_table(nobody, path)
+    assert read(world).users == 3
+
+
+def test_purchases_of_other_users_and_items_are_no_success(world: World) -> None:
+    world.serve(users=2)
+    world.answer({"u0": "i9", "u7": "i0"})
+    assert read(world).frame["label"].sum() == 0
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(12, State.OK), (11.9, State.STALE)])
+def test_impressions_are_stale_beyond_their_limit(served: World, hours: float, expected: State) -> None:
+    """The last list was shown twelve hours before the window's end."""
+    freshness = served.config.freshness.model_copy(update={"impressions_hours": hours})
+    assert served.judge(freshness=freshness).check("freshness:impressions").state is expected
+
+
+def test_snapshots_of_the_future_and_other_files_do_not_count(world: World) -> None:
+    folder = world.home / "offline" / "user_stats"
+    (folder / "20990101T000000Z.parquet").touch()
+    (folder / "notes.parquet").touch()
+    assert newest_snapshot(world.home, "user_stats", NOW) == NOW - timedelta(days=1)
+
+
+def test_an_old_bundle_is_worth_a_look_and_blocks_nothing(served: World) -> None:
+    freshness = served.config.freshness.model_copy(update={"bundle_days": 13.9})  # it is fourteen days old
+    verdict = served.judge(freshness=freshness)
+    assert verdict.check("freshness:bundle").state is State.WARN
+    assert verdict.blockers == ()
+    assert verdict.users == USERS
