@@ -23,7 +23,7 @@ def start_step() -> Path:
     """Send progress to stdout, where Kubeflow and the local runner read it; return the state folder."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter(PROGRESS_MARK + "%(message)s"))
-    for package in ("components", "feature_repo"):
+    for package in ("components", "feature_repo", "monitoring"):
         logger = logging.getLogger(package)
         logger.handlers = [handler]
         logger.setLevel(logging.INFO)
