@@ -83,6 +83,7 @@ def _damped(block: sp.csr_array, damping: NDArray[np.float32], start: int) -> sp
     block = block.tocsr()
     rows = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)) + start
     block.data = np.where(block.indices == rows, 0.0, block.data * damping[block.indices]).astype(np.float32)
+    block.eliminate_zeros()  # else the item itself takes one of its neighbours' places
     return block
 
 
