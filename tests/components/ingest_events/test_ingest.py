@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -240,6 +240,7 @@ ODD = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(ODD, max_size=12),
     st.sampled_from(["keep_first", "quarantine"]),
@@ -253,6 +254,7 @@ def test_no_row_is_ever_lost(odds: list[Row], duplicates: str, orphans: str) -> 
     assert summary.quarantined("interactions") == len(quarantine)
 
 
+@settings(max_examples=15, deadline=None)
 @given(st.permutations([event(number, event_id=f"e{number % 6}") for number in range(9)]))
 def test_the_order_of_the_rows_changes_nothing(events: list[Row]) -> None:
     ordered = sorted(events, key=lambda row: row["event_timestamp"])
