@@ -52,8 +52,9 @@ def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: st
 def _repeat(values: dict[str, float], verb: str) -> str:
     count = round(values["user_item_count"])
     times = "once" if count == 1 else f"{count} times"
-    days = _days(values["user_item_recency_days"])
-    sentence = f"You {verb} it {times}, last {days} ago"
+    recency_days = values["user_item_recency_days"]
+    last = "today" if recency_days < 1 else f"{_days(recency_days)} ago"
+    sentence = f"You {verb} it {times}, last {last}"
     interval = values["user_item_interval_days"]
     return sentence if np.isnan(interval) else f"{sentence}, usually every {_days(interval)}"
 
@@ -73,5 +74,5 @@ def _in_category(model: TwoStageModel, item_num: int) -> str:
 
 
 def _days(days: float) -> str:
-    whole = round(days)
-    return "today" if whole < 1 else "1 day" if whole == 1 else f"{whole} days"
+    whole = max(1, round(days))
+    return "1 day" if whole == 1 else f"{whole} days"

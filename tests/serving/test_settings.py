@@ -1,0 +1,25 @@
+import pytest
+
+from components.artifacts.errors import ConfigError
+from serving.settings import Settings, settings_from_environment
+
+
+def test_variables_are_read_and_options_win_over_them(monkeypatch):
+    monkeypatch.setenv("RECSYS_HTTP_PORT", "9000")
+    monkeypatch.setenv("RECSYS_VARIANT", "canary")
+    settings = settings_from_environment({"http_port": 9001})
+    assert (settings.http_port, settings.variant) == (9001, "canary")
+
+
+def test_wrong_variable_is_named(monkeypatch):
+    monkeypatch.setenv("RECSYS_HTTP_PORT", "eighty")
+    with pytest.raises(ConfigError, match=r"RECSYS_HTTP_PORT: .*valid integer"):
+        settings_from_environment()
+
+
+def test_loopback_is_the_default():
+    assert Settings.model_fields["host"].default == "127.0.0.1"
+
+
+def test_every_setting_says_what_it_is():
+    assert all(field.description for field in Settings.model_fields.values())
