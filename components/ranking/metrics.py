@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
+from components.retrieval.items import UNKNOWN
 from feature_repo.schema import ITEM_ID
 
 QUERY_ID, RANK, GAIN = "query_id", "rank", "gain"
@@ -44,9 +45,11 @@ class Judged:
         """Join lists and gains.
 
         Raises:
-            ContractError: A rank repeats within a query, a rank is under 1, or a gain is negative.
+            ContractError: A rank or an item repeats within a query, a rank is no integer or under 1, or a gain is
+                negative or missing.
         """
-        _check(ranked, gains)
+        _check_ranked(ranked)
+        _check_gains(gains)
         queries = np.array(sorted(gains[QUERY_ID].unique()), dtype=object)
         row_of = pd.Series(np.arange(len(queries)), index=queries)
         ranked = ranked[ranked[QUERY_ID].isin(row_of.index)]
@@ -65,13 +68,13 @@ class Judged:
     def of_lists(
         cls, queries: Sequence[str], lists: Sequence[NDArray[np.integer]], relevant: Sequence[NDArray[np.integer]]
     ) -> "Judged":
-        """Join lists of integer codes with sets of relevant codes (gain 1), which are the same queries in order."""
-        depth = max((len(items) for items in lists), default=0)
-        hits = np.zeros((len(queries), max(depth, 1)))
-        for row, (items, wanted) in enumerate(zip(lists, relevant, strict=True)):
-            hits[row, : len(items)] = np.isin(items, wanted)
-        positives = np.array([len(wanted) for wanted in relevant], np.int64)
-        sizes = np.array([len(items) for items in lists], np.int64)
+        """Join lists of integer codes with sets of relevant codes (gain 1), one of each per query, in one order.
+
+        Codes are >= 0 and distinct within a list and within a set. Queries keep their order.
+        """
+        sizes, positives = (np.array([len(codes) for codes in arrays], np.int64) for arrays in (lists, relevant))
+        hits = np.zeros((len(queries), max(int(sizes.max(initial=0)), 1)))
+        hits[np.arange(hits.shape[1]) < sizes[:, None]] = np.concatenate([np.empty(0, bool), *are_in(lists, relevant)])
         return cls(np.array(queries, dtype=object), hits, sizes, positives, [np.ones(size) for size in positives])
 
     def first(self, k: int) -> NDArray[np.float64]:
@@ -83,6 +86,29 @@ class Judged:
     def series(self, values: NDArray[np.float64]) -> pd.Series:
         """One value per query, NaN where it has no positive gain."""
         return pd.Series(np.where(self.positives > 0, values, np.nan), index=pd.Index(self.queries, name=QUERY_ID))
+
+
+def are_in(lists: Sequence[NDArray[np.integer]], sets: Sequence[NDArray[np.integer]]) -> Sequence[NDArray[np.bool_]]:
+    """Which codes of each list are in the set of the same place; codes are >= 0.
+
+    All rows are looked up at once: a call of np.isin per row costs ten times as much.
+    """
+    sizes = [len(codes) for codes in lists]
+    if len(lists) != len(sets):
+        raise ContractError(f"{len(lists)} lists and {len(sets)} sets; expected one set per list.")
+    if sum(sizes) == 0:
+        return [np.empty(0, bool) for _ in lists]
+    flat, wanted = _flat(lists), _flat(sets)
+    stride = int(max(flat.max(), wanted.max(initial=0))) + 1
+    rows, wanted_rows = (
+        np.repeat(np.arange(len(arrays)), [len(codes) for codes in arrays]) for arrays in (lists, sets)
+    )
+    found = np.isin(rows * stride + flat, wanted_rows * stride + wanted)
+    return np.split(found, np.cumsum(sizes)[:-1])
+
+
+def _flat(arrays: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
+    return np.concatenate(arrays).astype(np.int64)
 
 
 def precision_at_k(judged: Judged, *, k: int) -> pd.Series:
@@ -140,12 +166,12 @@ def ndcg_at_k(judged: Judged, *, k: int) -> pd.Series:
 
 def mean_squared_error(probabilities: NDArray[np.floating], labels: NDArray[np.floating]) -> float:
     """Mean of (p - y)^2: the Brier score where y is 0 or 1 (Brier, Monthly Weather Review 78(1), 1950)."""
-    return float(np.mean((np.asarray(probabilities, float) - np.asarray(labels, float)) ** 2))
+    return float(np.mean((_probabilities(probabilities) - np.asarray(labels, float)) ** 2))
 
 
 def log_loss(probabilities: NDArray[np.floating], labels: NDArray[np.floating]) -> float:
     """Mean of -(y ln p + (1 - y) ln(1 - p)); p is clipped away from 0 and 1."""
-    p = np.clip(np.asarray(probabilities, float), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    p = np.clip(_probabilities(probabilities), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     y = np.asarray(labels, float)
     return float(-np.mean(y * np.log(p) + (1 - y) * np.log1p(-p)))
 
@@ -168,14 +194,33 @@ class Calibration:
 
 
 def calibration(probabilities: NDArray[np.floating], labels: NDArray[np.floating], *, bins: int = 10) -> Calibration:
-    """Bins of equal size by probability (Naeini et al., AAAI 2015, with quantile bins)."""
-    order = np.argsort(probabilities, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    predicted = tuple(float(np.mean(probabilities[part])) for part in parts)
-    observed = tuple(float(np.mean(labels[part])) for part in parts)
-    counts = tuple(len(part) for part in parts)
-    gaps = np.abs(np.array(predicted) - np.array(observed))
-    return Calibration(predicted, observed, counts, float(np.average(gaps, weights=counts)) if counts else float("nan"))
+    """Bins of about equal size by probability; equal probabilities share a bin, so the rows' order does not matter.
+
+    Source:
+        Naeini, Cooper & Hauskrecht, Obtaining well calibrated probabilities, AAAI 2015, with quantile bins.
+    """
+    p, y = _probabilities(probabilities), np.asarray(labels, float)
+    if len(p) == 0:
+        return Calibration((), (), (), float("nan"))
+    edges = np.unique(np.sort(p)[np.arange(1, bins) * len(p) // bins])
+    bin_of = np.searchsorted(edges, p, side="right")
+    sizes = np.bincount(bin_of)
+    filled = sizes > 0
+    counts = sizes[filled]
+    predicted, observed = (np.bincount(bin_of, values)[filled] / counts for values in (p, y))
+    error = float(np.average(np.abs(predicted - observed), weights=counts))
+    return Calibration(tuple(predicted.tolist()), tuple(observed.tolist()), tuple(counts.tolist()), error)
+
+
+def _probabilities(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    p = np.asarray(values, float)
+    wrong = p[~((p >= 0) & (p <= 1))]
+    if len(wrong):
+        raise ContractError(
+            f"probabilities: {len(wrong)} of {len(p)} are outside [0, 1], the first is {wrong[0]}. "
+            "Only the score of a ranker trained with binary:logistic is a probability."
+        )
+    return p
 
 
 def catalogue_coverage(lists: Sequence[NDArray[np.integer]], *, items: int) -> float:
@@ -187,7 +232,8 @@ def catalogue_coverage(lists: Sequence[NDArray[np.integer]], *, items: int) -> f
 def novelty(lists: Sequence[NDArray[np.integer]], user_share: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean self-information of each list, bits: -log2 of the share of users who took the item.
 
-    An item that nobody took counts as taken by half a user's share of the smallest seen.
+    An item that nobody took counts as half as popular as the least popular item that somebody took. An empty list
+    is NaN.
 
     Source:
         Zhou et al., Solving the apparent diversity-accuracy dilemma of recommender systems, PNAS 107(10), 2010.
@@ -199,7 +245,11 @@ def novelty(lists: Sequence[NDArray[np.integer]], user_share: NDArray[np.floatin
 
 
 def intra_list_diversity(lists: Sequence[NDArray[np.integer]], codes: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Share of a list's pairs that are of different categories, in [0, 1]; NaN under two items.
+    """Share of a list's pairs that are of different categories, in [0, 1]; NaN under two items of known category.
+
+    Args:
+        lists: Item codes, which are places in `codes`.
+        codes: Category of each item; UNKNOWN leaves the item out.
 
     Source:
         Ziegler et al., Improving recommendation lists through topic diversification, WWW 2005.
@@ -208,6 +258,7 @@ def intra_list_diversity(lists: Sequence[NDArray[np.integer]], codes: NDArray[np
 
 
 def _different_pairs(codes: NDArray[np.integer]) -> float:
+    codes = codes[codes != UNKNOWN]
     size = len(codes)
     if size < 2:
         return float("nan")
@@ -232,12 +283,29 @@ def all_metrics(judged: Judged, ks: Sequence[int]) -> Mapping[str, NDArray[np.fl
     return {f"{name}_at_{k}": metric(judged, k=k).to_numpy() for name, metric in METRICS.items() for k in ks}
 
 
-def _check(ranked: pd.DataFrame, gains: pd.DataFrame) -> None:
-    if ranked.duplicated([QUERY_ID, RANK]).any() or (ranked[RANK] < 1).any():
-        bad = ranked[ranked.duplicated([QUERY_ID, RANK], keep=False) | (ranked[RANK] < 1)].iloc[0]
+def _check_ranked(ranked: pd.DataFrame) -> None:
+    if len(ranked) and not pd.api.types.is_integer_dtype(ranked[RANK]):
+        raise ContractError(f"ranked: ranks are {ranked[RANK].dtype}; expected integers from 1 on.")
+    bad = ranked[ranked.duplicated([QUERY_ID, RANK]) | (ranked[RANK] < 1)]
+    if len(bad):
         raise ContractError(
-            f"ranked: query {bad[QUERY_ID]} has rank {bad[RANK]} twice or under 1; expected 1-based ranks, each once."
+            f"ranked: query {bad[QUERY_ID].iloc[0]} has rank {bad[RANK].iloc[0]} twice or under 1; "
+            "expected 1-based ranks, each once."
         )
-    if (gains[GAIN] < 0).any():
-        bad = gains[gains[GAIN] < 0].iloc[0]
-        raise ContractError(f"gains: query {bad[QUERY_ID]}, item {bad[ITEM_ID]} gains {bad[GAIN]}; expected >= 0.")
+    _check_distinct(ranked, "ranked")
+
+
+def _check_gains(gains: pd.DataFrame) -> None:
+    bad = gains[~(gains[GAIN] >= 0)]
+    if len(bad):
+        query, item, gain = bad[QUERY_ID].iloc[0], bad[ITEM_ID].iloc[0], bad[GAIN].iloc[0]
+        raise ContractError(f"gains: query {query}, item {item} gains {gain}; expected >= 0.")
+    _check_distinct(gains, "gains")
+
+
+def _check_distinct(frame: pd.DataFrame, name: str) -> None:
+    bad = frame[frame.duplicated([QUERY_ID, ITEM_ID])]
+    if len(bad):
+        raise ContractError(
+            f"{name}: query {bad[QUERY_ID].iloc[0]} has item {bad[ITEM_ID].iloc[0]} twice; expected each item once."
+        )
