@@ -3,6 +3,10 @@
 The clock is the data's. With T the training cut, the bundle is tested on the two weeks from T on, served from
 T + 14 days on with features of that day, and the two weeks after that are replayed through the running server.
 Nothing reads what lies after its own moment.
+
+Groceries are steady: those weeks move nothing, and the monitor says so. Then comes a drill: the next week is replayed
+as if a campaign had brought a crowd of new households (the baskets are real, most ids are new). That is a shift, and
+it starts a retraining run.
 """
 
 import shutil
@@ -27,13 +31,15 @@ from feature_repo.store import apply
 from pipelines.config import PipelineConfig, load_config
 from pipelines.local_runner import Progress
 from pipelines.monitoring import Judged, monitor_champion
-from pipelines.replay import Replayed, Visit, replay, visits
+from pipelines.replay import Replayed, Visit, as_newcomers, replay, visits
 from pipelines.retraining import Retraining, retrain_if_advised
 from pipelines.run import TrainingRun, run_training
 from pipelines.server_process import RunningServer, server
 
 WEEK = timedelta(days=7)
 REPLAYED_WEEKS = 2
+NEWCOMERS = 0.6
+"""Share of the households that the drill takes for new ones."""
 HOUSEHOLDS = 3
 METRICS = ("ndcg_at_10", "recall_at_20")
 VOLATILE = ("logs", "monitoring", "registry")
@@ -67,6 +73,8 @@ class Demo:
         trained: The first training.
         replays: The replayed weeks together.
         judged: The verdict of the replayed weeks.
+        drill: The week with a crowd of new households.
+        drilled: The verdict of that week.
         retraining: What came of it.
         home: State folder.
     """
@@ -78,6 +86,8 @@ class Demo:
     trained: TrainingRun | None = None
     replays: Replayed = field(default_factory=Replayed)
     judged: Judged | None = None
+    drill: Replayed = field(default_factory=Replayed)
+    drilled: Judged | None = None
     retraining: Retraining | None = None
 
     @contextmanager
@@ -91,6 +101,7 @@ class Demo:
         """For `recsys demo --json`."""
         assert self.trained is not None
         assert self.judged is not None
+        assert self.drilled is not None
         assert self.retraining is not None
         return {
             "dataset": self.dataset,
@@ -100,13 +111,9 @@ class Demo:
             "metrics": metrics(self.trained),
             "gate": dict(self.trained.gate),
             "bundle_id": self.trained.bundle_id,
-            "replay": {
-                "requests": self.replays.requests,
-                "events": self.replays.events,
-                "hit_share": round(self.replays.hit_share, 4),
-                "hit_rate": round(self.replays.hit_rate, 4),
-            },
-            "monitoring": {"state": str(self.judged.verdict.state), "sentence": self.judged.verdict.sentence},
+            "replay": self.replays.to_dict(),
+            "drill": self.drill.to_dict(),
+            "monitoring": {"replay": _facts(self.judged), "drill": _facts(self.drilled)},
             "reports": {name: str(path) for name, path in self.reports().items()},
             "retraining": self.retraining.to_dict(),
         }
@@ -115,14 +122,25 @@ class Demo:
         """Name to page."""
         assert self.trained is not None
         assert self.judged is not None
+        assert self.drilled is not None
         pages = {
             "evaluation": self.trained.report,
             "monitoring": self.judged.report,
-            "evidently": self.judged.folder / "evidently.html",
+            "monitoring of the drill": self.drilled.report,
+            "evidently of the drill": self.drilled.folder / "evidently.html",
         }
         if self.retraining and self.retraining.run:
             pages["retraining"] = self.retraining.run.report
         return {name: path for name, path in pages.items() if path.exists()}
+
+
+def _facts(judged: Judged) -> dict[str, str]:
+    verdict = judged.verdict
+    return {
+        "window": f"{verdict.start.date()} to {verdict.end.date()}",
+        "state": str(verdict.state),
+        "sentence": verdict.sentence,
+    }
 
 
 def metrics(trained: TrainingRun) -> dict[str, dict[str, Any]]:
@@ -152,7 +170,7 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
     if not demo.trained.gate["passed"]:
         raise GateRefusedError(f"bundle {demo.trained.bundle_id}: {demo.trained.gate['sentence']}")
     cuts = Cuts(parse_moment(config.as_of), config.resolved_split())
-    moments = [cuts.end + WEEK * week for week in range(REPLAYED_WEEKS + 1)]
+    moments = [cuts.end + WEEK * week for week in range(REPLAYED_WEEKS + 2)]
     with demo.stage("features"):
         progress.stage(f"Features as of {moments[0].date()}, into the online store")
         events = _refresh(demo, config, moments)
@@ -162,15 +180,19 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
             progress.stage("Serve: a KServe ModelServer with the champion")
             model = config.registry.model_name
             running = stack.enter_context(server(home, accept_request_time=True, model_name=model))
-        _use(demo, running, events, moments, progress)
+        _ask(demo, running, moments[0], progress)
+        _replay(demo, running, events, moments[:-1], progress)
+        with demo.stage("monitor"):
+            progress.stage(f"Monitor {moments[0].date()} to {moments[-2].date()}: Evidently and our own verdict")
+            demo.judged = _judge(demo, config, moments[0], moments[-2], progress)
+        _drill(demo, running, events, moments[-2:], progress)
     now = moments[-1]
-    with demo.stage("monitor"):
-        progress.stage(f"Monitor {moments[0].date()} to {now.date()}: Evidently and our own verdict")
-        demo.judged = monitor_champion(config, home, start=moments[0], end=now, now=now)
-        progress.note(f"{demo.judged.verdict.state}: {demo.judged.verdict.sentence}")
+    with demo.stage("monitor the drill"):
+        progress.stage(f"Monitor {moments[-2].date()} to {now.date()}")
+        demo.drilled = _judge(demo, config, moments[-2], now, progress)
     with demo.stage("retrain"):
         progress.stage("Retrain, where the verdict advises it")
-        demo.retraining = retrain_if_advised(config, home, demo.judged.verdict, now=now, progress=progress)
+        demo.retraining = retrain_if_advised(config, home, demo.drilled.verdict, now=now, progress=progress)
         progress.note(demo.retraining.sentence)
     return demo
 
@@ -209,13 +231,17 @@ def _refresh(demo: Demo, config: PipelineConfig, moments: list[datetime]) -> Pat
     return events
 
 
-def _use(demo: Demo, running: RunningServer, events: Path, moments: list[datetime], progress: DemoProgress) -> None:
-    """Ask for a few households, then replay the weeks; each week begins with fresh batch features."""
+def _ask(demo: Demo, running: RunningServer, moment: datetime, progress: DemoProgress) -> None:
     with demo.stage("ask"):
         progress.stage("Ask for a few households")
         for user_id, about in _households(demo):
-            question = {"user_id": user_id, "k": "5", "request_time": moments[0].isoformat()}
-            progress.recommended(_get(running.url, question), about)
+            progress.recommended(
+                _get(running.url, {"user_id": user_id, "k": "5", "request_time": moment.isoformat()}), about
+            )
+
+
+def _replay(demo: Demo, running: RunningServer, events: Path, moments: list[datetime], progress: DemoProgress) -> None:
+    """Each week begins with fresh batch features; within it, every event updates its user's history."""
     with demo.stage("replay"):
         progress.stage(f"Replay {moments[0].date()} to {moments[-1].date()} through the server")
         weeks = [list(visits(events, start, end)) for start, end in pairwise(moments)]
@@ -224,11 +250,22 @@ def _use(demo: Demo, running: RunningServer, events: Path, moments: list[datetim
             if week:
                 materialize_features(demo.home, end=moments[week])
             _add(demo.replays, _replay_week(running, baskets, total, progress, before=demo.replays.requests))
-        done = demo.replays
-        progress.note(
-            f"{done.requests:,} visits: {done.hit_share:.1%} of the shown items were taken on that visit, "
-            f"{done.hit_rate:.1%} of the visits took at least one; {done.events:,} events fed back"
-        )
+        progress.note(demo.replays.sentence)
+
+
+def _drill(demo: Demo, running: RunningServer, events: Path, week: list[datetime], progress: DemoProgress) -> None:
+    with demo.stage("drill"):
+        progress.stage(f"Drill: {week[0].date()} to {week[1].date()}, as if {NEWCOMERS:.0%} of the households were new")
+        materialize_features(demo.home, end=week[0])
+        baskets = as_newcomers(list(visits(events, *week)), NEWCOMERS)
+        demo.drill = _replay_week(running, baskets, len(baskets), progress, before=0)
+        progress.note(demo.drill.sentence)
+
+
+def _judge(demo: Demo, config: PipelineConfig, start: datetime, end: datetime, progress: DemoProgress) -> Judged:
+    judged = monitor_champion(config, demo.home, start=start, end=end, now=end)
+    progress.note(f"{judged.verdict.state}: {judged.verdict.sentence}")
+    return judged
 
 
 def _replay_week(

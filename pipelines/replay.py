@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import httpx
+import mmh3
 
 from components.artifacts.errors import ContractError
 
@@ -65,6 +66,19 @@ class Replayed:
         """Share of the visits with a hit."""
         return self.visits_with_hit / self.requests if self.requests else 0.0
 
+    @property
+    def sentence(self) -> str:
+        """For a terminal."""
+        return (
+            f"{self.requests:,} visits: {self.hit_share:.1%} of the shown items were taken on that visit, "
+            f"{self.hit_rate:.1%} of the visits took at least one; {self.events:,} events fed back"
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """For `recsys demo --json`."""
+        counts = {"requests": self.requests, "shown": self.shown, "taken": self.taken, "events": self.events}
+        return counts | {"hit_share": round(self.hit_share, 4), "hit_rate": round(self.hit_rate, 4)}
+
 
 VISITS_SQL = """
 SELECT user_id, any_value(store_id), min(event_timestamp) AS start,
@@ -86,6 +100,23 @@ def visits(events: Path, start: datetime, end: datetime) -> Iterator[Visit]:
             for line in lines:
                 line["event_timestamp"] = line["event_timestamp"].isoformat()
             yield Visit(user_id, store_id, began, lines)
+
+
+def as_newcomers(baskets: list[Visit], share: float) -> list[Visit]:
+    """The same baskets as if a share of the households were new: their ids are ones that nobody has seen.
+
+    Which households is drawn by a hash of the id, so all of a household's visits stay together.
+    """
+    return [
+        _newcomer(basket) if mmh3.hash(basket.user_id, signed=False) % 100 < 100 * share else basket
+        for basket in baskets
+    ]
+
+
+def _newcomer(basket: Visit) -> Visit:
+    user_id = f"new-{basket.user_id}"
+    events = [event | {"user_id": user_id, "event_id": f"new-{event['event_id']}"} for event in basket.events]
+    return Visit(user_id, basket.store_id, basket.start, events)
 
 
 def replay(url: str, baskets: list[Visit], *, progress: Callable[[int, int], None]) -> Replayed:

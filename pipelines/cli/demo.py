@@ -74,6 +74,7 @@ def _summary(done: "Demo", console: Console) -> None:
 
     assert done.trained is not None
     assert done.judged is not None
+    assert done.drilled is not None
     assert done.retraining is not None
     console.print()
     console.rule("[bold]Summary[/bold]", align="left")
@@ -84,6 +85,7 @@ def _summary(done: "Demo", console: Console) -> None:
         "gate": f"{'passed' if done.trained.gate['passed'] else 'refused'}: {done.trained.gate['sentence']}",
         "champion": f"{done.trained.bundle_id} ({done.interactions:,} interactions of {done.dataset} read)",
         "monitoring": f"{done.judged.verdict.state}: {done.judged.verdict.sentence}",
+        "drill": f"{done.drilled.verdict.state}: {done.drilled.verdict.sentence}",
         "retraining": done.retraining.sentence,
         **{f"{name} report": str(path) for name, path in done.reports().items()},
         "serve it": f"RECSYS_HOME={done.home} .venv/bin/recsys serve",

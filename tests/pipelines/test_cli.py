@@ -1,0 +1,79 @@
+"""The command line as a user meets it: real processes, exit codes, messages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECSYS = str(Path(sys.executable).parent / "recsys")
+
+
+def recsys(*arguments: str, home: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    import os
+
+    environment = os.environ | {"RECSYS_HOME": str(home), "COLUMNS": "200"}
+    done = subprocess.run([RECSYS, *arguments], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def test_help_says_where_to_start(tmp_path):
+    assert "Start here" in recsys("--help", home=tmp_path).stdout
+
+
+def test_data_check_prints_what_is_there_and_json_on_request(trained, tmp_path):
+    assert "Data readiness: usable" in recsys("data", "check", str(trained.config_path), home=tmp_path).stdout
+    report = json.loads(recsys("data", "check", str(trained.config_path), "--json", home=tmp_path).stdout)
+    assert report["findings"]
+
+
+def test_unknown_configuration_names_the_nearest(tmp_path):
+    done = recsys("data", "check", "complete_jorney", home=tmp_path, status=2)
+    assert "Did you mean complete_journey?" in done.stderr
+
+
+def test_wrong_value_of_a_configuration_is_named(trained, tmp_path):
+    done = recsys("train", "config", str(trained.config_path), "--set", "tuning.trials=-1", home=tmp_path, status=2)
+    assert "tuning.trials" in done.stderr
+    assert "greater than or equal to 0" in done.stderr
+
+
+def test_models_are_listed_shown_and_compared(trained):
+    bundle_id = trained.run.bundle_id
+    assert bundle_id in recsys("model", "list", home=trained.home).stdout
+    shown = json.loads(recsys("model", "show", home=trained.home).stdout)
+    assert shown["manifest"]["bundle_id"] == bundle_id
+    assert "two_stage ndcg_at_10" in recsys("model", "compare", bundle_id, "champion", home=trained.home).stdout
+    assert "first bundle that passed the gate" in recsys("model", "history", home=trained.home).stdout
+
+
+def test_model_that_does_not_exist_is_a_clear_error(trained):
+    assert "no version 'b-nope'" in recsys("model", "promote", "b-nope", home=trained.home, status=2).stderr
+
+
+def test_rollback_without_an_earlier_champion_is_a_clear_error(trained):
+    assert "no earlier champion" in recsys("model", "rollback", home=trained.home, status=2).stderr
+
+
+def test_gate_that_refuses_is_exit_code_3(trained):
+    done = recsys(
+        "train", "run", str(trained.config_path), "--set", "gate.min_queries=100000", home=trained.home, status=3
+    )
+    assert "the gate refused bundle" in done.stderr
+
+
+def test_server_without_a_champion_says_how_to_get_one(tmp_path):
+    assert "Train one with `recsys train run`" in recsys("serve", home=tmp_path, status=2).stderr
+
+
+def test_features_are_computed_registered_and_materialised(trained, tmp_path):
+    recsys("features", "compute", "--as-of", "2024-04-08", str(trained.config_path), home=tmp_path)
+    assert "user_history" in recsys("features", "materialize", "--as-of", "2024-04-08", home=tmp_path).stdout
+    assert "user_item_overdue_rate" in recsys("features", "list", home=tmp_path).stdout
+
+
+@pytest.mark.parametrize("day", ["2024-13-01", "soon"])
+def test_date_that_is_none_is_refused(tmp_path, day):
+    assert "is not a date" in recsys("features", "materialize", "--as-of", day, home=tmp_path, status=2).stderr
