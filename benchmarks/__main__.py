@@ -1,0 +1,27 @@
+"""python -m benchmarks [NAME ...]: run benchmarks and print their tables."""
+
+import sys
+
+from benchmarks import request_path
+from components.artifacts.errors import RecsysError
+
+BENCHMARKS = {"request_path": request_path.main}
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, all where none is named."""
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    try:
+        for name in names or BENCHMARKS:
+            BENCHMARKS[name]()
+    except RecsysError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
