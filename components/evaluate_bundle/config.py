@@ -2,6 +2,11 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.artifacts.errors import ConfigError
+
+HEADLINE_KS = (10, 20)
+"""Cut-offs of the figures that reports, registry and gate name: NDCG@10 and recall@20."""
+
 
 class EvaluationConfig(BaseModel):
     """Metrics and intervals."""
@@ -9,11 +14,25 @@ class EvaluationConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ks: tuple[int, ...] = Field((5, 10, 20, 50), min_length=1, description="Cut-offs of the metrics, items")
-    list_length: int = Field(100, ge=1, description="Items of each list that are judged")
+    list_length: int = Field(100, ge=1, description="Items of each list that are judged; not under the largest k")
     draws: int = Field(1000, ge=100, description="Bootstrap samples over users")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the intervals")
     cold_history: int = Field(10, ge=0, description="A user with at most so many items in the history is cold")
     seed: int = Field(0, ge=0, description="Of the bootstrap")
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse cut-offs without the headline's, out of order, or beyond the lists."""
+        missing = sorted(set(HEADLINE_KS) - set(self.ks))
+        if missing or list(self.ks) != sorted(set(self.ks)) or self.ks[0] < 1:
+            raise ConfigError(
+                f"evaluation.ks: {list(self.ks)}; expected ascending cut-offs from 1 on, with {list(HEADLINE_KS)} among "
+                "them. For example [5, 10, 20, 50]."
+            )
+        if self.list_length < self.ks[-1]:
+            raise ConfigError(
+                f"evaluation.list_length: {self.list_length} is under the largest of ks, {self.ks[-1]}, so that cut-off "
+                "would judge shorter lists than its name says. Raise list_length or drop the cut-off."
+            )
 
 
 class GateConfig(BaseModel):

@@ -13,19 +13,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.artifacts.bundle import Bundle, load_bundle
-from components.artifacts.cuts import Cuts, SplitConfig
+from components.artifacts.cuts import Cuts, SplitConfig, parse_moment
+from components.artifacts.errors import ContractError
 from components.artifacts.registry import CHAMPION as CHAMPION_ALIAS
 from components.artifacts.registry import open_registry
 from components.artifacts.tables import TIMESTAMP, read_table
 from components.evaluate_bundle.config import EvaluationConfig, GateConfig
 from components.evaluate_bundle.evaluation import CatalogueFacts, Evaluation, Lists, evaluate_lists
-from components.evaluate_bundle.gate import Gate, decide_gate
+from components.evaluate_bundle.gate import Gate, check_metric, decide_gate
 from components.evaluate_bundle.rank_systems import CHAMPION, popularity, system_lists
 from components.evaluate_bundle.report import render_report
 from components.point_in_time.queries import queries_at
 from components.ranking.labels import relevant_items
 from components.retrieval.items import ItemTable
-from feature_repo.schema import EVENT_TIMESTAMP, RETRIEVERS, USER_ID
+from feature_repo.schema import EVENT_TIMESTAMP, HISTORY_LENGTH, RETRIEVERS, USER_ID
 
 log = logging.getLogger(__name__)
 
@@ -54,20 +55,31 @@ def evaluate_bundle(
         model_name: Registered model whose champion is compared with.
         config: Cut-offs, intervals.
         gate_config: The conditions.
+
+    Raises:
+        ConfigError: The gate's metric is none that is measured.
+        ContractError: The bundle is damaged, or nobody has a relevant item after the test cuts.
     """
+    check_metric(gate_config, config)
     ours = load_bundle(bundle)
-    champion = _champion(home, model_name, ours)
+    champion, remark = _champion(home, model_name, ours, as_of)
     interactions = read_table(events, "interactions")
     lists = _collect(interactions, home, ours, champion, Cuts(as_of, split), split, config)
+    _require_queries(lists, events, Cuts(as_of, split), split)
     objective = str(ours.manifest.facts.training.get("objective", ""))
     evaluation = evaluate_lists(
-        lists, _facts(ours, interactions, as_of), config, RETRIEVERS, is_probability=objective == "binary:logistic"
+        lists,
+        _facts(ours, interactions, as_of),
+        config,
+        RETRIEVERS,
+        is_probability=objective == "binary:logistic",
+        champion=remark,
     )
     gate = decide_gate(evaluation, gate_config)
     log.info("%s: %s", "passed" if gate.passed else "refused", gate.sentence)
     out.mkdir(parents=True, exist_ok=True)
     content = {"bundle_id": ours.manifest.bundle_id, "evaluation": evaluation.to_dict(), "gate": gate.to_dict()}
-    (out / "evaluation.json").write_text(json.dumps(_without_nan(content), indent=1))
+    (out / "evaluation.json").write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False))
     (out / "report.html").write_text(render_report(ours.manifest, evaluation, gate), encoding="utf-8")
     return gate, _figures(evaluation)
 
@@ -88,18 +100,39 @@ class _Codes:
         return np.array(codes, np.int64)
 
 
-def _champion(home: Path, model_name: str, ours: Bundle) -> Bundle | None:
+def _champion(home: Path, model_name: str, ours: Bundle, as_of: datetime) -> tuple[Bundle | None, str]:
+    """The champion, where it can be compared with, and what became of it in words.
+
+    One that cannot be loaded is no reason to refuse its successor: nothing could serve it either. One that was
+    trained on a later date has seen the answers.
+    """
     registry = open_registry(home)
-    folder = registry.champion(model_name)
-    if folder is None:
-        return None
-    version = registry.version(model_name, CHAMPION_ALIAS)
-    if version.bundle_id == ours.manifest.bundle_id:
-        return None
-    if version.manifest.schema_hash != ours.manifest.schema_hash:
-        log.warning("the champion %s was trained on other features: not compared", version.bundle_id)
-        return None
-    return load_bundle(folder)
+    bundle_id, folder = registry.aliases(model_name).get(CHAMPION_ALIAS), registry.champion(model_name)
+    if bundle_id is None or folder is None:
+        return None, "no champion yet"
+    if bundle_id == ours.manifest.bundle_id:
+        return None, f"{bundle_id}, which is this bundle"
+    try:
+        champion = load_bundle(folder)
+    except ContractError as error:
+        return None, _not_compared(bundle_id, str(error))
+    if parse_moment(champion.manifest.facts.as_of) > as_of:
+        return None, _not_compared(bundle_id, f"trained as of {champion.manifest.facts.as_of[:10]}, it saw the answers")
+    return champion, f"{bundle_id}, asked the same"
+
+
+def _not_compared(bundle_id: str, reason: str) -> str:
+    log.warning("the champion %s is not compared: %s", bundle_id, reason)
+    return f"{bundle_id}, not compared: {reason}"
+
+
+def _require_queries(lists: Lists, events: Path, cuts: Cuts, split: SplitConfig) -> None:
+    if not lists.query_ids:
+        raise ContractError(
+            f"{events}: nobody has an interaction of type {' or '.join(split.label_types)} in "
+            f"[{cuts.test[0].date()}, {cuts.end.date()}), so there is nothing to evaluate on. "
+            "Choose an earlier as_of, or bring newer events."
+        )
 
 
 def _collect(
@@ -111,7 +144,8 @@ def _collect(
     split: SplitConfig,
     config: EvaluationConfig,
 ) -> Lists:
-    items, popular = ours.model.items, popularity(ours.model)[: config.list_length]
+    items, depth = ours.model.items, config.list_length + HISTORY_LENGTH
+    popular = popularity(ours.model)
     codes, lists = _Codes(items), Lists()
     lists.cold_items = np.flatnonzero(np.isnan(items.feature("item_age_days"))).astype(np.int64)
     for cut in cuts.test:
@@ -119,7 +153,7 @@ def _collect(
         users = sorted(relevant)
         for query in queries_at(home, users, items, cut=cut) if users else []:
             ranking = ours.model.rank(query)
-            answers = system_lists(ranking, popular, k=config.list_length)
+            answers = system_lists(ranking, popular, k=depth)
             wanted = codes.of(relevant[query.user_id])
             lists.query_ids.append(f"{query.user_id}@{cut.date()}")
             lists.users.append(query.user_id)
@@ -133,19 +167,22 @@ def _collect(
             for name, ranked in answers.lists.items():
                 lists.systems.setdefault(name, []).append(ranked.astype(np.int64))
         if champion is not None:
-            lists.systems.setdefault(CHAMPION, []).extend(_champion_lists(champion, home, users, cut, codes, config))
+            lists.systems.setdefault(CHAMPION, []).extend(_champion_lists(champion, home, users, cut, codes, depth))
         log.info("test cut %s: %s queries ranked by %d systems", cut.date(), f"{len(users):,}", len(lists.systems))
     return lists
 
 
 def _champion_lists(
-    champion: Bundle, home: Path, users: Sequence[str], cut: datetime, codes: _Codes, config: EvaluationConfig
+    champion: Bundle, home: Path, users: Sequence[str], cut: datetime, codes: _Codes, depth: int
 ) -> list[NDArray[np.int64]]:
-    """The champion's answers to the same users, from what is known at the cut, by its own items."""
+    """The champion's answers to the same users, from what is known at the cut, by its own items.
+
+    It gets no newer item features than those it was trained with, as a server without a refresh would.
+    """
     items = champion.model.items
     lists = []
     for query in queries_at(home, users, items, cut=cut) if users else []:
-        ranked = champion.model.rank(query).item_nums[: config.list_length]
+        ranked = champion.model.rank(query).item_nums[:depth]
         lists.append(codes.of([str(item_id) for item_id in items.item_ids[ranked]]))
     return lists
 

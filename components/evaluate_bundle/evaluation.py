@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.artifacts.errors import ContractError
 from components.evaluate_bundle.config import EvaluationConfig
 from components.evaluate_bundle.rank_systems import TWO_STAGE
 from components.ranking.bootstrap import Interval, bootstrap_means
 from components.ranking.metrics import (
     Judged,
     all_metrics,
+    are_in,
     calibration,
     catalogue_coverage,
     intra_list_diversity,
@@ -23,8 +25,10 @@ from components.ranking.metrics import (
     recall_at_k,
 )
 
-SLICE_K = 10
-"""Cut-off of the slices and of the beyond-accuracy figures, items."""
+BEYOND_K = 10
+"""Cut-off of the beyond-accuracy figures, items."""
+SLICE_DEPTH = 20
+"""Largest cut-off in the slices, items."""
 
 
 @dataclass
@@ -39,7 +43,8 @@ class Lists:
         relevant: Codes of the relevant items, those in no catalogue included.
         known: Codes of the items in the user's history.
         pools: The candidates of the evaluated bundle.
-        systems: System to one list per query, best first.
+        systems: System to one list per query, best first; longer than what is judged, so that the lists are still
+            full where a slice takes the user's own items out.
         cold_items: Codes of items that nobody had taken before the first cut.
         scores: The ranker's score of every candidate of every query.
         labels: 1 where that candidate was relevant.
@@ -87,6 +92,7 @@ class Evaluation:
         pool: Size and recall of the candidates.
         best_single: The retriever with the highest NDCG@10.
         probability: Mean squared error, log loss and calibration of the score; None where it is no probability.
+        champion: What the champion is and whether it was compared with, in words.
     """
 
     queries: int
@@ -100,6 +106,7 @@ class Evaluation:
     pool: Mapping[str, float]
     best_single: str
     probability: Mapping[str, Any] | None
+    champion: str
 
     def to_dict(self) -> dict[str, Any]:
         """For evaluation.json."""
@@ -109,6 +116,7 @@ class Evaluation:
             "cuts": list(self.cuts),
             "confidence": self.confidence,
             "best_single": self.best_single,
+            "champion": self.champion,
             "pool": dict(self.pool),
             "probability": None if self.probability is None else dict(self.probability),
             "systems": _plain(self.systems),
@@ -128,6 +136,7 @@ def evaluate_lists(
     retrievers: Sequence[str],
     *,
     is_probability: bool,
+    champion: str = "no champion yet",
 ) -> Evaluation:
     """Measure every system.
 
@@ -137,35 +146,46 @@ def evaluate_lists(
         config: Cut-offs, intervals.
         retrievers: Names of the systems that are single retrievers.
         is_probability: Whether the ranker's score is one.
+        champion: What became of the champion, in words.
+
+    Raises:
+        ContractError: There is no query.
     """
-    rng = np.random.default_rng(config.seed)
+    if not lists.query_ids:
+        raise ContractError("evaluation: no query to judge; expected users with relevant items after the test cuts.")
     values = {
-        name: all_metrics(Judged.of_lists(lists.query_ids, ranked, lists.relevant), config.ks)
+        name: all_metrics(Judged.of_lists(lists.query_ids, _judged(ranked, config), lists.relevant), config.ks)
         for name, ranked in lists.systems.items()
     }
-    systems = {name: _intervals(metrics, lists.users, config, rng) for name, metrics in values.items()}
-    differences = {
-        name: _intervals(
-            {key: values[TWO_STAGE][key] - column for key, column in metrics.items()}, lists.users, config, rng
-        )
+    systems = _intervals(values, lists.users, config)
+    gaps = {
+        name: {key: values[TWO_STAGE][key] - theirs for key, theirs in metrics.items()}
         for name, metrics in values.items()
         if name != TWO_STAGE
     }
-    singles = [name for name in retrievers if name in values]
-    main = f"ndcg_at_{SLICE_K}" if SLICE_K in config.ks else f"ndcg_at_{config.ks[0]}"
     return Evaluation(
         queries=len(lists.query_ids),
         users=len(set(lists.users)),
         cuts=tuple(sorted(set(lists.cuts))),
         confidence=config.confidence,
         systems=systems,
-        differences=differences,
+        differences=_intervals(gaps, lists.users, config),
         beyond={name: _beyond(ranked, facts) for name, ranked in lists.systems.items()},
-        slices=_slices(lists, config, rng),
+        slices={part.name: _slice(lists, part, config) for part in _parts(lists, config)},
         pool=_pool(lists),
-        best_single=max(singles, key=lambda name: (systems[name][main].mean, name), default=""),
+        best_single=_best_single(systems, retrievers),
         probability=_probability(lists) if is_probability else None,
+        champion=champion,
     )
+
+
+def _judged(ranked: Sequence[NDArray[np.int64]], config: EvaluationConfig) -> list[NDArray[np.int64]]:
+    return [items[: config.list_length] for items in ranked]
+
+
+def _best_single(systems: Mapping[str, Mapping[str, Interval]], retrievers: Sequence[str]) -> str:
+    singles = [name for name in retrievers if name in systems]
+    return max(singles, key=lambda name: (systems[name]["ndcg_at_10"].mean, name), default="")
 
 
 def _probability(lists: Lists) -> dict[str, Any]:
@@ -179,16 +199,20 @@ def _probability(lists: Lists) -> dict[str, Any]:
 
 
 def _intervals(
-    metrics: Mapping[str, NDArray[np.float64]], users: Sequence[str], config: EvaluationConfig, rng: np.random.Generator
-) -> dict[str, Interval]:
-    columns = np.stack(list(metrics.values()), axis=1)
-    found = bootstrap_means(columns, users, rng=rng, draws=config.draws, confidence=config.confidence)
-    return dict(zip(metrics, found, strict=True))
+    values: Mapping[str, Mapping[str, NDArray[np.float64]]], users: Sequence[str], config: EvaluationConfig
+) -> dict[str, dict[str, Interval]]:
+    """Of each metric of each system. All share their draws, which cost more than everything else here."""
+    if not values:
+        return {}
+    columns = np.stack([column for metrics in values.values() for column in metrics.values()], axis=1)
+    rng = np.random.default_rng(config.seed)
+    found = iter(bootstrap_means(columns, users, rng=rng, draws=config.draws, confidence=config.confidence))
+    return {name: {key: next(found) for key in metrics} for name, metrics in values.items()}
 
 
 def _beyond(ranked: Sequence[NDArray[np.int64]], facts: CatalogueFacts) -> dict[str, float]:
     items = len(facts.category_codes)
-    first = [nums[:SLICE_K][nums[:SLICE_K] < items] for nums in ranked]
+    first = [nums[:BEYOND_K][nums[:BEYOND_K] < items] for nums in ranked]
     return {
         "coverage": catalogue_coverage(first, items=items),
         "novelty_bits": _mean(novelty(first, facts.user_share)),
@@ -198,12 +222,9 @@ def _beyond(ranked: Sequence[NDArray[np.int64]], facts: CatalogueFacts) -> dict[
 
 def _pool(lists: Lists) -> dict[str, float]:
     """Mean size of the candidate pool, and its recall: what no ranking of it can exceed."""
-    recalls = [np.isin(wanted, pool).mean() for wanted, pool in zip(lists.relevant, lists.pools, strict=True)]
-    fresh = [
-        np.isin(wanted[~np.isin(wanted, known)], pool).mean()
-        for wanted, known, pool in zip(lists.relevant, lists.known, lists.pools, strict=True)
-        if not np.isin(wanted, known).all()
-    ]
+    is_pooled, is_known = are_in(lists.relevant, lists.pools), are_in(lists.relevant, lists.known)
+    recalls = [pooled.mean() for pooled in is_pooled if len(pooled)]
+    fresh = [pooled[~known].mean() for pooled, known in zip(is_pooled, is_known, strict=True) if not known.all()]
     return {
         "size": _mean(np.array([len(pool) for pool in lists.pools], float)),
         "recall": _mean(np.array(recalls)),
@@ -211,51 +232,50 @@ def _pool(lists: Lists) -> dict[str, float]:
     }
 
 
-def _slices(lists: Lists, config: EvaluationConfig, rng: np.random.Generator) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class _Part:
+    """A slice: which queries, which items are relevant in them, and whether the user's own items leave the lists."""
+
+    name: str
+    is_in: NDArray[np.bool_]
+    relevant: Sequence[NDArray[np.int64]]
+    without_known: bool = False
+
+
+def _parts(lists: Lists, config: EvaluationConfig) -> list[_Part]:
     """Cuts, cold and warm users by choosing queries; items new to the user and cold items by choosing what counts."""
     sizes, cuts = np.array(lists.history_sizes), np.array(lists.cuts)
-    everything = np.ones(len(sizes), bool)
-    chosen: dict[str, tuple[NDArray[np.bool_], list[NDArray[np.int64]], bool]] = {
-        f"week from {cut}": (cuts == cut, lists.relevant, False) for cut in sorted(set(lists.cuts))
-    }
-    chosen[f"cold users (history of at most {config.cold_history})"] = (
-        sizes <= config.cold_history,
-        lists.relevant,
-        False,
-    )
-    chosen[f"warm users (history over {config.cold_history})"] = (sizes > config.cold_history, lists.relevant, False)
-    fresh = [wanted[~np.isin(wanted, known)] for wanted, known in zip(lists.relevant, lists.known, strict=True)]
-    chosen["items new to the user"] = (everything, fresh, True)
+    everything, limit = np.ones(len(sizes), bool), config.cold_history
+    fresh = _without(lists.relevant, lists.known)
     cold = [wanted[np.isin(wanted, lists.cold_items)] for wanted in lists.relevant]
-    chosen["items that nobody had taken"] = (everything, cold, False)
-    return {name: _slice(lists, *choice, config, rng) for name, choice in chosen.items()}
+    return [
+        *(_Part(f"week from {cut}", cuts == cut, lists.relevant) for cut in sorted(set(lists.cuts))),
+        _Part(f"cold users (history of at most {limit})", sizes <= limit, lists.relevant),
+        _Part(f"warm users (history over {limit})", sizes > limit, lists.relevant),
+        _Part("items new to the user", everything, fresh, without_known=True),
+        _Part("items that nobody had taken", everything, cold),
+    ]
 
 
-def _slice(
-    lists: Lists,
-    is_in: NDArray[np.bool_],
-    relevant: Sequence[NDArray[np.int64]],
-    without_known: bool,
-    config: EvaluationConfig,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """NDCG@10 and recall@20 of each system; `without_known` takes the user's own items out of every list."""
-    rows = [row for row in np.flatnonzero(is_in).tolist() if len(relevant[row])]
+def _slice(lists: Lists, part: _Part, config: EvaluationConfig) -> dict[str, Any]:
+    """NDCG@10 and recall@20 of each system on the queries that have a relevant item in the slice."""
+    rows = [row for row in np.flatnonzero(part.is_in).tolist() if len(part.relevant[row])]
     users, ids = [lists.users[row] for row in rows], [lists.query_ids[row] for row in rows]
-    systems = {}
+    wanted, known = [part.relevant[row] for row in rows], [lists.known[row] for row in rows]
+    values = {}
     for name, ranked in lists.systems.items():
-        chosen = [_without(ranked[row], lists.known[row]) if without_known else ranked[row] for row in rows]
-        judged = Judged.of_lists(ids, chosen, [relevant[row] for row in rows])
-        metrics = {
+        chosen = [ranked[row] for row in rows]
+        chosen = _without(chosen, known) if part.without_known else chosen
+        judged = Judged.of_lists(ids, [items[:SLICE_DEPTH] for items in chosen], wanted)
+        values[name] = {
             "ndcg_at_10": ndcg_at_k(judged, k=10).to_numpy(float),
             "recall_at_20": recall_at_k(judged, k=20).to_numpy(float),
         }
-        systems[name] = _intervals(metrics, users, config, rng)
-    return {"queries": len(rows), "systems": systems}
+    return {"queries": len(rows), "systems": _intervals(values, users, config)}
 
 
-def _without(items: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
-    return items[~np.isin(items, known)]
+def _without(lists: Sequence[NDArray[np.int64]], removed: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    return [items[~gone] for items, gone in zip(lists, are_in(lists, removed), strict=True)]
 
 
 def _mean(values: NDArray[np.float64]) -> float:

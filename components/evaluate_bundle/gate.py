@@ -1,12 +1,14 @@
 """Whether a bundle may be deployed."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.artifacts.errors import ConfigError
-from components.evaluate_bundle.config import GateConfig
+from components.evaluate_bundle.config import EvaluationConfig, GateConfig
 from components.evaluate_bundle.evaluation import Evaluation
 from components.evaluate_bundle.rank_systems import CHAMPION, POPULARITY, TWO_STAGE
+from components.ranking.metrics import METRICS, metric_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,28 @@ def decide_gate(evaluation: Evaluation, config: GateConfig) -> Gate:
     Raises:
         ConfigError: The metric was not measured.
     """
-    if config.metric not in evaluation.systems[TWO_STAGE]:
-        raise ConfigError(
-            f"gate.metric: {config.metric} was not measured; there are "
-            f"{', '.join(sorted(evaluation.systems[TWO_STAGE]))}."
-        )
+    _require(config.metric, evaluation.systems[TWO_STAGE])
     checks = [_enough(evaluation, config), _beats_popularity(evaluation, config)]
     if CHAMPION in evaluation.systems:
         checks.append(_holds_against_champion(evaluation, config))
     return Gate(tuple(checks))
+
+
+def check_metric(config: GateConfig, evaluation: EvaluationConfig) -> None:
+    """Before anything is measured: whether the gate's metric will be.
+
+    Raises:
+        ConfigError: It will not.
+    """
+    _require(config.metric, [f"{name}_at_{k}" for name in METRICS for k in evaluation.ks])
+
+
+def _require(metric: str, measured: Collection[str]) -> None:
+    if metric not in measured:
+        raise ConfigError(
+            f"gate.metric: {metric} is not measured; there are {', '.join(sorted(measured))}. "
+            "Name one of them, or add its cut-off to evaluation.ks."
+        )
 
 
 def _enough(evaluation: Evaluation, config: GateConfig) -> GateCheck:
@@ -73,7 +88,7 @@ def _beats_popularity(evaluation: Evaluation, config: GateConfig) -> GateCheck:
     return GateCheck(
         "beats_popularity",
         passed,
-        f"{_label(config.metric)} {ours:.4f} {'beats' if passed else 'does not surely beat'} popularity's {theirs:.4f} "
+        f"{metric_label(config.metric)} {ours:.4f} {'beats' if passed else 'does not surely beat'} popularity's {theirs:.4f} "
         f"(difference {gap.mean:+.4f}, interval {gap.low:+.4f} to {gap.high:+.4f})",
     )
 
@@ -88,8 +103,3 @@ def _holds_against_champion(evaluation: Evaluation, config: GateConfig) -> GateC
         f"{'not worse than' if passed else 'surely worse than'} the champion's {champion:.4f} "
         f"(difference {gap.mean:+.4f}, interval {gap.low:+.4f} to {gap.high:+.4f})",
     )
-
-
-def _label(metric: str) -> str:
-    name, _, k = metric.rpartition("_at_")
-    return f"{name.upper()}@{k}"

@@ -9,6 +9,7 @@ from components.evaluate_bundle.evaluation import Evaluation
 from components.evaluate_bundle.gate import Gate
 from components.evaluate_bundle.rank_systems import CHAMPION, FUSION, POPULARITY, TWO_STAGE
 from components.ranking.bootstrap import Interval
+from components.ranking.metrics import metric_label
 
 NAMES = {
     TWO_STAGE: "Two-stage (this bundle)",
@@ -22,11 +23,16 @@ NAMES = {
     "content": "Content (new items)",
 }
 OURS, OTHERS = "#2563eb", "#94a3b8"
+COLOURS = [OURS, "#f59e0b", "#10b981", "#8b5cf6", "#ef4444", "#0891b2", "#db2777", "#64748b", "#84cc16"]
 LAYOUT = {
     "template": "plotly_white",
     "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#0f172a"},
     "margin": {"l": 10, "r": 20, "t": 40, "b": 40},
+    "colorway": COLOURS,
 }
+CHART = {"displayModeBar": False, "responsive": True}
+
+BELOW = {"orientation": "h", "y": -0.15, "yanchor": "top", "traceorder": "normal"}
 
 STYLE = """
 :root{color-scheme:light}body{margin:0;background:#f8fafc;color:#0f172a;font:15px/1.55 system-ui,sans-serif}
@@ -35,13 +41,16 @@ h2{font-size:19px;margin:38px 0 8px}p.sub{color:#475569;margin:0 0 18px}.badge{d
 border-radius:99px;font-weight:600;color:#fff;background:#15803d}.badge.no{background:#b91c1c}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin:18px 0}
 .card{background:#fff;border:1px solid #e2e8f0;border-radius:10px;padding:12px 14px}.card b{display:block;font-size:23px}
-.card span{color:#475569;font-size:13px}.chart{background:#fff;border:1px solid #e2e8f0;border-radius:10px;padding:6px;
-margin:12px 0}.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:12px}
+.card span{color:#475569;font-size:13px}.chart{min-width:0;overflow:hidden}
+.chart{background:#fff;border:1px solid #e2e8f0;border-radius:10px;padding:6px;
+margin:12px 0}.two{display:grid;grid-template-columns:minmax(0,1fr);gap:0 12px}
+@media(min-width:880px){.two{grid-template-columns:repeat(2,minmax(0,1fr))}}
 .scroll{overflow-x:auto;background:#fff;border:1px solid #e2e8f0;border-radius:10px}table{border-collapse:collapse;
 font-size:13px;width:100%}th,td{padding:6px 10px;text-align:right;border-bottom:1px solid #eef2f7;white-space:nowrap}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}tr.ours td{background:#eff6ff;
 font-weight:600}td small{color:#64748b;display:block}dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px}
-dt{font-weight:600}dd{margin:0;color:#334155}@media(max-width:520px){.two{grid-template-columns:1fr}}
+dt{font-weight:600}dd{margin:0;color:#334155;min-width:0;overflow-wrap:anywhere}p.note{color:#475569;font-size:13px}
+@media(max-width:520px){dl{display:block}dd{margin:0 0 8px}h1{font-size:21px}main{padding:18px 12px 40px}}
 """
 
 DEFINITIONS = {
@@ -55,6 +64,9 @@ DEFINITIONS = {
     "Coverage": "Share of the catalogue that appears in any list of 10.",
     "Novelty": "Mean of -log2 of the share of users who take the listed items, bits; more is less known.",
     "Diversity": "Share of a list's pairs that are of different categories.",
+    "Items new to the user": "Only items outside the user's history are relevant; each system's list without the "
+    "user's own items is judged.",
+    "Items that nobody had taken": "Only items without any interaction before the training date are relevant.",
     "Interval": "Percentile bootstrap over users: a user's queries stay together.",
 }
 
@@ -66,12 +78,12 @@ def render_report(manifest: Manifest, evaluation: Evaluation, gate: Gate) -> str
         _cards(evaluation),
         "<h2>Every system on the same queries</h2>",
         '<div class="two">',
-        _chart(_bars(evaluation, "ndcg_at_10", "NDCG@10"), first=True),
-        _chart(_bars(evaluation, "recall_at_20", "Recall@20")),
+        _chart("ndcg", _bars(evaluation, "ndcg_at_10", "NDCG@10"), first=True),
+        _chart("recall", _bars(evaluation, "recall_at_20", "Recall@20")),
         "</div>",
-        _chart(_curves(evaluation)),
+        _chart("curves", _curves(evaluation)),
         "<h2>Where it is better, and where not</h2>",
-        _chart(_slices(evaluation)),
+        _chart("slices", _slices(evaluation)),
         _slice_table(evaluation),
         "<h2>Difference to each system, over the same queries</h2>",
         _difference_table(evaluation),
@@ -93,11 +105,15 @@ def render_report(manifest: Manifest, evaluation: Evaluation, gate: Gate) -> str
 def headline(evaluation: Evaluation) -> str:
     """The result in one sentence."""
     ours, popular = (evaluation.systems[name]["ndcg_at_10"].mean for name in (TWO_STAGE, POPULARITY))
-    single = evaluation.systems[evaluation.best_single]["ndcg_at_10"].mean if evaluation.best_single else float("nan")
-    against = (
-        f", {ours / single - 1:+.1%} on the best single retriever ({_name(evaluation.best_single)})" if single else ""
-    )
-    return f"NDCG@10 {ours:.4f}: {ours / popular - 1:+.0%} on popularity{against}" if popular else f"NDCG@10 {ours:.4f}"
+    against = [_gain(ours, popular, "popularity")]
+    if evaluation.best_single:
+        single = evaluation.systems[evaluation.best_single]["ndcg_at_10"].mean
+        against.append(_gain(ours, single, f"the best single retriever ({_name(evaluation.best_single)})"))
+    return f"NDCG@10 {ours:.4f}: {', '.join(against)}"
+
+
+def _gain(ours: float, theirs: float, name: str) -> str:
+    return f"{ours / theirs - 1:+.1%} on {name}" if theirs > 0 else f"{name} has none"
 
 
 def _head(manifest: Manifest, evaluation: Evaluation, gate: Gate) -> str:
@@ -159,7 +175,7 @@ def _curves(evaluation: Evaluation) -> Any:  # a plotly figure
 
     figure = go.Figure()
     keys = sorted((int(key.rpartition("_")[2]), key) for key in evaluation.systems[TWO_STAGE] if key.startswith("ndcg"))
-    for name, metrics in evaluation.systems.items():
+    for name, metrics in _ordered(evaluation):
         figure.add_scatter(
             x=[k for k, _ in keys],
             y=[metrics[key].mean for _, key in keys],
@@ -168,7 +184,7 @@ def _curves(evaluation: Evaluation) -> Any:  # a plotly figure
             line={"width": 3 if name == TWO_STAGE else 1.5},
         )
     axes = {"xaxis": {"title": "k", "tickvals": [k for k, _ in keys]}, "yaxis": {"rangemode": "tozero"}}
-    figure.update_layout(**LAYOUT, title="NDCG@k over the length of the list", height=360, **axes)
+    figure.update_layout(**LAYOUT, title="NDCG@k over the length of the list", height=420, legend=BELOW, **axes)
     return figure
 
 
@@ -179,14 +195,16 @@ def _slices(evaluation: Evaluation) -> Any:  # a plotly figure
     shown = [
         name for name in (TWO_STAGE, evaluation.best_single, FUSION, POPULARITY, CHAMPION) if name in evaluation.systems
     ]
-    parts = [name for name, part in evaluation.slices.items() if part["queries"]]
-    for system in shown:
+    parts = [name for name, part in evaluation.slices.items() if part["queries"]][::-1]  # the first at the top
+    for system, colour in list(zip(shown, COLOURS, strict=False))[::-1]:
         found = [evaluation.slices[part]["systems"][system]["ndcg_at_10"] for part in parts]
         figure.add_bar(
-            x=[f"{part}<br>({evaluation.slices[part]['queries']:,})" for part in parts],
-            y=[one.mean for one in found],
+            y=[_slice_label(part, evaluation.slices[part]["queries"]) for part in parts],
+            x=[one.mean for one in found],
+            orientation="h",
             name=_name(system),
-            error_y={
+            marker_color=colour,
+            error_x={
                 "type": "data",
                 "symmetric": False,
                 "array": [one.high - one.mean for one in found],
@@ -194,20 +212,30 @@ def _slices(evaluation: Evaluation) -> Any:  # a plotly figure
                 "thickness": 1,
             },
         )
-    legend = {"orientation": "h", "y": -0.3}
-    figure.update_layout(**LAYOUT, title="NDCG@10 by slice (queries)", barmode="group", height=440, legend=legend)
+    axes = {"xaxis": {"rangemode": "tozero"}, "yaxis": {"automargin": True}}
+    height = 140 + 90 * len(parts)
+    legend = {**BELOW, "y": -40 / height, "traceorder": "reversed"}
+    figure.update_layout(**LAYOUT, title="NDCG@10 by slice", barmode="group", height=height, legend=legend, **axes)
     return figure
 
 
-def _chart(figure: Any, *, first: bool = False) -> str:
-    html = figure.to_html(full_html=False, include_plotlyjs="inline" if first else False, config={"displaylogo": False})
+def _slice_label(part: str, queries: int) -> str:
+    name, _, condition = part.partition(" (")
+    return f"{name}<br>{f'({condition}<br>' if condition else ''}{queries:,} queries"
+
+
+def _chart(name: str, figure: Any, *, first: bool = False) -> str:
+    """The first chart of a page brings plotly.js along. The fixed id keeps the page the same for the same figures."""
+    html = figure.to_html(
+        full_html=False, include_plotlyjs="inline" if first else False, config=CHART, div_id=f"chart-{name}"
+    )
     return f'<div class="chart">{html}</div>'
 
 
 def _table(evaluation: Evaluation) -> str:
     columns = list(evaluation.systems[TWO_STAGE])
     rows = [(name, [metrics[key] for key in columns]) for name, metrics in _ordered(evaluation)]
-    return _interval_table([_label(key) for key in columns], rows)
+    return _interval_table([metric_label(key) for key in columns], rows)
 
 
 def _difference_table(evaluation: Evaluation) -> str:
@@ -217,7 +245,7 @@ def _difference_table(evaluation: Evaluation) -> str:
         for name, _ in _ordered(evaluation)
         if name != TWO_STAGE
     ]
-    return _interval_table([f"{_label(key)}, this bundle minus it" for key in columns], rows, signed=True)
+    return _interval_table([f"{metric_label(key)}, this bundle minus it" for key in columns], rows, signed=True)
 
 
 def _slice_table(evaluation: Evaluation) -> str:
@@ -275,7 +303,7 @@ def _probability(evaluation: Evaluation) -> str:
         f"<p>Mean squared error {facts['mse']:.5f}, log loss {facts['log_loss']:.5f}, expected calibration error "
         f"{curve['error']:.5f}, base rate {facts['base_rate']:.4f}.</p>"
     )
-    return f"{_chart(figure)}{sentence}"
+    return f"{_chart('calibration', figure)}{sentence}"
 
 
 def _definitions(manifest: Manifest, evaluation: Evaluation) -> str:
@@ -283,6 +311,7 @@ def _definitions(manifest: Manifest, evaluation: Evaluation) -> str:
         "Training data": f"{manifest.facts.interactions:,} interactions from {manifest.facts.data_start[:10]} to "
         f"{manifest.facts.data_end[:10]}; nothing later was read by features, retrievers or ranker",
         "Queries": f"one per user and date with a relevant item in the days after it: {', '.join(evaluation.cuts)}",
+        "Champion": evaluation.champion,
         **DEFINITIONS,
     }
     return f"<dl>{''.join(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in facts.items())}</dl>"
@@ -297,9 +326,3 @@ def _ordered(evaluation: Evaluation) -> list[tuple[str, Mapping[str, Interval]]]
 
 def _name(system: str) -> str:
     return NAMES.get(system, system)
-
-
-def _label(metric: str) -> str:
-    name, _, k = metric.rpartition("_at_")
-    spelled = name.upper() if name in {"ndcg", "map", "mrr", "f1"} else name.replace("_", " ").capitalize()
-    return f"{spelled}@{k}"

@@ -276,6 +276,13 @@ METRICS = {
     "hit_rate": hit_rate_at_k,
 }
 """Name in reports to function; the key of a value is `<name>_at_<k>`."""
+ACRONYMS = ("ndcg", "map", "mrr", "f1")
+
+
+def metric_label(metric: str) -> str:
+    """A metric's key as people write it: `hit_rate_at_10` is Hit rate@10."""
+    name, _, k = metric.rpartition("_at_")
+    return f"{name.upper() if name in ACRONYMS else name.replace('_', ' ').capitalize()}@{k}"
 
 
 def all_metrics(judged: Judged, ks: Sequence[int]) -> Mapping[str, NDArray[np.float64]]:

@@ -22,6 +22,7 @@ from components.ranking.metrics import (
     intra_list_diversity,
     log_loss,
     mean_squared_error,
+    metric_label,
     ndcg_at_k,
     novelty,
     precision_at_k,
@@ -342,3 +343,7 @@ def test_diversity_leaves_items_of_unknown_category_out():
 
 def test_diversity_of_a_list_of_one_is_nan():
     assert np.isnan(intra_list_diversity([np.array([0])], np.array([7]))).all()
+
+
+def test_label_is_as_people_write_it():
+    assert [metric_label(key) for key in ("ndcg_at_10", "hit_rate_at_5")] == ["NDCG@10", "Hit rate@5"]
