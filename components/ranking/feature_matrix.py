@@ -51,7 +51,8 @@ def _cross_columns(query: Query, item_nums: NDArray[np.int32], items: ItemTable)
     place = _places(item_nums, history.item_nums)
     known = place != UNKNOWN
     counts = _gather(history.counts, place, missing=0.0)
-    recency_days = _gather((query.now_seconds - history.last_seconds) / SECONDS_PER_DAY, place)
+    # An event may carry a time after the request's: clocks differ, baskets overlap. It is not in the future.
+    recency_days = _gather(np.maximum(query.now_seconds - history.last_seconds, 0) / SECONDS_PER_DAY, place)
     span_days = _gather((history.last_seconds - history.first_seconds) / SECONDS_PER_DAY, place)
     interval_days = np.where(known & (counts > 1), span_days / np.maximum(counts - 1, 1), np.nan)
     interval_days = np.where(interval_days > 0, interval_days, np.nan)

@@ -110,3 +110,8 @@ def test_no_candidate_gives_an_empty_matrix():
 def test_item_columns_are_the_tables_own():
     start = RANKER_FEATURE_NAMES.index(ITEM_NUMERIC[0].name)
     assert np.array_equal(matrix()[:, start : start + len(ITEM_NUMERIC)], item_table().features, equal_nan=True)
+
+
+def test_event_with_a_time_after_the_request_is_no_negative_recency():
+    ahead = {**ROW, "user_history_last_seconds": [NOW + 60, NOW, NOW]}
+    assert column("user_item_recency_days", row=ahead)[0] == 0.0

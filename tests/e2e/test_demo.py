@@ -1,0 +1,63 @@
+"""The demo as a user runs it, on a tenth of the households."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECSYS = str(Path(sys.executable).parent / "recsys")
+STAGES = ["train", "features", "serve", "ask", "replay", "monitor", "drill", "monitor the drill", "retrain"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    home = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(
+        [RECSYS, "demo", "--json", "--sample", "0.1"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"RECSYS_HOME": str(home)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout), done.stderr
+
+
+@pytest.mark.slow
+def test_demo_does_everything_and_says_what(demo):
+    summary, progress = demo
+    assert summary["dataset"] == "complete_journey"
+    assert summary["interactions"] > 50_000
+    assert list(summary["stages"])[: len(STAGES)] == STAGES
+    assert summary["seconds"] > 0
+    assert summary["gate"]["passed"]
+    assert summary["bundle_id"].startswith("b-")
+    assert "train-ranker" in progress
+
+
+@pytest.mark.slow
+def test_demo_beats_popularity_with_its_interval(demo):
+    metrics = demo[0]["metrics"]
+    assert {"two_stage", "popularity", "repeat_purchase"} <= set(metrics)
+    for values in metrics.values():
+        assert values["ndcg_at_10"]["low"] <= values["ndcg_at_10"]["mean"] <= values["ndcg_at_10"]["high"]
+        assert 0 <= values["recall_at_20"]["low"] <= values["recall_at_20"]["high"] <= 1
+    assert metrics["two_stage"]["ndcg_at_10"]["low"] > metrics["popularity"]["ndcg_at_10"]["high"]
+
+
+@pytest.mark.slow
+def test_drill_is_a_shift_that_starts_one_retraining(demo):
+    summary = demo[0]
+    assert summary["monitoring"]["replay"]["state"] in {"OK", "WARN"}
+    assert summary["monitoring"]["drill"]["state"] == "FAIL"
+    assert summary["retraining"]["action"] == "launch"
+    assert summary["retraining"]["bundle_id"].startswith("b-")
+
+
+@pytest.mark.slow
+def test_reports_lie_where_the_summary_says(demo):
+    for page in demo[0]["reports"].values():
+        assert "<html" in Path(page).read_text()[:2000].lower()
