@@ -34,6 +34,20 @@ class DriftConfig(BaseModel):
     )
 
 
+class AudienceConfig(BaseModel):
+    """Who is served."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unknown_share: float = Field(0.2, ge=0, le=1, description="WARN above this share of users without a snapshot")
+    lost_share: float = Field(
+        0.02, ge=0, le=1, description="FAIL above this share of the reference's users that the store knows no more"
+    )
+    unanswered_share: float = Field(
+        0.02, ge=0, le=1, description="FAIL above this share of users whose features were too old or not to be had"
+    )
+
+
 class QualityConfig(BaseModel):
     """When the recommendations count as worse than at training."""
 
@@ -91,6 +105,7 @@ class MonitoringConfig(BaseModel):
     min_users: int = Field(500, ge=2, description="Distinct users that a window needs to be judged")
     seed: int = Field(0, ge=0, description="Of every draw")
     drift: DriftConfig = Field(default_factory=DriftConfig, description="Distributions")
+    audience: AudienceConfig = Field(default_factory=AudienceConfig, description="New and lost users")
     quality: QualityConfig = Field(default_factory=QualityConfig, description="Success of the recommendations")
     freshness: FreshnessConfig = Field(default_factory=FreshnessConfig, description="Ages")
     report: ReportConfig = Field(default_factory=ReportConfig, description="Evidently")

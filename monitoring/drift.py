@@ -24,6 +24,7 @@ from feature_repo.schema import (
     USER_ID,
     FeatureSpec,
 )
+from monitoring.audience import is_known
 from monitoring.config import DriftConfig, MonitoringConfig
 from monitoring.verdict import Check, FeatureFinding, Group, State, percent
 
@@ -149,6 +150,7 @@ class _Sides:
     reference_weights: NDArray[np.float64]
     current_weights: NDArray[np.float64]
     reference_users: NDArray[np.intp]
+    known: NDArray[np.bool_]
     reference_draws: NDArray[np.float64]
     current_draws: NDArray[np.float64]
     users: int
@@ -162,7 +164,15 @@ class _Sides:
         even, size = np.full(len(names), 1 / len(names)), config.drift.noise_draws
         draws = [rng.multinomial(count, even, size=size) / count for count in (len(names), max(users, 1))]
         return cls(
-            reference, current, _user_weights(reference), _user_weights(current), rows, draws[0], draws[1], users
+            reference=reference,
+            current=current,
+            reference_weights=_user_weights(reference),
+            current_weights=_user_weights(current),
+            reference_users=rows,
+            known=is_known(current).to_numpy(bool),
+            reference_draws=draws[0],
+            current_draws=draws[1],
+            users=users,
         )
 
 
@@ -177,7 +187,10 @@ def _judge(
     per_user = _user_shares(bins.place(before), sides, bins.size)
     threshold, source = _threshold(per_user, sides, history, config.drift)
     state, reason = _state(spec, score, threshold, source, sides.users, len(history), config)
-    nulls = (_null_share(before, sides.reference_weights), _null_share(after, sides.current_weights))
+    nulls = (
+        _null_share(before, sides.reference_weights),
+        _null_share(after[sides.known], sides.current_weights[sides.known]),
+    )
     medians = (_median(before), _median(after))
     return FeatureFinding(
         name=spec.name,

@@ -11,6 +11,7 @@ from components.artifacts.bundle import RANKER, REFERENCE, Manifest, verify_file
 from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import ContractError
 from components.ranking.ranker import Ranker
+from monitoring.audience import audience_checks
 from monitoring.config import MonitoringConfig
 from monitoring.drift import feature_checks, importances, judge_features, score_check
 from monitoring.evidently_report import PAGE, SNAPSHOT, write_evidently
@@ -80,6 +81,7 @@ def judge(
         findings = judge_features(
             reference, window.frame, shares, _quiet_scores(home, window, reference_id, config), config
         )
+        checks += audience_checks(reference, window.frame, config.audience)
         checks += [*feature_checks(findings, config), score_check(reference, window.frame, config)]
         checks += quality_checks(reference, window, config)
     return Verdict(

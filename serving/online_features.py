@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from feature_repo.online import OnlineRow, OnlineRows
-from feature_repo.schema import SECONDS_PER_DAY, USER_HISTORY, USER_ID, VIEWS
+from feature_repo.schema import SECONDS_PER_DAY, USER_HISTORY, USER_ID, VIEWS, ViewSpec
 
 log = logging.getLogger(__name__)
 
 USER_VIEWS = tuple(spec for spec in VIEWS if spec.entity == USER_ID)
-Status = Literal["ok", "missing", "expired", "store_error"]
+Status = Literal["ok", "new", "missing", "expired", "store_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class UserRow:
 
     Attributes:
         row: Feature name to value; names of views that are missing or too old are absent.
-        status: `ok`; `missing`: no view knows the user; `expired`: what is known is too old; `store_error`.
+        status: `ok`; `new`: only events since the last snapshot are known; `missing`: nothing is; `expired`: what is
+            known is too old; `store_error`: the store did not answer.
         event_seconds: Unix time of the newest row that was used, None where none was.
     """
 
@@ -50,8 +51,8 @@ class UserReader:
             spec: row for spec, row in there.items() if now_seconds - row.seconds <= spec.ttl_days * SECONDS_PER_DAY
         }
         values = {name: value for row in fresh.values() for name, value in row.values.items()}
-        status: Status = "ok" if fresh else "expired" if there else "missing"
-        return UserRow(values, status, max((row.seconds for row in fresh.values()), default=None))
+        newest = max((row.seconds for row in fresh.values()), default=None)
+        return UserRow(values, _status(set(there), set(fresh)), newest)
 
     def write_history(self, user_id: str, row: Mapping[str, Any], *, seconds: int) -> bool:
         """Store the user's history, made from what `read` gave, as of its newest event; False where the store fails.
@@ -68,3 +69,11 @@ class UserReader:
             log.warning("online store: history of user %s cannot be written (%r)", user_id, error)
             return False
         return True
+
+
+def _status(there: set[ViewSpec], fresh: set[ViewSpec]) -> Status:
+    if not there:
+        return "missing"
+    if not fresh:
+        return "expired"
+    return "new" if all(spec.is_live for spec in there) else "ok"

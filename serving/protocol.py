@@ -80,14 +80,15 @@ class RecommendedItem(BaseModel):
     reason: str
 
 
-UserStatus = Literal["ok", "missing", "expired", "store_error"]
+UserStatus = Literal["ok", "new", "missing", "expired", "store_error"]
 
 
 class RecommendationResponse(BaseModel):
     """The answer.
 
-    `user_status` says what the features are: `ok`, `missing` (nothing is known of the user), `expired` (what is
-    known is too old) or `store_error` (the store did not answer; the items are what is popular).
+    `user_status` says what the features are: `ok`, `new` (only what happened since the last snapshot), `missing`
+    (nothing is known of the user), `expired` (what is known is too old) or `store_error` (the store did not answer;
+    the items are what is popular).
     """
 
     model_config = STRICT
