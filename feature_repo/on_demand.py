@@ -5,12 +5,9 @@ The ranker calls the same formulas in numpy: an on-demand view costs a thousand 
 
 from typing import Any
 
-import numpy as np
 from feast import FeatureView, Field, RequestSource
 from feast.on_demand_feature_view import OnDemandFeatureView, on_demand_feature_view
 from feast.types import Float64, Int64
-
-from feature_repo.transforms import hour_of_day, is_promoted, weekday
 
 REQUEST = RequestSource(
     name="request_context", schema=[Field(name="request_seconds", dtype=Int64)], description="Unix time of the request"
@@ -27,6 +24,11 @@ def context_view(item_stats: FeatureView) -> OnDemandFeatureView:
     )
     def request_context_features(inputs: dict[str, Any]) -> dict[str, Any]:
         """Hour and weekday in UTC, and whether the item is promoted."""
+        # Feast rebuilds this function from the registry without its module, so it imports what it needs itself.
+        import numpy as np
+
+        from feature_repo.transforms import hour_of_day, is_promoted, weekday
+
         seconds = np.asarray(inputs["request_seconds"], np.int64)
         display, mailer = (
             np.asarray([np.nan if rate is None else rate for rate in inputs[name]], np.float32)

@@ -71,7 +71,8 @@ def user_history(base: Table, cut: datetime) -> Table:
     Only interactions that speak for the item (weight > 0) count.
     """
     before = base.filter((base[EVENT_TIMESTAMP] < moment(cut)) & (base.weight > 0))
-    before = before.mutate(seconds=before[EVENT_TIMESTAMP].epoch_seconds())
+    # Whole seconds, cut off as the live update cuts them: DuckDB's epoch is a fraction, which ibis takes for an integer.
+    before = before.mutate(seconds=before[EVENT_TIMESTAMP].truncate("s").epoch_seconds().cast("int64"))
     before = before.mutate(last=before.seconds.max().over(ibis.window(group_by=[USER_ID, ITEM_ID])))
     age_days = (before.last - before.seconds) / SECONDS_PER_DAY
     pairs = before.group_by([USER_ID, ITEM_ID]).agg(

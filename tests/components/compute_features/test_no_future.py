@@ -1,0 +1,56 @@
+"""No feature sees an event at or after its moment."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.artifacts.tables import Tables, write_tables
+from components.compute_features.compute import compute_features
+from components.compute_features.config import FeaturesConfig
+from tests.toy_world import moment, toy_tables
+
+CUT = moment(10)
+
+
+def digests(folder, tables: Tables) -> dict[str, str]:
+    write_tables(tables, folder / "events")
+    manifest = compute_features(folder / "events", folder / "store", [CUT], config=FeaturesConfig())
+    return {file.path: file.sha256 for file in manifest.files}
+
+
+def only(tables: Tables, *, before: bool) -> Tables:
+    time = tables.interactions["event_timestamp"]
+    kept = pc.less(time, pa.scalar(CUT, time.type)) if before else pc.is_valid(time)
+    return Tables(tables.interactions.filter(kept), tables.items, tables.users, tables.promotions)
+
+
+def test_events_at_or_after_the_cut_change_no_byte_of_any_snapshot(tmp_path):
+    tables = toy_tables()
+    with_future, without = digests(tmp_path / "a", tables), digests(tmp_path / "b", only(tables, before=True))
+    assert with_future == without
+
+
+def test_event_exactly_at_the_cut_changes_no_byte(tmp_path):
+    tables = only(toy_tables(), before=True)
+    row = tables.interactions.slice(0, 1).to_pylist()[0] | {"event_id": "at the cut", "event_timestamp": CUT}
+    extra = pa.Table.from_pylist([row], schema=tables.interactions.schema)
+    more = Tables(pa.concat_tables([tables.interactions, extra]), tables.items, tables.users, tables.promotions)
+    assert digests(tmp_path / "a", more) == digests(tmp_path / "b", tables)
+
+
+def test_order_of_the_events_changes_no_byte(tmp_path):
+    tables = toy_tables(weeks=6)
+    backwards = tables.interactions.take(pa.array(range(tables.interactions.num_rows - 1, -1, -1)))
+    turned = Tables(backwards, tables.items, tables.users, tables.promotions)
+    assert digests(tmp_path / "a", tables) == digests(tmp_path / "b", turned)
+
+
+def test_computing_again_gives_the_same_bytes(tmp_path):
+    tables = toy_tables(weeks=12)
+    assert digests(tmp_path / "a", tables) == digests(tmp_path / "b", tables)
+
+
+def test_half_written_snapshot_is_never_seen_by_feasts_glob(tmp_path):
+    digests(tmp_path / "a", toy_tables(weeks=3))
+    assert {path.suffix for path in (tmp_path / "a" / "store").rglob("*") if path.is_file()} == {".parquet"}
+    assert pq.read_metadata(next((tmp_path / "a" / "store" / "item_profile").glob("*.parquet"))).num_rows == 40

@@ -1,0 +1,86 @@
+"""What a request reads online is what training reads offline for the same moment."""
+
+import math
+from datetime import timedelta
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+
+from components.artifacts.cuts import seconds
+from components.artifacts.tables import Tables, write_tables
+from components.compute_features.compute import compute_features
+from components.compute_features.config import FeaturesConfig
+from components.compute_features.history import extend_history
+from components.materialize_features.materialize import materialize_features
+from components.point_in_time.queries import user_rows_at
+from feature_repo.schema import USER_HISTORY
+from feature_repo.store import apply
+from serving.online_features import UserReader
+from tests.toy_world import USERS, moment, toy_tables
+
+NOW = moment(12)
+IDS = [f"u{number}" for number in range(USERS)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parity")
+    write_tables(toy_tables(), folder / "events")
+    compute_features(folder / "events", folder / "offline", [moment(11), NOW], config=FeaturesConfig())
+    apply(folder)
+    materialize_features(folder, end=NOW)
+    return folder
+
+
+def same(online, offline) -> bool:
+    if isinstance(offline, np.ndarray):
+        return offline.tolist() == list(online)
+    if offline is None or (isinstance(offline, float) and math.isnan(offline)):
+        return online is None
+    return online == offline
+
+
+def test_every_feature_of_every_user_is_the_same_online_and_offline(home):
+    reader = UserReader(home)
+    differing = []
+    for user_id, offline in zip(IDS, user_rows_at(home, IDS, cut=NOW), strict=True):
+        online = reader.read(user_id, now_seconds=seconds(NOW))
+        assert online.status == "ok"
+        features = {name: value for name, value in offline.items() if name != "user_id"}
+        differing += [(user_id, name) for name, value in features.items() if not same(online.row.get(name), value)]
+        assert set(online.row) <= set(features)
+    assert differing == []
+
+
+def test_history_extended_live_is_the_history_of_the_next_batch(home, tmp_path):
+    events = toy_tables().interactions
+    time = events["event_timestamp"]
+    week = events.filter(pc.and_(pc.greater_equal(time, moment(11)), pc.less(time, NOW)))
+    rows = dict(zip(IDS, user_rows_at(home, IDS, cut=moment(11)), strict=True))
+    for event in week.to_pylist():
+        at = seconds(event["event_timestamp"])
+        rows[event["user_id"]] |= extend_history(
+            rows[event["user_id"]], item_id=event["item_id"], seconds=at, weight=event["weight"]
+        )
+    for user_id, batch in zip(IDS, user_rows_at(home, IDS, cut=NOW), strict=True):
+        for feature in USER_HISTORY.features:
+            live = rows[user_id][feature.name]
+            if "decayed" in feature.name:
+                assert np.allclose(live, batch[feature.name], rtol=1e-5)
+            else:
+                assert list(live) == batch[feature.name].tolist(), (user_id, feature.name)
+
+
+def test_live_row_survives_an_older_snapshot_and_gives_way_to_a_newer_one(home):
+    reader, later = UserReader(home), seconds(NOW + timedelta(days=1))
+    row = extend_history(reader.read("u1", now_seconds=later).row, item_id="live", seconds=later, weight=1.0)
+    assert reader.write_history("u1", row, seconds=later)
+    kept = {done.view: done.kept for done in materialize_features(home, end=NOW)}
+    assert kept["user_history"] == 1
+    assert reader.read("u1", now_seconds=later).row["user_history_item_ids"][0] == "live"
+    tables = toy_tables()
+    write_tables(Tables(tables.interactions, tables.items, tables.users, tables.promotions), home / "events")
+    compute_features(home / "events", home / "offline", [moment(14)], config=FeaturesConfig())
+    materialize_features(home, end=moment(14))
+    assert "live" not in reader.read("u1", now_seconds=seconds(moment(14))).row["user_history_item_ids"]
