@@ -1,7 +1,9 @@
 """Dated snapshots of every feature view: what was known at each cut, and nothing later."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from components.compute_features.user_features import user_category_affinity, us
 from feature_repo.schema import EVENT_TIMESTAMP, VIEWS, Dtype, ViewSpec, schema_hash, view
 
 log = logging.getLogger(__name__)
+
+MOST_WORKERS = 4
+"""Connections side by side; each has one thread, so that sums come out the same, and its own copy of the events."""
 
 ARROW_TYPES = {
     Dtype.FLOAT32: pa.float32(),
@@ -45,18 +50,29 @@ def compute_features(
     Returns:
         The files that were written, with rows and hashes.
     """
+    workers = min(MOST_WORKERS, os.cpu_count() or 1, len(snapshots))
+    shares = [list(snapshots[place::workers]) for place in range(workers)]
+    with ThreadPoolExecutor(workers) as pool:
+        written = [
+            file for files in pool.map(lambda cuts: _compute(events, store, cuts, config), shares) for file in files
+        ]
+    paths, rows = zip(*written, strict=True)
+    return FeatureManifest.of(store, paths, rows, schema_hash=_hash_of_views())
+
+
+def _compute(events: Path, store: Path, cuts: Sequence[datetime], config: FeaturesConfig) -> list[tuple[Path, int]]:
+    """The files of some snapshots and their rows, over a connection of its own."""
     connection = connect(config.engine)
     base = load_base(connection, events)
     users, items, promotions = (connection.read_parquet(str(events / f"{name}.parquet")) for name in _OTHERS)
-    paths, rows = [], []
-    for cut in snapshots:
+    written = []
+    for cut in cuts:
         for name, expression in _expressions(base, users, items, promotions, cut):
             table = _snapshot(expression, view(name), cut)
-            paths.append(_write(table, store / name / f"{stamp(cut)}.parquet"))
-            rows.append(table.num_rows)
-        log.info("features as of %s: %s", cut.date(), _sentence(rows[-len(VIEWS) :]))
+            written.append((_write(table, store / name / f"{stamp(cut)}.parquet"), table.num_rows))
+        log.info("features as of %s: %s", cut.date(), _sentence([rows for _, rows in written[-len(VIEWS) :]]))
     connection.disconnect()
-    return FeatureManifest.of(store, paths, rows, schema_hash=_hash_of_views())
+    return written
 
 
 _OTHERS = ("users", "items", "promotions")
@@ -71,7 +87,7 @@ def _expressions(
     yield "user_history", user_history(base, cut)
     yield "user_category_affinity", user_category_affinity(base, items, cut)
     yield "item_profile", item_profile(items)
-    yield "item_stats", item_stats(base, promotions, cut)
+    yield "item_stats", item_stats(base, items, promotions, cut)
 
 
 def arrow_schema(spec: ViewSpec) -> pa.Schema:

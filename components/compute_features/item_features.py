@@ -16,8 +16,12 @@ def item_profile(items: Table) -> Table:
     return items.select(ITEM_ID, item_department=items.department, item_category=items.category, item_brand=items.brand)
 
 
-def item_stats(base: Table, promotions: Table, cut: datetime) -> Table:
-    """Windows over the interactions before the cut; one row per item that has any, or that is promoted at the cut."""
+def item_stats(base: Table, items: Table, promotions: Table, cut: datetime) -> Table:
+    """Windows over the interactions before the cut, and the promotion that runs at it; one row per item.
+
+    Items without either have a row too: a join takes the newest row of an item, so one that a snapshot left out
+    would keep an older snapshot's values.
+    """
     before = base.filter(base[EVENT_TIMESTAMP] < moment(cut))
     since = {days: before[EVENT_TIMESTAMP] >= moment(cut - timedelta(days=days)) for days in WINDOWS_DAYS}
     recent, month = since[LONGEST_DAYS], since[30]
@@ -34,9 +38,10 @@ def item_stats(base: Table, promotions: Table, cut: datetime) -> Table:
         item_age_days=days_between(before.first_of_item.min(), moment(cut)),
         item_recency_days=days_between(before[EVENT_TIMESTAMP].max(), moment(cut)),
     )
-    joined = stats.outer_join(_running(promotions, cut), ITEM_ID)
-    counts = {name: joined[name].fill_null(0) for name in windows}
-    return joined.mutate(item_id=ibis.coalesce(joined[ITEM_ID], joined[f"{ITEM_ID}_right"]), **counts)
+    running = _running(promotions, cut)
+    known = ibis.union(*(table.select(ITEM_ID) for table in (items, stats, running)), distinct=True)
+    joined = known.left_join(stats, ITEM_ID).drop(f"{ITEM_ID}_right").left_join(running, ITEM_ID)
+    return joined.mutate(**{name: joined[name].fill_null(0) for name in windows})
 
 
 def _running(promotions: Table, cut: datetime) -> Table:

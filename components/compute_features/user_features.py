@@ -94,7 +94,12 @@ def user_history(base: Table, cut: datetime) -> Table:
 
 
 def user_category_affinity(base: Table, items: Table, cut: datetime) -> Table:
-    """Each user's categories with their share of the last 90 days, strongest first, ties by name."""
+    """Each user's categories with their share of the last 90 days, strongest first, ties by name.
+
+    One row per user who has any interaction before the cut, null where none is inside: a user that a snapshot left
+    out would keep an older snapshot's values.
+    """
+    known = base.filter(base[EVENT_TIMESTAMP] < moment(cut)).select(USER_ID).distinct()
     inside = (base[EVENT_TIMESTAMP] < moment(cut)) & (
         base[EVENT_TIMESTAMP] >= moment(cut - timedelta(days=LONGEST_DAYS))
     )
@@ -105,7 +110,8 @@ def user_category_affinity(base: Table, items: Table, cut: datetime) -> Table:
     order = ibis.window(group_by=USER_ID, order_by=[counts.rows.desc(), counts.category])
     counts = counts.mutate(place=ibis.row_number().over(order))
     kept = counts.filter(counts.place < AFFINITY_CATEGORIES)
-    return kept.group_by(USER_ID).agg(
+    affinity = kept.group_by(USER_ID).agg(
         user_affinity_categories=kept.category.collect(order_by=kept.place),
         user_affinity_shares_90d=kept.share.cast("float32").collect(order_by=kept.place),
     )
+    return known.left_join(affinity, USER_ID).drop(f"{USER_ID}_right")

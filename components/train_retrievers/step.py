@@ -35,11 +35,12 @@ def fit_cuts(events: Path, features: Path, home: Path, out: Path, cuts: Cuts, *,
     """
     FeatureManifest.read(features).verify(home / "offline")
     catalogue = read_table(events, "items")
-    for cut in cuts.fitted:
-        write_items(out, cut, item_table_at(home, catalogue, cut=cut))
     workers = min(MOST_WORKERS, os.cpu_count() or 1, len(cuts.fitted))
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        fits = {pool.submit(_fit, events, out, cut, config): cut for cut in cuts.fitted}
+        fits = {}
+        for cut in cuts.fitted:
+            write_items(out, cut, item_table_at(home, catalogue, cut=cut))
+            fits[pool.submit(_fit, events, out, cut, config)] = cut
         for fit in as_completed(fits):
             log.info("retrievers as of %s fitted in %.1f s", fits[fit].date(), fit.result())
 

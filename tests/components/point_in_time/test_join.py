@@ -91,3 +91,9 @@ def test_lists_are_arrays_of_their_own_row(home):
     one, other = user_rows_at(home, ["u1", "u2"], cut=moment(10))
     assert len(one["user_history_item_ids"]) == len(one["user_history_counts"])
     assert set(one["user_history_item_ids"].tolist()).isdisjoint(other["user_history_item_ids"].tolist())
+
+
+def test_value_that_ended_does_not_live_on_from_an_older_snapshot(home):
+    at = [moment(8), moment(10)]
+    ids = pa.table({"item_id": ["i8", "i8"], "event_timestamp": pa.array(at, TIMESTAMP)})
+    assert join_items(home, ids)["item_display_rate"].to_pylist() == [0.5, None]  # promoted in week 8 only
