@@ -107,11 +107,13 @@ def _moved(verdict: Verdict) -> str:
 
 def _card(finding: FeatureFinding) -> str:
     medians = f"median {_number(finding.reference_median)} → {_number(finding.current_median)}"
+    shares = (finding.reference_null_share, finding.current_null_share)
+    nulls = "missing for users who are known: " + " → ".join(map(percent, shares))
     return (
         f'<div class="card"><h3>{escape(finding.name)}</h3><p>{percent(finding.importance)} of importance, index '
         f"{_number(finding.score)} over {_number(finding.threshold)} ({escape(finding.threshold_source)}); {medians}</p>"
         f"{_histogram(finding)}"
-        f"<p>missing {percent(finding.reference_null_share)} → {percent(finding.current_null_share)}</p></div>"
+        f"<p>{nulls}</p></div>"
     )
 
 

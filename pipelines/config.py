@@ -57,6 +57,12 @@ class PipelineConfig(BaseModel):
         description="Trials of a retraining run, from the champion's parameters; null: as many as tuning.trials",
     )
 
+    def model_post_init(self, _context: object) -> None:
+        """Refuse a gate whose metric will not be measured, before anything is trained."""
+        from components.evaluate_bundle.gate import check_metric  # pulls in pandas, which --help can do without
+
+        check_metric(self.gate, self.evaluation)
+
     def resolved_split(self) -> SplitConfig:
         """The split with the data set's label types, which are stated there only."""
         return self.split.model_copy(update={"label_types": tuple(self.dataset.label_types)})

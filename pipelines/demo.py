@@ -31,13 +31,15 @@ from feature_repo.store import apply
 from pipelines.config import PipelineConfig, load_config
 from pipelines.local_runner import Progress
 from pipelines.monitoring import Judged, monitor_champion
-from pipelines.replay import Replayed, Visit, as_newcomers, replay, visits
+from pipelines.replay import Replayed, Visit, as_newcomers, replay, visits, wait_until_logged
 from pipelines.retraining import Retraining, retrain_if_advised
 from pipelines.run import TrainingRun, run_training
 from pipelines.server_process import RunningServer, server
 
 WEEK = timedelta(days=7)
 REPLAYED_WEEKS = 2
+FLUSH_SECONDS = 0.5
+"""A replay's days pass in seconds, so impressions must not wait in the server's memory for long."""
 NEWCOMERS = 0.6
 """Share of the households that the drill takes for new ones."""
 HOUSEHOLDS = 3
@@ -179,7 +181,9 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
         with demo.stage("serve"):
             progress.stage("Serve: a KServe ModelServer with the champion")
             model = config.registry.model_name
-            running = stack.enter_context(server(home, accept_request_time=True, model_name=model))
+            running = stack.enter_context(
+                server(home, accept_request_time=True, model_name=model, flush_seconds=FLUSH_SECONDS)
+            )
         _ask(demo, running, moments[0], progress)
         _replay(demo, running, events, moments[:-1], progress)
         with demo.stage("monitor"):
@@ -250,6 +254,7 @@ def _replay(demo: Demo, running: RunningServer, events: Path, moments: list[date
             if week:
                 materialize_features(demo.home, end=moments[week])
             _add(demo.replays, _replay_week(running, baskets, total, progress, before=demo.replays.requests))
+        wait_until_logged(demo.home, moments[0], moments[-1], queries=demo.replays.requests)
         progress.note(demo.replays.sentence)
 
 
@@ -259,6 +264,7 @@ def _drill(demo: Demo, running: RunningServer, events: Path, week: list[datetime
         materialize_features(demo.home, end=week[0])
         baskets = as_newcomers(list(visits(events, *week)), NEWCOMERS)
         demo.drill = _replay_week(running, baskets, len(baskets), progress, before=0)
+        wait_until_logged(demo.home, *week, queries=demo.drill.requests)
         progress.note(demo.drill.sentence)
 
 

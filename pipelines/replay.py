@@ -4,6 +4,7 @@ A click is a purchase that really happened: nobody saw these lists, so what is m
 what the household took on that visit, not whether showing it changed anything.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,8 +16,10 @@ import httpx
 import mmh3
 
 from components.artifacts.errors import ContractError
+from serving.prediction_log import read_impressions
 
 K = 10
+LOG_SECONDS, POLL_SECONDS = 30.0, 0.3
 BEFORE = timedelta(seconds=1)
 """The question comes so long before the visit's first event."""
 
@@ -136,6 +139,25 @@ def replay(url: str, baskets: list[Visit], *, progress: Callable[[int, int], Non
             _play(client, basket, done)
             progress(number, len(baskets))
     return done
+
+
+def wait_until_logged(home: Path, start: datetime, end: datetime, *, queries: int) -> None:
+    """Wait until the server has written the impressions of so many answers; it does so in the background.
+
+    Raises:
+        ContractError: They are not there after half a minute.
+    """
+    stop = time.monotonic() + LOG_SECONDS
+    margin = timedelta(days=1)  # the first question of a window comes just before it
+    while True:
+        logged = len(read_impressions(home, start - margin, end)["query_id"].unique())
+        if logged >= queries:
+            return
+        if time.monotonic() > stop:
+            raise ContractError(
+                f"{home / 'logs'}: impressions of {logged:,} answers, {queries:,} were given. Look into logs/server.log."
+            )
+        time.sleep(POLL_SECONDS)
 
 
 def _play(client: httpx.Client, basket: Visit, done: Replayed) -> None:
