@@ -148,9 +148,8 @@ def wait_until_logged(home: Path, start: datetime, end: datetime, *, queries: in
         ContractError: They are not there after half a minute.
     """
     stop = time.monotonic() + LOG_SECONDS
-    margin = timedelta(days=1)  # the first question of a window comes just before it
     while True:
-        logged = len(read_impressions(home, start - margin, end)["query_id"].unique())
+        logged = len(read_impressions(home, start - BEFORE, end)["query_id"].unique())
         if logged >= queries:
             return
         if time.monotonic() > stop:

@@ -41,7 +41,7 @@ class RunningServer:
 
 
 @contextmanager
-def server(home: Path, **settings: str | int | bool) -> Iterator[RunningServer]:
+def server(home: Path, **settings: str | float) -> Iterator[RunningServer]:
     """`python -m serving` on free ports of loopback until the block ends; ready when it is entered.
 
     Args:
