@@ -1,5 +1,6 @@
 """The two models that KServe's protocols reach: `recommender` (a whole answer) and `ranker` (the bare scores)."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -21,8 +22,8 @@ class RecommenderModel(Model):
     """user, context, k, filters -> items with scores, reasons and the bundle's id.
 
     V1: `{"instances": [{"user_id": "1", "k": 10, "filters": {...}}]}`, one answer per instance.
-    V2: inputs `user_id` BYTES [n], and at will `k` INT64 [1] and `store_id` BYTES [n]; outputs `item_id` BYTES,
-    `score` FP32 and `reason` BYTES, each [n, k], short lists padded with "" and NaN.
+    V2: inputs `user_id` BYTES [n], and at will `k` INT64 [1], `store_id` BYTES [n] and `filters` BYTES [1] (JSON, for
+    all users); outputs `item_id` BYTES, `score` FP32 and `reason` BYTES, each [n, k], short lists padded with "" and NaN.
     """
 
     def __init__(self, name: str, recommender: Recommender) -> None:
@@ -113,23 +114,26 @@ def _matrix(rows: Any) -> NDArray[np.float32]:
 
 def _only_input(request: InferRequest) -> InferInput:
     if len(request.inputs) != 1:
-        raise InvalidInput(f"inputs: {len(request.inputs)} tensors, expected one of shape [n, features]")
+        raise InvalidInput(f"inputs: {', '.join(tensors) or 'none'}; expected user_id BYTES [n], "
+            "at will k INT64 [1], store_id BYTES [n], filters BYTES [1]"
     return request.inputs[0]
 
 
 def _v2_requests(request: InferRequest) -> list[RecommendationRequest]:
     tensors = {tensor.name: tensor for tensor in request.inputs}
-    unknown = sorted(set(tensors) - {"user_id", "k", "store_id"})
+    unknown = sorted(set(tensors) - {"user_id", "k", "store_id", "filters"})
     if "user_id" not in tensors or unknown:
         raise InvalidInput(
-            f"inputs: {', '.join(tensors) or 'none'}; expected user_id BYTES [n], at will k INT64 [1], store_id BYTES [n]"
+            f"inputs: {', '.join(tensors) or 'none'}; expected user_id BYTES [n], at will k INT64 [1], store_id BYTES [n], filters BYTES [1]"
         )
     users = _strings(tensors["user_id"])
     stores = _strings(tensors["store_id"]) if "store_id" in tensors else [None] * len(users)
     if len(stores) != len(users):
         raise InvalidInput(f"store_id: {len(stores)} values for {len(users)} users")
-    k = {"k": int(np.ravel(tensors["k"].as_numpy())[0])} if "k" in tensors else {}
-    values = [{"user_id": user, "store_id": store, **k} for user, store in zip(users, stores, strict=True)]
+    shared = {"k": int(np.ravel(tensors["k"].as_numpy())[0])} if "k" in tensors else {}
+    if "filters" in tensors:
+        shared["filters"] = _json(_strings(tensors["filters"])[0])
+    values = [{"user_id": user, "store_id": store, **shared} for user, store in zip(users, stores, strict=True)]
     return [RecommendationRequest.parse(one, where=f"inputs.{place}") for place, one in enumerate(values)]
 
 
@@ -138,6 +142,13 @@ def _strings(tensor: InferInput) -> list[str]:
         raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype}, expected BYTES")
     values = np.ravel(tensor.as_numpy()).tolist()
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _json(text: str) -> Any:  # decoded JSON of any shape
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"filters: not JSON ({error})") from error
 
 
 def _padded(values: list[Any], width: int, filler: Any) -> list[Any]:

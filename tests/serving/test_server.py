@@ -196,6 +196,20 @@ def test_v2_request_without_user_ids_is_a_400(client):
     assert "expected user_id BYTES" in response.json()["error"]
 
 
+def test_v2_filters_hold_for_all_users(client):
+    def tensor(name, *values):
+        return {"name": name, "shape": [len(values)], "datatype": "BYTES", "data": list(values)}
+
+    inputs = [tensor("user_id", "u2", "u3"), tensor("filters", '{"departments": ["Odd"]}')]
+    answer = client.post("/v2/models/recommender/infer", json={"inputs": inputs}).json()
+    shown = next(output["data"] for output in answer["outputs"] if output["name"] == "item_id")
+    assert shown
+    assert all(int(item_id[1:]) % 2 == 1 for item_id in shown if item_id)
+    wrong = client.post("/v2/models/recommender/infer", json={"inputs": [inputs[0], tensor("filters", "{")]})
+    assert wrong.status_code == 400
+    assert "filters: not JSON" in wrong.json()["error"]
+
+
 def test_v2_ranker_takes_a_tensor(client, trained):
     rows = np.zeros((2, len(RANKER_FEATURE_NAMES)), np.float32)
     body = {
