@@ -114,8 +114,7 @@ def _matrix(rows: Any) -> NDArray[np.float32]:
 
 def _only_input(request: InferRequest) -> InferInput:
     if len(request.inputs) != 1:
-        raise InvalidInput(f"inputs: {', '.join(tensors) or 'none'}; expected user_id BYTES [n], "
-            "at will k INT64 [1], store_id BYTES [n], filters BYTES [1]"
+        raise InvalidInput(f"inputs: {len(request.inputs)} tensors, expected one of shape [n, features]")
     return request.inputs[0]
 
 
@@ -124,7 +123,8 @@ def _v2_requests(request: InferRequest) -> list[RecommendationRequest]:
     unknown = sorted(set(tensors) - {"user_id", "k", "store_id", "filters"})
     if "user_id" not in tensors or unknown:
         raise InvalidInput(
-            f"inputs: {', '.join(tensors) or 'none'}; expected user_id BYTES [n], at will k INT64 [1], store_id BYTES [n], filters BYTES [1]"
+            f"inputs: {', '.join(tensors) or 'none'}; expected user_id BYTES [n], "
+            "at will k INT64 [1], store_id BYTES [n], filters BYTES [1]"
         )
     users = _strings(tensors["user_id"])
     stores = _strings(tensors["store_id"]) if "store_id" in tensors else [None] * len(users)
