@@ -15,7 +15,7 @@ class RankerConfig(BaseModel):
     )
     max_rounds: int = Field(300, ge=1, description="Most boosting rounds")
     early_stopping_rounds: int = Field(
-        25, ge=1, description="Rounds without a better validation NDCG@10 before the stop"
+        40, ge=1, description="Rounds without a better validation NDCG@10 before the stop"
     )
     refit_on_validation: bool = Field(
         True, description="Train once more on training and validation queries, with the number of rounds found"

@@ -23,7 +23,7 @@ MAX_BIN = 256
 
 SEARCH_SPACE: SearchSpace = {
     "max_depth": Int(3, 8),
-    "eta": Float(0.03, 0.3, log=True),
+    "eta": Float(0.03, 0.2, log=True),
     "min_child_weight": Float(0.1, 30.0, log=True),
     "subsample": Float(0.5, 1.0),
     "colsample_bytree": Float(0.4, 1.0),
@@ -33,7 +33,7 @@ SEARCH_SPACE: SearchSpace = {
 
 DEFAULT_PARAMS: Params = {
     "max_depth": 6,
-    "eta": 0.1,
+    "eta": 0.05,
     "min_child_weight": 3.0,
     "subsample": 0.8,
     "colsample_bytree": 0.7,

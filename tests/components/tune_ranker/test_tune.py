@@ -3,10 +3,11 @@ import json
 import optuna
 import pytest
 
+from components.artifacts.errors import ConfigError
 from components.ranking.config import RankerConfig
 from components.ranking.training import DEFAULT_PARAMS
 from components.tune_ranker.config import TuningConfig
-from components.tune_ranker.tune import open_study, search, study_name
+from components.tune_ranker.tune import Tuning, confirm, initial_params, open_study, search, study_name
 
 
 def score(params, report):
@@ -53,3 +54,16 @@ def test_study_is_named_by_what_it_optimises_and_not_by_its_budget(tmp_path):
     name = study_name(tmp_path, TuningConfig(trials=3), RankerConfig(), 0)
     assert study_name(tmp_path, TuningConfig(trials=9), RankerConfig(), 0) == name
     assert study_name(tmp_path, TuningConfig(trials=3), RankerConfig(objective="rank:pairwise"), 0) != name
+
+
+@pytest.mark.parametrize(("found", "kept"), [(0.41, 7), (0.39, DEFAULT_PARAMS["max_depth"])])
+def test_found_parameters_stay_only_where_they_win_on_all_queries(found, kept):
+    tuned = Tuning({**DEFAULT_PARAMS, "max_depth": 7}, 0.9, 0.8, trials=5, pruned=1, study="s")
+    confirmed = confirm(tuned, DEFAULT_PARAMS, lambda params, _report: found if params["max_depth"] == 7 else 0.40)
+    assert confirmed.params["max_depth"] == kept
+    assert (confirmed.ndcg, confirmed.default_ndcg) == (max(found, 0.40), 0.40)
+
+
+def test_initial_parameters_outside_the_search_space_are_refused():
+    with pytest.raises(ConfigError, match=r"tuning.initial: .*not inside the search space"):
+        initial_params(TuningConfig(initial={"max_depth": 99}))
