@@ -1,6 +1,7 @@
 """Context features for clients that read Feast directly.
 
-The ranker calls the same formulas in numpy: an on-demand view costs a thousand times more for 500 items.
+The ranker calls the same formulas in numpy: an on-demand view costs a thousand times more for 500 items. Online,
+`context_is_promoted` needs the view item_stats to be materialised, which this platform's own server does without.
 """
 
 from typing import Any

@@ -1,6 +1,8 @@
 """The newest snapshots into the online store, where requests read them.
 
-Only users' views go there: a request reads one user's row, and items' features travel in the bundle.
+Only users' views go there: a request reads one user's row, and items' features travel in the bundle. For the
+Complete Journey the four user views take 2 s and 37 MB on SQLite; its 92,331 items would take 14 s and 370 MB more
+that no request reads.
 """
 
 import contextlib

@@ -1,9 +1,11 @@
 """What a request reads online is what training reads offline for the same moment."""
 
 import math
+import threading
 from datetime import timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
@@ -13,9 +15,13 @@ from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
 from components.compute_features.history import extend_history
 from components.materialize_features.materialize import materialize_features
-from components.point_in_time.queries import user_rows_at
-from feature_repo.schema import USER_HISTORY
-from feature_repo.store import apply
+from components.point_in_time.queries import item_table_at, user_rows_at
+from components.ranking.feature_matrix import feature_matrix
+from components.retrieval.candidates import fuse
+from components.retrieval.query import build_query
+from components.retrieval.retriever import Scored
+from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS, USER_HISTORY
+from feature_repo.store import apply, open_store
 from serving.online_features import UserReader
 from tests.toy_world import USERS, moment, toy_tables
 
@@ -70,6 +76,55 @@ def test_history_extended_live_is_the_history_of_the_next_batch(home, tmp_path):
                 assert np.allclose(live, batch[feature.name], rtol=1e-5)
             else:
                 assert list(live) == batch[feature.name].tolist(), (user_id, feature.name)
+
+
+def test_events_that_arrive_in_any_order_give_the_history_of_the_batch(home):
+    events = toy_tables().interactions
+    before = events.filter(pc.and_(pc.less(events["event_timestamp"], NOW), pc.equal(events["user_id"], "u4")))
+    arrived = np.random.default_rng(0).permutation(before.num_rows)
+    row: dict[str, object] = {}
+    for event in before.take(arrived).to_pylist():
+        at = seconds(event["event_timestamp"])
+        row = extend_history(row, item_id=event["item_id"], seconds=at, weight=event["weight"])
+    batch = user_rows_at(home, ["u4"], cut=NOW)[0]
+    assert row["user_history_item_ids"] == batch["user_history_item_ids"].tolist()
+    for feature in USER_HISTORY.features[1:]:
+        assert np.allclose(row[feature.name], batch[feature.name], rtol=1e-6), feature.name
+
+
+def test_context_from_feast_is_the_context_in_the_rankers_matrix(home):
+    names = ["context_hour", "context_weekday", "context_is_promoted"]
+    asked = seconds(NOW) + 13 * 3600
+    items = item_table_at(home, toy_tables().items, cut=NOW)
+    every = Scored(np.arange(len(items.item_ids), dtype=np.int32), np.zeros(len(items.item_ids), np.float32))
+    candidates = fuse({RETRIEVERS[0]: every})
+    matrix = feature_matrix(build_query("u1", {}, items, now_seconds=asked), candidates, items)
+    entities = pd.DataFrame({"item_id": items.item_ids[candidates.item_nums].astype(str), "request_seconds": asked})
+    entities["event_timestamp"] = pd.Timestamp(NOW)
+    features = [f"request_context_features:{name}" for name in names]
+    found = open_store(home).get_historical_features(entity_df=entities, features=features).to_df()
+    found = found.set_index("item_id").loc[entities["item_id"], names].to_numpy()
+    columns = matrix[:, [RANKER_FEATURE_NAMES.index(name) for name in names]]
+    assert columns[:, 2].sum() == 1  # the week's one promotion
+    assert np.array_equal(found, columns)
+
+
+def test_threads_that_read_and_write_side_by_side_see_whole_rows(home):
+    reader, now, wrong = UserReader(home), seconds(NOW), []
+
+    def work(first: int) -> None:
+        for user_id in IDS[first::4]:
+            known = reader.read(user_id, now_seconds=now)
+            is_written = reader.write_history(user_id, known.row, seconds=now)
+            if not is_written or reader.read(user_id, now_seconds=now) != known:
+                wrong.append(user_id)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
 
 
 def test_live_row_survives_an_older_snapshot_and_gives_way_to_a_newer_one(home):
