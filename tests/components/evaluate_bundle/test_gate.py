@@ -36,7 +36,7 @@ def test_bundle_that_surely_beats_popularity_passes():
     assert gate.passed
     assert gate.sentence == (
         "100 queries are enough; NDCG@10 0.3000 beats popularity's 0.2000 "
-        "(difference +0.1000, interval +0.0800 to +0.1200)"
+        "(difference +0.1000, interval +0.0800 to +0.1200); champion: no champion yet"
     )
 
 
@@ -75,8 +75,11 @@ def test_without_tolerance_any_sure_loss_to_the_champion_is_refused():
     assert gate.sentence.startswith("surely worse than the champion's 0.5000")
 
 
-def test_without_a_champion_there_is_no_such_condition():
-    assert set(verdicts(evaluation(popularity=BETTER))) == {"enough_queries", "beats_popularity"}
+@pytest.mark.parametrize("remark", ["no champion yet", "b-0001, not compared: its manifest.json is damaged"])
+def test_champion_that_was_not_compared_refuses_nothing_and_is_named(remark):
+    gate = decide_gate(replace(evaluation(popularity=BETTER), champion=remark), GateConfig())
+    assert gate.passed
+    assert gate.sentence.endswith(f"champion: {remark}")
 
 
 @pytest.mark.parametrize(("queries", "passed"), [(99, False), (100, True)])
@@ -89,7 +92,7 @@ def test_too_few_queries_are_no_verdict(queries, passed):
 def test_dictionary_has_verdict_sentence_and_checks():
     content = decide_gate(evaluation(popularity=BETTER), GateConfig()).to_dict()
     assert content["passed"] is True
-    assert [sorted(check) for check in content["checks"]] == [["name", "passed", "reason"]] * 2
+    assert [sorted(check) for check in content["checks"]] == [["name", "passed", "reason"]] * 3
 
 
 def test_real_figures_are_decided_on_the_metric_that_is_configured():
