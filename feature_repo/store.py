@@ -6,9 +6,9 @@ from string import Template
 from typing import Any
 
 import yaml
-from feast import FeatureStore
-from feast.repo_config import RepoConfig
 from filelock import FileLock
+
+from feature_repo.lean_feast import FeatureStore, RepoConfig  # isort: split
 
 from feature_repo.entities import ITEM, USER
 from feature_repo.on_demand import context_view

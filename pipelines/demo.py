@@ -253,7 +253,7 @@ def _replay(demo: Demo, running: RunningServer, events: Path, moments: list[date
         for week, baskets in enumerate(weeks):
             if week:
                 materialize_features(demo.home, end=moments[week])
-            _add(demo.replays, _replay_week(running, baskets, total, progress, before=demo.replays.requests))
+            demo.replays.add(_replay_week(running, baskets, total, progress, before=demo.replays.requests))
         wait_until_logged(demo.home, moments[0], moments[-1], queries=demo.replays.requests)
         progress.note(demo.replays.sentence)
 
@@ -278,11 +278,6 @@ def _replay_week(
     running: RunningServer, baskets: list[Visit], total: int, progress: DemoProgress, *, before: int
 ) -> Replayed:
     return replay(running.url, baskets, progress=lambda done, _of: progress.replayed(before + done, total))
-
-
-def _add(total: Replayed, part: Replayed) -> None:
-    for name in Replayed.__dataclass_fields__:
-        setattr(total, name, getattr(total, name) + getattr(part, name))
 
 
 def _households(demo: Demo) -> list[tuple[str, str]]:

@@ -33,8 +33,10 @@ class Retraining:
         """For a terminal."""
         if self.run is None:
             return f"{self.action}: {self.reason}"
-        passed = "passed the gate" if self.run.gate["passed"] else "was refused by the gate"
-        return f"{self.reason}; trained {self.run.bundle_id}, which {passed}: {self.run.gate['sentence']}"
+        if not self.run.gate["passed"]:
+            return f"{self.reason}; trained {self.run.bundle_id}, refused by the gate: {self.run.gate['sentence']}"
+        compared = self.run.gate["checks"][-1]["reason"]
+        return f"{self.reason}; trained {self.run.bundle_id}, now challenger: {compared}"
 
     def to_dict(self) -> dict[str, Any]:
         """For `recsys demo --json`."""

@@ -49,7 +49,11 @@ def decide_gate(evaluation: Evaluation, config: GateConfig) -> Gate:
     """
     _require(config.metric, evaluation.systems[TWO_STAGE])
     return Gate(
-        (_enough(evaluation, config), _beats_popularity(evaluation, config), _holds_against_champion(evaluation, config))
+        (
+            _enough(evaluation, config),
+            _beats_popularity(evaluation, config),
+            _holds_against_champion(evaluation, config),
+        )
     )
 
 
