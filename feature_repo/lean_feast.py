@@ -1,10 +1,12 @@
-"""Feast without its run-time type checks.
+"""Feast without its run-time type checks and its warning filters.
 
 Feast 0.67 decorates its definitions with `typeguard.typechecked`, which parses and compiles the source of each class
-anew at every import: 1.6 of 2.5 seconds, paid by every step and every command. mypy checks our calls. Modules that
-import this one before `feast` share the fast import; where something else imported Feast first, nothing changes.
+anew at every import: 1.6 of 2.5 seconds, paid by every step and every command. mypy checks our calls. It also turns
+on deprecation warnings for the whole process. Modules that import this one before `feast` share the quick, quiet
+import; where something else imported Feast first, nothing changes.
 """
 
+import warnings
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +15,7 @@ def _unchecked(target: Any = None, **_options: Any) -> Any:  # any class or func
     return target if target is not None else _unchecked
 
 
-with patch("typeguard.typechecked", _unchecked):
+with patch("typeguard.typechecked", _unchecked), warnings.catch_warnings():
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
 

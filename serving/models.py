@@ -89,6 +89,8 @@ class RankerModel(Model):
 
 
 def _instances(payload: Any) -> Sequence[Any]:  # decoded JSON of any shape
+    if isinstance(payload, bytes):  # KServe decodes what is declared as JSON only, and curl -d declares a form
+        payload = _json(payload, "body")
     if not isinstance(payload, Mapping) or not isinstance(payload.get("instances"), list) or not payload["instances"]:
         raise InvalidInput('body: expected {"instances": [...]} with at least one instance')
     return list(payload["instances"])
@@ -132,7 +134,7 @@ def _v2_requests(request: InferRequest) -> list[RecommendationRequest]:
         raise InvalidInput(f"store_id: {len(stores)} values for {len(users)} users")
     shared = {"k": int(np.ravel(tensors["k"].as_numpy())[0])} if "k" in tensors else {}
     if "filters" in tensors:
-        shared["filters"] = _json(_strings(tensors["filters"])[0])
+        shared["filters"] = _json(_strings(tensors["filters"])[0], "filters")
     values = [{"user_id": user, "store_id": store, **shared} for user, store in zip(users, stores, strict=True)]
     return [RecommendationRequest.parse(one, where=f"inputs.{place}") for place, one in enumerate(values)]
 
@@ -144,11 +146,11 @@ def _strings(tensor: InferInput) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _json(text: str) -> Any:  # decoded JSON of any shape
+def _json(text: str | bytes, where: str) -> Any:  # decoded JSON of any shape
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InvalidInput(f"filters: not JSON ({error})") from error
+        raise InvalidInput(f"{where}: not JSON ({error})") from error
 
 
 def _padded(values: list[Any], width: int, filler: Any) -> list[Any]:

@@ -57,13 +57,20 @@ def _start(recommender: Recommender) -> None:
         RankerModel("ranker", recommender.bundle.model.ranker),
     ]
     add_routes(server_module.app, recommender, is_ready=lambda: all(model.ready for model in models))
-    server = server_module.ModelServer(
+    repository = _closed_repository()
+
+    class Server(server_module.ModelServer):  # type: ignore[name-defined]  # kserve publishes no types
+        def stop(self, sig: int) -> None:
+            repository.is_stopping = True
+            super().stop(sig)
+
+    server = Server(
         http_port=settings.http_port,
         grpc_port=settings.grpc_port or 8081,
         enable_grpc=settings.grpc_port > 0,
         workers=1,
         enable_latency_logging=False,
-        registered_models=_closed_repository(),
+        registered_models=repository,
         grace_period=10,
     )
     server.start(models)
@@ -90,7 +97,15 @@ def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
     aio_server = grpc_server.aio.server
     grpc_server.aio.server = lambda *args, **kwargs: _BoundGrpcServer(aio_server(*args, **kwargs), settings.host)
     logging.getLogger("kserve").setLevel(logging.WARNING)
+    logging.getLogger("kserve").addFilter(_is_our_fault)
     return model_server
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """KServe logs a traceback for a client's mistake; the access log has its 4xx, and the client the reason."""
+    from kserve.errors import InvalidInput, ModelNotFound
+
+    return not (record.exc_info and isinstance(record.exc_info[1], InvalidInput | ModelNotFound))
 
 
 class _BoundGrpcServer:
@@ -108,11 +123,16 @@ class _BoundGrpcServer:
 
 
 def _closed_repository() -> Any:
-    """KServe's repository without the open route that unloads a model."""
+    """KServe's repository without the open route that unloads a model; the server's own stop may."""
     from kserve.model_repository import ModelRepository
 
     class ClosedRepository(ModelRepository):
+        is_stopping = False
+
         def unload(self, name: str) -> None:
+            if self.is_stopping:
+                super().unload(name)
+                return
             raise KeyError(f"{name}: models are not unloaded over HTTP; stop the server.")
 
         async def load(self, name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 app = typer.Typer(help="List, compare and promote bundles.", no_args_is_help=True)
 
@@ -19,7 +19,8 @@ METRICS = ("ndcg_at_10", "recall_at_20", "hit_rate_at_10", "map_at_10")
 @app.command("list")
 def list_versions(model: Model = "recommender") -> None:
     """List the bundles, the newest first, with their aliases and figures."""
-    table = Table("bundle", "alias", "as of", "published", "NDCG@10", "recall@20", "gate", box=None)
+    names = ("bundle", "alias", "as of", "published", "NDCG@10", "recall@20", "gate")
+    table = Table(*(Column(name, no_wrap=True) for name in names), box=None, pad_edge=False)
     for version in _registry().versions(model):
         evaluation = version.evaluation()
         ours = evaluation.get("evaluation", {}).get("systems", {}).get("two_stage", {})
@@ -28,7 +29,7 @@ def list_versions(model: Model = "recommender") -> None:
             version.bundle_id,
             ", ".join(version.aliases),
             version.manifest.facts.as_of[:10],
-            version.published_at[:16],
+            version.published_at[:10],
             _figure(ours, "ndcg_at_10"),
             _figure(ours, "recall_at_20"),
             passed,

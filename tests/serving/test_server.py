@@ -219,6 +219,16 @@ def test_v2_ranker_takes_a_tensor(client, trained):
     assert np.allclose(answer["outputs"][0]["data"], load_bundle(trained.run.bundle).model.ranker.score(rows))
 
 
+def test_v1_takes_json_that_is_declared_as_a_form_as_curl_does(client):
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    path = "/v1/models/recommender:predict"
+    answer = client.post(path, content=b'{"instances": [{"user_id": "u2", "k": 3}]}', headers=headers)
+    assert len(answer.json()["predictions"][0]["items"]) == 3
+    refused = client.post(path, content=b"{", headers=headers)
+    assert refused.status_code == 400
+    assert "body: not JSON" in refused.json()["error"]
+
+
 def test_trap_models_cannot_be_unloaded_over_http(client):
     assert client.post("/v2/repository/models/recommender/unload").status_code >= 400
     assert items(ask(client))
@@ -298,3 +308,12 @@ def test_server_with_a_damaged_bundle_does_not_start_and_says_why(trained, tmp_p
         server(trained.home, bundle=str(broken)),
     ):
         pass
+
+
+def test_server_stops_clean_and_logs_no_traceback_for_a_clients_mistake(trained):
+    with server(trained.home, accept_request_time=True) as own:
+        assert httpx.post(f"{own.url}/v1/models/recommender:predict", json={}).status_code == 400
+        assert httpx.post(f"{own.url}/v1/models/nobody:predict", json={"instances": [1]}).status_code == 404
+    written = own.log.read_text()
+    assert "Traceback" not in written
+    assert "400" in written
