@@ -2,14 +2,15 @@
 
 import difflib
 import json
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from components.artifacts.cuts import SplitConfig
+from components.artifacts.cuts import SplitConfig, parse_moment
 from components.artifacts.errors import ConfigError
 from components.assemble_bundle.config import BundleConfig
 from components.build_training_set.config import TrainingSetConfig
@@ -56,6 +57,15 @@ class PipelineConfig(BaseModel):
         ge=0,
         description="Trials of a retraining run, from the champion's parameters; null: as many as tuning.trials",
     )
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _date(cls, value: object) -> object:
+        """YAML reads a date without quotes as one; a wrong one is refused here, not after the ingestion."""
+        text = value.isoformat() if isinstance(value, date) else value
+        if isinstance(text, str):
+            parse_moment(text)
+        return text
 
     def model_post_init(self, _context: object) -> None:
         """Refuse a gate whose metric will not be measured, before anything is trained."""
