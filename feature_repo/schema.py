@@ -229,7 +229,14 @@ VIEWS: tuple[ViewSpec, ...] = (
     ITEM_STATS,
 )
 
-RETRIEVERS: tuple[str, ...] = ("repeat_purchase", "covisitation", "rp3beta", "popular_in_context", "content")
+RETRIEVERS: tuple[str, ...] = (
+    "repeat_purchase",
+    "user_neighbours",
+    "covisitation",
+    "rp3beta",
+    "popular_in_context",
+    "content",
+)
 """Candidate sources, in the order of their columns in every matrix."""
 
 CROSS_FEATURES: tuple[FeatureSpec, ...] = (

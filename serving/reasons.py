@@ -43,6 +43,8 @@ def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: st
     source = best_source(top.candidate_ranks[row])
     if source in {"covisitation", "rp3beta"}:
         return Reason(source, _linked(model, query, int(top.item_nums[row]), source, verb))
+    if source == "user_neighbours":
+        return Reason(source, f"Lately {verb} by people with a taste like yours")
     if source == "content":
         return Reason(source, f"New, and like what you have {verb}{_in_category(model, int(top.item_nums[row]))}")
     place = f" in store {query.store_id}" if query.store_id and source != FILL else ""

@@ -270,7 +270,9 @@ def _retrievers(measures: Measures) -> Iterator[Finding]:
     repeat = f"{measures.repeat_share:.0%} of the label events are of an item that the user had before"
     yield _retriever("repeat_purchase", repeat, measures.repeat_share < RARELY, off.format("repeat_purchase"), "note")
     pairs = f"{measures.multi_item_users:.0%} of the users have two items or more"
-    yield _retriever("covisitation", pairs, measures.multi_item_users < 0.5, "map clicks or views too", "warn")
+    few = "map clicks or views too"
+    yield _retriever("user_neighbours", pairs, measures.multi_item_users < 0.5, few, "warn")
+    yield _retriever("covisitation", pairs, measures.multi_item_users < 0.5, few, "warn")
     covered = f"{measures.covered_share:.0%} of the interactions are with items of {POPULAR_USERS} users or more"
     yield _retriever("rp3beta", covered, measures.covered_share < 0.5, "set retrievers.rp3beta.min_users lower", "warn")
     stores = 1 - measures.missing["interactions"]["store_id"]

@@ -17,6 +17,7 @@ NAMES = {
     POPULARITY: "Popularity",
     CHAMPION: "Champion",
     "repeat_purchase": "Repeat purchase",
+    "user_neighbours": "User neighbours",
     "covisitation": "Co-visitation",
     "rp3beta": "RP3beta",
     "popular_in_context": "Popular in context",

@@ -12,9 +12,11 @@ from components.retrieval.popular_in_context import PopularInContext
 from components.retrieval.repeat_purchase import RepeatPurchase
 from components.retrieval.retriever import Retriever
 from components.retrieval.rp3beta import Rp3Beta
+from components.retrieval.user_neighbours import UserNeighbours
 
 CLASSES: dict[str, type[Retriever]] = {
-    retriever.name: retriever for retriever in (RepeatPurchase, Covisitation, Rp3Beta, PopularInContext, Content)
+    retriever.name: retriever
+    for retriever in (RepeatPurchase, UserNeighbours, Covisitation, Rp3Beta, PopularInContext, Content)
 }
 
 

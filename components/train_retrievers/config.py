@@ -17,6 +17,19 @@ class RepeatPurchaseConfig(BaseModel):
     default_interval_days: float = Field(30.0, gt=0, description="Interval of an item that nobody repeated, days")
 
 
+class UserNeighboursConfig(BaseModel):
+    """What users like this one took lately."""
+
+    model_config = STRICT
+
+    profile_days: float = Field(120.0, gt=0, description="Time constant of what a user is known by, days")
+    recent_days: float = Field(14.0, gt=0, description="Time constant of what a neighbour votes for, days")
+    neighbours: int = Field(300, ge=1, description="Users that vote")
+    max_users: int = Field(
+        20_000, ge=1, description="Most users that can be a neighbour, the latest active: 1 ms a request at 2,500 users"
+    )
+
+
 class CovisitationConfig(BaseModel):
     """Item-to-item by closeness in time."""
 
@@ -49,7 +62,7 @@ class PopularInContextConfig(BaseModel):
 
     window_days: float = Field(60.0, gt=0, description="Interactions counted, days before the cut")
     decay_days: float = Field(21.0, gt=0, description="Time constant of an interaction's age, days")
-    smoothing: float = Field(1.0, gt=0, description="Weight of the popularity everywhere beside the store's")
+    smoothing: float = Field(10.0, gt=0, description="Weight of the popularity everywhere beside the store's")
     length: int = Field(300, ge=1, description="Items kept per store")
 
 
@@ -67,6 +80,7 @@ class RetrieversConfig(BaseModel):
     model_config = STRICT
 
     repeat_purchase: RepeatPurchaseConfig = Field(default_factory=RepeatPurchaseConfig, description="Own history")
+    user_neighbours: UserNeighboursConfig = Field(default_factory=UserNeighboursConfig, description="Users alike")
     covisitation: CovisitationConfig = Field(default_factory=CovisitationConfig, description="Close in time")
     rp3beta: Rp3BetaConfig = Field(default_factory=Rp3BetaConfig, description="Walks over users")
     popular_in_context: PopularInContextConfig = Field(
@@ -74,7 +88,14 @@ class RetrieversConfig(BaseModel):
     )
     content: ContentConfig = Field(default_factory=ContentConfig, description="New items by text")
     quotas: dict[str, int] = Field(
-        default={"repeat_purchase": 150, "covisitation": 80, "rp3beta": 80, "popular_in_context": 80, "content": 20},
+        default={
+            "repeat_purchase": 250,
+            "user_neighbours": 250,
+            "covisitation": 60,
+            "rp3beta": 60,
+            "popular_in_context": 60,
+            "content": 20,
+        },
         description="Most candidates of each generator; 0 leaves it out",
     )
 

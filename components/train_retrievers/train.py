@@ -13,6 +13,7 @@ from components.retrieval.popular_in_context import PopularInContext
 from components.retrieval.repeat_purchase import RepeatPurchase
 from components.retrieval.retriever import Retriever
 from components.retrieval.rp3beta import Rp3Beta
+from components.retrieval.user_neighbours import UserNeighbours
 from components.train_retrievers.config import RetrieversConfig
 
 
@@ -30,6 +31,7 @@ def fit_retrievers(
     log = InteractionLog.before(interactions, items, cut)
     fits: dict[str, Callable[[], Retriever]] = {
         RepeatPurchase.name: lambda: RepeatPurchase.fit(items, **config.repeat_purchase.model_dump()),
+        UserNeighbours.name: lambda: UserNeighbours.fit(log, **config.user_neighbours.model_dump()),
         Covisitation.name: lambda: Covisitation.fit(log, **config.covisitation.model_dump()),
         Rp3Beta.name: lambda: Rp3Beta.fit(log, **config.rp3beta.model_dump()),
         PopularInContext.name: lambda: PopularInContext.fit(log, **config.popular_in_context.model_dump()),

@@ -127,7 +127,7 @@ def test_retriever_of_another_name_is_refused(tmp_path):
 
 
 def test_quota_of_an_unknown_retriever_is_refused():
-    with pytest.raises(ConfigError, match=r"magic.*for repeat_purchase, covisitation"):
+    with pytest.raises(ConfigError, match=r"magic.*for repeat_purchase, user_neighbours"):
         RetrieversConfig(quotas={"magic": 3})
 
 
