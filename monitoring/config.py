@@ -84,6 +84,34 @@ class FreshnessConfig(BaseModel):
     )
 
 
+class OffPolicyConfig(BaseModel):
+    """When logged lists are evidence enough to judge a bundle that never served."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(10, ge=1, description="Positions that are judged; shorter lists are left out")
+    clip: float | None = Field(None, gt=0, description="Largest weight of an item; null cuts nothing")
+    folds: int = Field(5, ge=2, description="Groups of users for the reward model's cross-fitting")
+    min_effective_lists: float = Field(1000, ge=1, description="INSUFFICIENT below this effective number of lists")
+    max_weight_share: float = Field(
+        0.05, gt=0, le=1, description="INSUFFICIENT where one list holds more than this share of the weights"
+    )
+    max_unsupported: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="INSUFFICIENT where the logged policy surely never shows more than this share of the candidate's items",
+    )
+    min_fidelity: float = Field(
+        0.95, ge=0, le=1, description="INSUFFICIENT where a smaller share of the logged lists comes out again"
+    )
+    fidelity_lists: int = Field(
+        500, ge=1, description="Logged lists that are made again to measure that, drawn by seed"
+    )
+    draws: int = Field(500, ge=100, description="Bootstrap draws over users")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the intervals")
+
+
 class ReportConfig(BaseModel):
     """What Evidently renders."""
 
@@ -109,6 +137,9 @@ class MonitoringConfig(BaseModel):
     quality: QualityConfig = Field(default_factory=QualityConfig, description="Success of the recommendations")
     freshness: FreshnessConfig = Field(default_factory=FreshnessConfig, description="Ages")
     report: ReportConfig = Field(default_factory=ReportConfig, description="Evidently")
+    off_policy: OffPolicyConfig = Field(
+        default_factory=OffPolicyConfig, description="Judging a bundle that never served"
+    )
 
 
 class RetrainingPolicy(BaseModel):

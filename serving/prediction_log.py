@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from components.artifacts.tables import TIMESTAMP
 from components.ranking.two_stage import Ranking
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, RANKER_FEATURE_NAMES, USER_ID
+from serving.exploration import Draw
 
 FOLDER = Path("logs") / "impressions"
 
@@ -32,6 +32,10 @@ IMPRESSIONS = pa.schema(
         pa.field("position", pa.int32(), nullable=False),  # 1 is the top
         pa.field("score", pa.float32(), nullable=False),
         pa.field("propensity", pa.float32(), nullable=False),  # probability that the policy shows it there
+        pa.field("conditional_propensity", pa.float32()),  # the same, given the items above; their product is a list's
+        pa.field("policy", pa.string()),  # what drew the order; null in logs from before there was a draw
+        pa.field("store_id", pa.string()),  # as the request named it
+        pa.field("filters", pa.string()),  # as JSON, null where the request had none
         pa.field("retriever", pa.string(), nullable=False),
         pa.field("variant", pa.string(), nullable=False),
         pa.field("bundle_id", pa.string(), nullable=False),
@@ -44,7 +48,7 @@ IMPRESSIONS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Impressions:
-    """One answer as it was shown; `top` and `item_ids`, `retrievers` are aligned, best first."""
+    """One answer as it was shown; `top`, `draw`, `item_ids` and `retrievers` are aligned, best first."""
 
     query_id: str
     user_id: str
@@ -55,6 +59,10 @@ class Impressions:
     item_ids: tuple[str, ...]
     retrievers: tuple[str, ...]
     top: Ranking
+    draw: Draw
+    policy: str
+    store_id: str | None
+    filters: str | None
 
     def table(self) -> pa.Table:
         """In the schema IMPRESSIONS."""
@@ -65,7 +73,11 @@ class Impressions:
             list(self.item_ids),
             range(1, size + 1),
             self.top.scores,
-            np.ones(size, np.float32),  # this policy draws nothing
+            self.draw.propensities,
+            self.draw.conditional_propensities,
+            [self.policy] * size,
+            [self.store_id] * size,
+            [self.filters] * size,
             list(self.retrievers),
             [self.variant] * size,
             [self.bundle_id] * size,

@@ -16,12 +16,14 @@ from components.compute_features.history import extend_history
 from components.ranking.two_stage import Ranking
 from components.retrieval.query import Query, build_query
 from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS
+from serving.exploration import Draw, draw_order
 from serving.feedback import FeedbackLog
 from serving.online_features import UserRow
 from serving.prediction_log import Impressions, PredictionLog
 from serving.protocol import (
     FeedbackEvent,
     FeedbackRequest,
+    Filters,
     InvalidRequestError,
     RecommendationRequest,
     RecommendationResponse,
@@ -80,11 +82,12 @@ class Recommender:
         query = build_query(
             request.user_id, user.row, model.items, now_seconds=seconds(moment), store_id=request.store_id
         )
-        top = self._top(query, request)
+        query_id = self.new_id()
+        top, draw = self._top(query, request, query_id)
         why = reasons(model, query, top, self._label_types)
         item_ids = tuple(str(item_id) for item_id in model.items.item_ids[top.item_nums])
         response = RecommendationResponse(
-            query_id=self.new_id(),
+            query_id=query_id,
             user_id=request.user_id,
             user_status=user.status,
             bundle_id=self.bundle.manifest.bundle_id,
@@ -92,7 +95,7 @@ class Recommender:
             event_timestamp=moment,
             items=self._items(top, item_ids, why),
         )
-        self._log(response, top, item_ids, why)
+        self._log(request, response, top, draw, why)
         return response
 
     def accept(self, request: FeedbackRequest) -> list[FeedbackEvent]:
@@ -139,12 +142,15 @@ class Recommender:
             )
         return request.request_time
 
-    def _top(self, query: Query, request: RecommendationRequest) -> Ranking:
+    def _top(self, query: Query, request: RecommendationRequest, query_id: str) -> tuple[Ranking, Draw]:
         model = self.bundle.model
         ranking = model.rank(query)
         passed = np.flatnonzero(allowed(request.filters, query, model.items, ranking.item_nums))
-        top = ranking.take(passed[: request.k])
-        return top if len(top) == request.k else self._filled(top, query, request)
+        draw = draw_order(self.settings.exploration, len(passed), k=request.k, query_id=query_id)
+        top = ranking.take(passed[draw.order])
+        if len(top) < request.k:
+            top = self._filled(top, query, request)
+        return top, draw.extended(len(top))
 
     def _filled(self, top: Ranking, query: Query, request: RecommendationRequest) -> Ranking:
         """A list that candidates and filters left short, filled with what is popular and allowed."""
@@ -184,7 +190,12 @@ class Recommender:
         )
 
     def _log(
-        self, response: RecommendationResponse, top: Ranking, item_ids: tuple[str, ...], why: Sequence[Reason]
+        self,
+        request: RecommendationRequest,
+        response: RecommendationResponse,
+        top: Ranking,
+        draw: Draw,
+        why: Sequence[Reason],
     ) -> None:
         if self.predictions is None or len(top) == 0:
             return
@@ -196,8 +207,12 @@ class Recommender:
                 bundle_id=response.bundle_id,
                 variant=response.variant,
                 moment=response.event_timestamp,
-                item_ids=item_ids,
+                item_ids=tuple(item.item_id for item in response.items),
                 retrievers=tuple(reason.retriever for reason in why),
                 top=top,
+                draw=draw,
+                policy=self.settings.exploration.policy,
+                store_id=request.store_id,
+                filters=None if request.filters == Filters() else request.filters.model_dump_json(),
             )
         )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts.errors import ConfigError
 from components.artifacts.home import recsys_home
+from serving.exploration import Exploration
 
 PREFIX = "RECSYS_"
 
@@ -33,6 +34,22 @@ class Settings(BaseModel):
     )
     log_impressions: bool = Field(True, description="Write what was shown to logs/impressions")
     flush_seconds: float = Field(5.0, gt=0, description="Longest time that an impression waits in memory")
+    exploration_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the queries that are answered with a drawn order, so that `recsys model off-policy` can "
+        "judge a bundle that never served; 0 draws nothing",
+    )
+    exploration_temperature: float = Field(
+        1.0, ge=0.05, description="Of the draw: near 0 nothing moves, at 1 an item's weight is 1 / rank"
+    )
+    exploration_depth: int = Field(20, ge=2, le=50, description="Items from the top that may change places in a draw")
+
+    @property
+    def exploration(self) -> Exploration:
+        """The three settings of the draw as one value."""
+        return Exploration(self.exploration_share, self.exploration_temperature, self.exploration_depth)
 
 
 def settings_from_environment(overrides: Mapping[str, Any] | None = None) -> Settings:

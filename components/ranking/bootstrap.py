@@ -69,6 +69,26 @@ def paired_difference(
     return bootstrap_mean(ours - theirs, users, rng=rng, draws=draws, confidence=confidence)
 
 
+def resampled_sums(
+    values: NDArray[np.float64], users: Sequence[str], *, rng: np.random.Generator, draws: int
+) -> NDArray[np.float64]:
+    """Column sums over resampled users, shape (draws, n_columns): for statistics that are no mean, such as a ratio.
+
+    Args:
+        values: Shape (n_queries, n_columns), without NaN. The columns share the draws.
+        users: The user of each query.
+        rng: Draws users.
+        draws: Number of bootstrap samples.
+    """
+    sums, _ = _per_user(values, users)
+    return np.concatenate([_multiplicities(len(sums), rng, size) @ sums for size in _sizes(draws)])
+
+
+def percentile_interval(mean: float, samples: NDArray[np.float64], *, confidence: float) -> Interval:
+    """An estimate with the percentiles of its bootstrap samples, shape (draws,); samples that are NaN do not count."""
+    return _interval(mean, samples, (1 - confidence) / 2)
+
+
 def _per_user(values: NDArray[np.float64], users: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum and number of the values of each user, shape (n_users, n_columns)."""
     names, rows = np.unique(np.asarray(users, dtype=str), return_inverse=True)
@@ -82,9 +102,14 @@ def _sample(
     sums: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator, size: int
 ) -> NDArray[np.float64]:
     """Means of resampled users, shape (size, n_columns)."""
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=size).astype(float)
+    drawn = _multiplicities(len(sums), rng, size)
     with np.errstate(invalid="ignore"):
         return (drawn @ sums) / (drawn @ counts)
+
+
+def _multiplicities(users: int, rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """How often each user is drawn, shape (size, n_users)."""
+    return rng.multinomial(users, np.full(users, 1 / users), size=size).astype(float)
 
 
 def _sizes(draws: int) -> list[int]:

@@ -65,7 +65,8 @@ def rows(values: Values, moment: datetime, *, label: bool = False, bundle_id: st
     else:
         fixed = {"retriever": "covisitation", "variant": "champion", "bundle_id": bundle_id, "user_status": "ok"}
         columns |= {name: [value] * len(names) for name, value in fixed.items()}
-        columns["propensity"] = pa.array(np.ones(len(names)), pa.float32())
+        columns |= {name: pa.nulls(len(names)) for name in ("policy", "store_id", "filters")}
+        columns |= {name: np.ones(len(names)) for name in ("propensity", "conditional_propensity")}
     return pa.table(columns | {name: pa.array(values[name], pa.float32()) for name in RANKER_FEATURE_NAMES})
 
 
