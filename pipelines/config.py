@@ -2,6 +2,8 @@
 
 import difflib
 import json
+from collections.abc import Mapping
+from copy import deepcopy
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -106,12 +108,24 @@ def load_config(name: str, overrides: dict[str, Any] | None = None) -> PipelineC
         raise ConfigError(f"{path}: not YAML ({error}).") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping with at least `dataset` and `as_of`.")
+    return parse_config(values, overrides, where=str(path))
+
+
+def parse_config(
+    values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, where: str
+) -> PipelineConfig:
+    """A configuration from decoded YAML or from a bundle's manifest; `overrides` as in `load_config`.
+
+    Raises:
+        ConfigError: A value is wrong; the message begins with `where`.
+    """
+    changed = deepcopy(dict(values))
     for key, value in (overrides or {}).items():
-        _set(values, key, value)
+        _set(changed, key, value)
     try:
-        return PipelineConfig.model_validate(values)
+        return PipelineConfig.model_validate(changed)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
+        raise ConfigError(f"{where}: {_explain(error)}") from error
 
 
 def shipped_configs() -> list[str]:

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from pipelines.cli.options import Set, overrides
+
 app = typer.Typer(help="List, compare and promote bundles.", no_args_is_help=True)
 
 Model = Annotated[str, typer.Option("--model", help="Registered model.")]
@@ -70,6 +72,44 @@ def compare(first: Bundle, second: Bundle = "champion", model: Model = "recommen
     Console().print(table)
 
 
+@app.command("off-policy")
+def off_policy(
+    candidate: Bundle,
+    logged: Annotated[str, typer.Option(help="Bundle whose drawn lists are the evidence.")] = "champion",
+    start: Annotated[str | None, typer.Option(help="First day of the window; four weeks before its end.")] = None,
+    end: Annotated[str | None, typer.Option(help="Day after the last; the newest whose horizon is over.")] = None,
+    now: Annotated[str | None, typer.Option(help="Time of the judgement, in a replay; now where not given.")] = None,
+    config: Annotated[str | None, typer.Option(help="Configuration; where left out, the logged bundle's.")] = None,
+    sets: Set = None,
+    model: Model = "recommender",
+) -> None:
+    """Estimate from the logs of a server that explored what a bundle that never served would have earned.
+
+    Exits with 3 where the candidate surely earns less, 5 where the logs are no evidence for a decision.
+    """
+    from components.artifacts.cuts import parse_moment
+    from components.artifacts.home import recsys_home
+    from pipelines.off_policy import judge_version
+
+    console = Console()
+    judged = judge_version(
+        recsys_home(),
+        model,
+        candidate,
+        logged,
+        start=parse_moment(start) if start else None,
+        end=parse_moment(end) if end else None,
+        now=parse_moment(now) if now else datetime.now(UTC),
+        config=config,
+        overrides=overrides(sets),
+    )
+    judgement = judged.judgement
+    console.print(_estimates(judgement))
+    console.print(f"{judgement.decision} {judgement.sentence}", highlight=False, soft_wrap=True)
+    console.print(f"written to {judged.path}", highlight=False, soft_wrap=True)
+    raise typer.Exit(judgement.exit_code)
+
+
 @app.command()
 def promote(
     bundle: Bundle, model: Model = "recommender", reason: Reason = "promoted by hand", force: bool = False
@@ -110,6 +150,28 @@ def _registry() -> Any:  # imported late: it pulls in XGBoost
     from components.artifacts.registry import open_registry
 
     return open_registry(recsys_home())
+
+
+def _estimates(judgement: Any) -> Table:  # a Judgement, whose module pulls in XGBoost
+    """A row per estimator; the weights' facts stand below the candidate's and the logged bundle's values."""
+    names = (f"{judgement.candidate} (candidate)", f"{judgement.logged} (logged)", "difference")
+    title = f"{judgement.lists:,} lists of {judgement.users:,} users, {judgement.left_out:,} left out"
+    table = Table("", *names, box=None, title=title, title_justify="left")
+    columns = [*judgement.values.values(), judgement.differences]
+    if judgement.mean:
+        table.add_row("mean as shown, draws included", "", _span(judgement.mean), "")
+    for name in judgement.values.get("candidate", {}):
+        table.add_row(name, *(_span(column[name]) if name in column else "" for column in columns))
+    facts = judgement.weights.values()
+    table.add_row("effective lists", *(f"{one.effective_lists:,.0f}" for one in facts))
+    table.add_row("largest weight's share", *(f"{one.largest_share:.1%}" for one in facts))
+    if judgement.fidelity is not None:
+        table.add_row("logged lists that come out again", "", f"{judgement.fidelity:.1%}", "")
+    return table
+
+
+def _span(interval: Any) -> str:  # an Interval, as above
+    return "-" if interval.mean != interval.mean else f"{interval.mean:.4f} ({interval.low:.4f} to {interval.high:.4f})"
 
 
 def _figure(metrics: dict[str, Any], name: str, *, interval: bool = False) -> str:
