@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from components.artifacts.errors import ConfigError
 from components.artifacts.home import recsys_home
@@ -45,6 +45,13 @@ class Settings(BaseModel):
         1.0, ge=0.05, description="Of the draw: near 0 nothing moves, at 1 an item's weight is 1 / rank"
     )
     exploration_depth: int = Field(20, ge=2, le=50, description="Items from the top that may change places in a draw")
+
+    @field_validator("exploration_share")
+    @classmethod
+    def _is_logged(cls, share: float, given: ValidationInfo) -> float:
+        if share > 0 and given.data.get("log_impressions") is False:
+            raise ValueError("a draw that is not logged costs and teaches nothing; turn log_impressions on or this off")
+        return share
 
     @property
     def exploration(self) -> Exploration:

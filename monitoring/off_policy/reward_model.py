@@ -58,7 +58,8 @@ def cross_fitted(
     """
     answers = [np.empty(len(rewards)) for _ in questions]
     for train, asked in GroupKFold(folds).split(logged, rewards, np.asarray(users)):
-        model = make().fit(logged[train], rewards[train])
+        known = ~np.isnan(logged[train]).all(axis=0)  # scikit-learn's trees fail on a column without any value
+        model = make().fit(logged[train][:, known], rewards[train])
         for answer, question in zip(answers, questions, strict=True):
-            answer[asked] = model.predict(question[asked])
+            answer[asked] = model.predict(question[asked][:, known])
     return answers

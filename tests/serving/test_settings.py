@@ -23,3 +23,16 @@ def test_loopback_is_the_default():
 
 def test_every_setting_says_what_it_is():
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_exploration_that_nobody_logs_is_refused():
+    with pytest.raises(ConfigError, match=r"RECSYS_EXPLORATION_SHARE: .*not logged costs and teaches nothing"):
+        settings_from_environment({"exploration_share": 0.1, "log_impressions": False})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"exploration_share": 1.1}, {"exploration_temperature": 0}, {"exploration_depth": 51}]
+)
+def test_exploration_out_of_bounds_is_named(wrong):
+    with pytest.raises(ConfigError, match=f"RECSYS_{next(iter(wrong)).upper()}: Input should be"):
+        settings_from_environment(wrong)

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from components.ranking.bootstrap import Interval, bootstrap_mean, bootstrap_means, paired_difference
+from components.ranking.bootstrap import (
+    Interval,
+    bootstrap_mean,
+    bootstrap_means,
+    paired_difference,
+    percentile_interval,
+    resampled_sums,
+)
 
 
 def interval(values, users, *, draws: int = 1000, confidence: float = 0.95, seed: int = 0) -> Interval:
@@ -106,3 +113,16 @@ def test_nothing_known_is_nan_and_null_in_json(values, users):
 def test_draws_that_are_no_multiple_of_a_block_are_all_made():
     values = np.random.default_rng(9).random(40)
     assert interval(values, names(40), draws=201) != interval(values, names(40), draws=200)
+
+
+def test_sums_of_resamples_are_the_means_times_the_queries():
+    values = np.random.default_rng(10).random((40, 2))
+    sums = resampled_sums(np.column_stack([values, np.ones(40)]), names(40), rng=np.random.default_rng(0), draws=300)
+    low, high = np.quantile(sums[:, 0] / sums[:, 2], [0.025, 0.975])
+    found = interval(values[:, 0], names(40), draws=300)
+    assert (low, high) == pytest.approx((found.low, found.high))
+
+
+def test_interval_of_samples_leaves_out_those_that_are_unknown():
+    found = percentile_interval(0.5, np.array([0.0, np.nan, 1.0]), confidence=0.5)
+    assert (found.mean, found.low, found.high) == (0.5, 0.25, 0.75)
