@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench bench-quality lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,9 +35,18 @@ check: setup ## Lint, formatting, types, import layers
 bench: setup ## The benchmarks (benchmarks/README.md says what each measures)
 	@$(BIN)/python -m benchmarks
 
+bench-quality: .venv/.bench ## Recommendation quality beside other systems; ARGS="--movielens DIR" adds MovieLens
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
+
+.venv/.bench: .venv/.installed benchmarks/requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r benchmarks/requirements.lock
+	@touch $@
+
 lock: setup ## Resolve pyproject.toml anew into requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile --group bench --constraint requirements.lock --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file benchmarks/requirements.lock
 
 clean: ## Remove .venv, caches and the local .recsys folder (models, features and reports of this machine)
 	rm -rf .venv .recsys .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -164,7 +164,7 @@ def search(study: optuna.Study, objective: Objective, config: TuningConfig, *, c
         clock: Seconds, monotonic.
     """
     end = clock() + config.minutes * SECONDS_PER_MINUTE
-    space = {name: _distribution(domain) for name, domain in SEARCH_SPACE.items()}
+    space = {name: distribution(domain) for name, domain in SEARCH_SPACE.items()}
     while (done := len(_finished(study))) < config.trials and clock() < end:
         trial = study.ask(space)
         _run(study, trial, objective)
@@ -205,7 +205,8 @@ def _objective(training: RankingRows, validation: RankingRows, config: RankerCon
     return objective
 
 
-def _distribution(domain: object) -> BaseDistribution:
+def distribution(domain: object) -> BaseDistribution:
+    """A domain of the search space in Optuna's words."""
     if isinstance(domain, Choice):
         return CategoricalDistribution(domain.options)
     if isinstance(domain, Int):

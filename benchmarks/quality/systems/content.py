@@ -1,0 +1,15 @@
+"""New items by their text: what the product asks for items without a past."""
+
+from benchmarks.quality.systems.system import Known, Rank, System, asked
+from components.ranking.search_space import Float, Params
+from components.retrieval.content import Content
+
+
+def _fit_content(known: Known, params: Params) -> Rank:
+    return asked(Content.fit(known.items, **params))
+
+
+CONTENT = System(
+    "content", "Content of new items", {"new_days": Float(3.0, 1000.0, log=True)}, {"new_days": 30.0}, _fit_content
+)
+SYSTEMS = (CONTENT,)
