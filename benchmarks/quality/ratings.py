@@ -163,7 +163,7 @@ def _fit_factorisation(train: pd.DataFrame, params: Params) -> Predict:
     """scikit-surprise's SVD: biases and factors by gradient descent (Koren, Bell & Volinsky, Computer 42(8), 2009)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import surprise
+        import surprise  # type: ignore[import-untyped]
 
     scale = surprise.Reader(rating_scale=(train[RATING].min(), train[RATING].max()))
     ratings = surprise.Dataset.load_from_df(train[[USER_ID, ITEM_ID, RATING]], scale)
@@ -177,7 +177,8 @@ def _fit_factorisation(train: pd.DataFrame, params: Params) -> Predict:
 
 
 def _on_scale(predicted: NDArray[np.floating], train: pd.DataFrame) -> NDArray[np.float64]:
-    return np.clip(predicted, train[RATING].min(), train[RATING].max()).astype(np.float64)
+    low, high = float(train[RATING].min()), float(train[RATING].max())
+    return np.minimum(np.maximum(np.asarray(predicted, np.float64), low), high)
 
 
 PREDICTORS = (

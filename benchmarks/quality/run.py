@@ -22,7 +22,7 @@ from benchmarks.quality.plan import Plan
 from benchmarks.quality.ratings import RatingErrors, rating_errors
 from benchmarks.quality.systems import fusion
 from benchmarks.quality.systems.system import Rank, System
-from benchmarks.quality.tune import Found, ndcg, objective_of, ranked_lists, search
+from benchmarks.quality.tune import Found, K, completed_lists, ndcg, objective_of, search
 from components.artifacts.bundle import Bundle
 from components.evaluate_bundle.rank_systems import TWO_STAGE
 from components.ranking.search_space import Params
@@ -144,7 +144,7 @@ def _found_line(label: str, found: Found) -> str:
 
 def _search_fusion(plan: Plan, moment: Moment, state: _State, clock: Callable[[], float]) -> Found:
     def objective(params: Params) -> float:
-        return ndcg(_fused(state.lists, params, [10] * len(moment.queries)), moment)
+        return ndcg(_fused(state.lists, params, [K] * len(moment.queries)), moment)
 
     figures = {name: state.found[name].ndcg_at_10 for name in state.lists}
     return search(
@@ -178,19 +178,18 @@ def _answer(
     moment, depth = asked_moment(trained, interactions), trained.config.evaluation.list_length
     lengths = [depth + len(query.history) for query in moment.queries]
     lists: dict[str, list[NDArray[np.int32]]] = {}
-    popular: Rank | None = None
     for system in systems:
         began = clock()
-        rank = system.fit(moment.known, state.found[system.name].params)
-        popular = popular or rank
-        lists[system.name] = ranked_lists(rank, moment, lengths, popular)
+        lists[system.name] = system.fit(moment.known, state.found[system.name].params)(moment.queries, lengths)
         state.add_seconds(system.name, clock() - began)
         say(f"{moment.cut.date()}: {system.label} fitted and asked in {clock() - began:.0f} s")
     began = clock()
     lists[fusion.NAME] = _fused(lists, state.found[fusion.NAME].params, lengths)
     state.add_seconds(fusion.NAME, clock() - began)
+    popular = systems[0].fit(moment.known, state.found[systems[0].name].params)
+    full = {name: completed_lists(ranked, moment, lengths, popular) for name, ranked in lists.items()}
     ours, pools = _two_stage(trained.bundle, moment, lengths)
-    return Answers(moment, {TWO_STAGE: ours, **lists}, pools)
+    return Answers(moment, {TWO_STAGE: ours, **full}, pools)
 
 
 def _two_stage(
@@ -211,14 +210,14 @@ def _result(
 ) -> DatasetResult:
     first = trainings[0]
     config, cuts = first.config.evaluation, [one.cuts for one in trainings]
-    own = first.bundle.manifest.facts.training
-    found = {TWO_STAGE: Found(own["params"], own["validation_ndcg"], np.nan, plan.trials, np.nan), **state.found}
+    params = first.bundle.manifest.facts.training["params"]
+    ours = Found(params, np.nan, np.nan, plan.trials, np.nan)  # its search sees candidates only: no figure like theirs
     return DatasetResult(
         name=first.config.dataset.name,
         validation=str(first.cuts.validation.date()),
         cuts=[str(one.test[0].date()) for one in cuts],
         horizon_days=first.config.split.horizon_days,
-        systems={name: Ranked(one, state.seconds[name]) for name, one in found.items()},
+        systems={name: Ranked(one, state.seconds[name]) for name, one in {TWO_STAGE: ours, **state.found}.items()},
         comparison=compare(answers, [system.name for system in systems], config),
         ratings=rating_errors(interactions, cuts, config, trials=plan.trials, seed=plan.seed),
         bundles=[one.bundle.manifest.bundle_id for one in trainings],

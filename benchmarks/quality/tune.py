@@ -70,8 +70,9 @@ def objective_of(system: System, moment: Moment, popular: Rank | None) -> Object
     """
 
     def objective(params: Params) -> float:
-        rank = system.fit(moment.known, params)
-        return ndcg(ranked_lists(rank, moment, [K] * len(moment.queries), popular), moment)
+        lengths = [K] * len(moment.queries)
+        lists = system.fit(moment.known, params)(moment.queries, lengths)
+        return ndcg(completed_lists(lists, moment, lengths, popular) if popular else lists, moment)
 
     return objective
 
@@ -88,12 +89,11 @@ def ndcg(lists: Sequence[NDArray[np.int32]], moment: Moment) -> float:
     return float(ndcg_at_k(judged, k=K).mean())
 
 
-def ranked_lists(rank: Rank, moment: Moment, lengths: Sequence[int], popular: Rank | None) -> list[NDArray[np.int32]]:
-    """One list per query, completed with what is popular where a system has less to say."""
-    lists = rank(moment.queries, lengths)
-    if popular is None:
-        return lists
-    fills = popular(moment.queries, [length + len(one) for length, one in zip(lengths, lists, strict=True)])
+def completed_lists(
+    lists: Sequence[NDArray[np.int32]], moment: Moment, lengths: Sequence[int], popular: Rank
+) -> list[NDArray[np.int32]]:
+    """Each list, completed to its length with what is popular where a system has less to say."""
+    fills = popular(moment.queries, [k + len(one) for k, one in zip(lengths, lists, strict=True)])
     return [completed(one, fill, k) for one, fill, k in zip(lists, fills, lengths, strict=True)]
 
 

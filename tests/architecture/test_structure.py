@@ -74,8 +74,9 @@ def test_nothing_stores_a_pickle():
     assert guilty == []
 
 
-def test_lock_has_hashes_and_no_index():
-    lock = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("path", ["requirements.lock", "benchmarks/requirements.lock"])
+def test_lock_has_hashes_and_no_index(path):
+    lock = (ROOT / path).read_text()
     assert "--hash=sha256:" in lock
     assert "index-url" not in lock
     assert "://" not in lock
@@ -111,3 +112,11 @@ def test_command_line_starts_without_the_heavy_imports():
 def test_wheel_ships_every_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert tuple(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == PACKAGES
+
+
+def test_benchmarks_lock_pins_nothing_otherwise_than_the_products_own():
+    own, benchmarks = (
+        dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / path).read_text(), re.M))
+        for path in ("requirements.lock", "benchmarks/requirements.lock")
+    )
+    assert {name for name in benchmarks if name in own and own[name] != benchmarks[name]} == set()
