@@ -20,18 +20,21 @@ from benchmarks.quality.plan import (
     make_plan,
     movielens_plan,
 )
+from benchmarks.quality.ratings import PREDICTORS, predictors
 from benchmarks.quality.run import measure
 from benchmarks.quality.systems.catalogue import SYSTEMS, chosen
 from components.artifacts.errors import ConfigError, RecsysError
 from pipelines.cli.progress import ConsoleProgress
 
 HERE = Path(__file__).parent
+NARROWEST = 110
+"""Columns: a narrower terminal, or a log file, gets lines that run over rather than cut figures."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the data sets, print the tables, write the results; the exit code."""
     options = parser().parse_args(arguments)
-    console = Console()
+    console = Console(width=max(Console().width, NARROWEST))
     try:
         _run(options, console)
     except RecsysError as error:
@@ -74,6 +77,8 @@ def _positive(text: str) -> int:
 
 def _run(options: argparse.Namespace, console: Console) -> None:
     systems, plans = chosen(options.systems), _plans(options, console)
+    for absent in sorted({one.label for one in PREDICTORS} - {one.label for one in predictors()}):
+        console.print(f"{absent} is left out, its package is not installed: run `make bench-quality`.", soft_wrap=True)
     home = options.home.absolute()
     home = home / "quick" if options.quick else home
     out = options.out or (home if options.quick else HERE)
@@ -84,7 +89,13 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             results.append(
-                measure(plan, systems, home, train, say=lambda line: console.print(f"  {line}", highlight=False))
+                measure(
+                    plan,
+                    systems,
+                    home,
+                    train,
+                    say=lambda line: console.print(f"  {line}", highlight=False, soft_wrap=True),
+                )
             )
         write_results(results, out)
         print_tables(results[-1], console)

@@ -9,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.quality.ratings import PREDICTORS, RatingErrors
@@ -24,6 +26,8 @@ PACKAGES = ("recsys-platform", "numpy", "scipy", "xgboost", "optuna", "irspack",
 SHOWN = ("ndcg_at_10", "recall_at_10", "recall_at_20", "precision_at_10", "map_at_10")
 HEADLINE = "ndcg_at_10"
 HEADINGS = ("System", *map(metric_label, SHOWN), "Two-stage minus it, NDCG@10", "Search, s", "Fit and rank, s")
+ON_TERMINAL = (0, 1, 3, 6)
+"""Places of the columns that a terminal has room for."""
 OURS, OTHERS = "#2563eb", "#94a3b8"
 HEAD = """# Recommendation quality
 
@@ -84,20 +88,22 @@ def ordered(evaluation: Evaluation) -> list[str]:
 def print_tables(result: DatasetResult, console: Console) -> None:
     """The figures of one data set on a terminal."""
     for title, evaluation in _parts(result):
-        table = Table(title=f"{result.name}, {title}: {_asked(evaluation)}")
-        for heading in HEADINGS:
-            table.add_column(heading)
-        for row in _rows(result, evaluation):
-            table.add_row(*row)
-        console.print(table)
-        console.print(_verdict(evaluation), highlight=False)
+        rows = [[row[place] for place in ON_TERMINAL] for row in _rows(result, evaluation)]
+        headings = [HEADINGS[place] for place in ON_TERMINAL]
+        _print_table(f"{result.name}, {title}: {_asked(evaluation)}", headings, rows, console)
+        console.print(_verdict(evaluation), highlight=False, soft_wrap=True)
     if result.ratings is not None:
-        table = Table(title=f"{result.name}, predicted ratings: {result.ratings.ratings:,} ratings")
-        for heading in RATING_HEADINGS:
-            table.add_column(heading)
-        for row in _rating_rows(result.ratings):
-            table.add_row(*row)
-        console.print(table)
+        title = f"{result.name}, predicted ratings: {result.ratings.ratings:,} ratings"
+        _print_table(title, RATING_HEADINGS, _rating_rows(result.ratings), console)
+
+
+def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    table = Table(title=title, box=SIMPLE)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table, highlight=False)
 
 
 def markdown(results: Sequence[DatasetResult]) -> str:

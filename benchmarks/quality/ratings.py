@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ class Predictor:
     space: SearchSpace
     initial: Params
     fit: Callable[[pd.DataFrame, Params], Predict]
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def rating_errors(
     tests = [_split(frame, split.test[0], split) for split in cuts]
     if min(len(train), len(judged), *(len(test) for _, test in tests)) == 0:
         return None
-    errors = {one.name: _measure(one, train, judged, tests, config, trials, seed) for one in PREDICTORS}
+    errors = {one.name: _measure(one, train, judged, tests, config, trials, seed) for one in predictors()}
     users = pd.concat([test[USER_ID] for _, test in tests]).nunique()
     return RatingErrors(sum(len(test) for _, test in tests), int(users), errors)
 
@@ -201,5 +203,11 @@ PREDICTORS = (
         },
         {"n_factors": 50, "n_epochs": 20, "lr_all": 0.005, "reg_all": 0.05},
         _fit_factorisation,
+        needs="surprise",
     ),
 )
+
+
+def predictors() -> tuple[Predictor, ...]:
+    """Those whose package is installed."""
+    return tuple(one for one in PREDICTORS if not one.needs or find_spec(one.needs) is not None)
