@@ -25,7 +25,8 @@ from benchmarks.quality.systems.system import Rank, System
 from benchmarks.quality.tune import Found, K, completed_lists, ndcg, objective_of, search
 from components.artifacts.bundle import Bundle
 from components.evaluate_bundle.rank_systems import TWO_STAGE
-from components.ranking.search_space import Params
+from components.ranking.search_space import Params, contains
+from components.train_retrievers.config import RetrieversConfig
 
 Say = Callable[[str], None]
 
@@ -117,10 +118,11 @@ def _search_all(
     plan: Plan, systems: Sequence[System], moment: Moment, state: _State, say: Say, clock: Callable[[], float]
 ) -> None:
     popular: Rank | None = None
+    retrievers = plan.base().retrievers
     for system in systems:
         found = search(
             system.space,
-            system.initial,
+            first_trial(system, retrievers),
             objective_of(system, moment, popular),
             trials=plan.trials,
             seed=plan.seed,
@@ -133,6 +135,17 @@ def _search_all(
         say(_found_line(system.label, found))
     state.found[fusion.NAME] = found = _search_fusion(plan, moment, state, clock)
     say(_found_line(fusion.LABEL, found))
+
+
+def first_trial(system: System, retrievers: RetrieversConfig) -> Params:
+    """The system's own first trial, with what the data set's configuration says of a retriever of that name.
+
+    Values that the space does not hold leave the system's own.
+    """
+    section = getattr(retrievers, system.name, None)
+    configured = {} if section is None else section.model_dump()
+    params = system.initial | {name: value for name, value in configured.items() if name in system.space}
+    return params if contains(system.space, params) else system.initial
 
 
 def _found_line(label: str, found: Found) -> str:

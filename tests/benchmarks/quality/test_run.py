@@ -10,9 +10,11 @@ from benchmarks.quality.__main__ import main
 from benchmarks.quality.moments import TrainedCut
 from benchmarks.quality.output import markdown, write_results
 from benchmarks.quality.plan import make_plan
-from benchmarks.quality.run import measure
+from benchmarks.quality.run import first_trial, measure
+from benchmarks.quality.systems import item_neighbours
 from benchmarks.quality.systems.catalogue import SYSTEMS, chosen
 from components.artifacts.bundle import load_bundle
+from components.train_retrievers.config import RetrieversConfig
 
 HERE = [system.name for system in SYSTEMS if not system.needs or find_spec(system.needs)]
 
@@ -67,6 +69,13 @@ def test_markdown_names_the_best_single_system_and_holds_one_row_per_system(resu
     assert text.count("| Popularity |") == 2
     assert math.isnan(result.systems["two_stage"].found.seconds)
     assert "in training" in text
+
+
+def test_first_trial_of_a_retriever_is_what_the_data_set_configures():
+    config = RetrieversConfig.model_validate({"rp3beta": {"window_days": 365.0}, "covisitation": {"reach": 500}})
+    assert first_trial(item_neighbours.RP3BETA, config)["window_days"] == 365.0
+    assert first_trial(item_neighbours.RP3BETA, config)["profile_days"] == 90.0  # no retriever's setting
+    assert first_trial(item_neighbours.COVISITATION, config) == item_neighbours.COVISITATION.initial  # reach is beyond
 
 
 def test_missing_movielens_is_told_where_to_get_it(capsys):
