@@ -142,7 +142,7 @@ def _setting(result: DatasetResult) -> str:
     trials = result.systems[TWO_STAGE].found.trials
     pool, fresh = result.comparison.everything.pool, result.comparison.new.pool
     return (
-        f"Asked on {' and '.join(result.cuts)} about the {result.horizon_days} days after; every search had {trials} "
+        f"Asked on {', '.join(result.cuts)} about the {result.horizon_days} days after; every search had {trials} "
         f"trials, judged on {result.validation}. The product's pool holds {pool['size']:.0f} candidates with "
         f"{pool['recall']:.1%} of what was relevant, {fresh['recall']:.1%} of what was new to the user."
     )
