@@ -1,7 +1,7 @@
 """Fitting the ranker: rows grouped by query in, a booster out. Tuning and the final training both run this."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
 from components.ranking.search_space import Float, Int, Params, SearchSpace
+from components.ranking.stages import Stage
 from feature_repo.schema import RANKER_FEATURE_NAMES
 
 METRIC = "ndcg@10-"
@@ -102,16 +103,21 @@ class Fitted:
     """A trained booster.
 
     Attributes:
-        booster: Cut to its best round where there was a validation set.
-        rounds: Its boosting rounds.
+        booster: Each stage cut to its best round where there was a validation set.
+        stages: Objectives and the rounds that were kept of each.
         ndcg: NDCG@10 among the candidates of the validation queries, in [0, 1]; NaN without a validation set.
-        history: NDCG@10 after each round.
+        history: NDCG@10 after each round, those that were cut off included.
     """
 
     booster: xgb.Booster
-    rounds: int
+    stages: tuple[Stage, ...]
     ndcg: float
     history: tuple[float, ...] = ()
+
+    @property
+    def rounds(self) -> int:
+        """Boosting rounds of all stages."""
+        return sum(stage.rounds for stage in self.stages)
 
 
 Report = Callable[[int, float], None]
@@ -123,41 +129,70 @@ def fit_ranker(
     validation: RankingRows | None,
     params: Mapping[str, Any],
     *,
-    objective: str,
-    rounds: int,
+    stages: Sequence[Stage],
     early_stopping_rounds: int | None = None,
     seed: int,
     report: Report | None = None,
 ) -> Fitted:
     """Boosted trees over query groups (Burges, From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82).
 
+    Each stage boosts on from the trees of the one before. The logistic loss learns from every candidate, LambdaMART
+    from the order of the first ranks only, which the user's own items hold: refining the first by the second keeps
+    what was learnt of items new to the user, and orders the top better than either alone.
+
     Args:
         training: Rows to learn from.
         validation: Rows of later queries to stop on; None trains all rounds.
         params: XGBoost parameters; those of other objectives are left out.
-        objective: XGBoost's name of it.
-        rounds: Most boosting rounds.
-        early_stopping_rounds: Rounds without a better validation NDCG@10 before the stop.
+        stages: Objectives and their most rounds; a later one that does not help on the validation rows is left out.
+        early_stopping_rounds: Rounds without a better validation NDCG@10 before a stage ends.
         seed: Of row and column sampling.
         report: Told each round's validation NDCG@10.
     """
     learning = training.dmatrix()
-    evals = [(validation.dmatrix(ref=learning), "validation")] if validation is not None else []
-    history: dict[str, dict[str, list[float]]] = {}
-    booster = xgb.train(
-        _booster_params(params, objective, seed),
-        learning,
-        num_boost_round=rounds,
-        evals=evals,
-        evals_result=history,
-        callbacks=_callbacks(validation is not None, early_stopping_rounds, report),
-        verbose_eval=False,
-    )
-    if validation is None:
-        return Fitted(booster, rounds, float("nan"))
-    scores = tuple(history["validation"][METRIC])
-    best = int(np.argmax(scores))
-    return Fitted(booster[: best + 1], best + 1, scores[best], scores)
+    judging = validation.dmatrix(ref=learning) if validation is not None else None
+    fitted: Fitted | None = None
+    for stage in stages:
+        boosting = _Boosting(learning, judging, _booster_params(params, stage.objective, seed), stage)
+        fitted = boosting.go_on(fitted, early_stopping_rounds, report)
+    if fitted is None:
+        raise ContractError("ranker: no stage to train; expected at least one objective with its rounds.")
+    return fitted
+
+
+@dataclass(frozen=True)
+class _Boosting:
+    """One stage and what it learns from."""
+
+    learning: xgb.DMatrix
+    judging: xgb.DMatrix | None
+    params: Mapping[str, Any]
+    stage: Stage
+
+    def go_on(self, before: Fitted | None, patience: int | None, report: Report | None) -> Fitted:
+        """The booster of the stages before with the rounds of this one that help."""
+        earlier = before or Fitted(None, (), float("-inf"))
+        history: dict[str, dict[str, list[float]]] = {}
+        booster = xgb.train(
+            dict(self.params),
+            self.learning,
+            num_boost_round=self.stage.rounds,
+            evals=[(self.judging, "validation")] if self.judging is not None else [],
+            evals_result=history,
+            callbacks=_callbacks(self.judging is not None, patience, report, len(earlier.history)),
+            verbose_eval=False,
+            xgb_model=earlier.booster,
+        )
+        if self.judging is None:
+            return Fitted(booster, (*earlier.stages, self.stage), float("nan"))
+        return self._best(booster, earlier, tuple(history["validation"][METRIC]))
+
+    def _best(self, booster: xgb.Booster, earlier: Fitted, scores: tuple[float, ...]) -> Fitted:
+        everything, best = earlier.history + scores, int(np.argmax(scores))
+        if scores[best] <= earlier.ndcg:
+            return replace(earlier, history=everything)
+        kept = Stage(self.stage.objective, best + 1)
+        return Fitted(booster[: earlier.rounds + best + 1], (*earlier.stages, kept), scores[best], everything)
 
 
 def _booster_params(params: Mapping[str, Any], objective: str, seed: int) -> dict[str, Any]:
@@ -172,25 +207,26 @@ def _booster_params(params: Mapping[str, Any], objective: str, seed: int) -> dic
 
 
 def _callbacks(
-    has_validation: bool, early_stopping_rounds: int | None, report: Report | None
+    has_validation: bool, early_stopping_rounds: int | None, report: Report | None, rounds_before: int
 ) -> list[xgb.callback.TrainingCallback]:
     callbacks: list[xgb.callback.TrainingCallback] = []
     if has_validation and early_stopping_rounds:
         callbacks.append(xgb.callback.EarlyStopping(rounds=early_stopping_rounds, metric_name=METRIC, maximize=True))
     if has_validation and report:
-        callbacks.append(_Reporting(report))
+        callbacks.append(_Reporting(report, rounds_before))
     return callbacks
 
 
 class _Reporting(xgb.callback.TrainingCallback):  # type: ignore[misc]  # xgboost publishes no types
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, rounds_before: int) -> None:
         super().__init__()
-        self.report = report
+        self.report, self.rounds_before = report, rounds_before
 
     def after_iteration(
-        self, _model: xgb.Booster, epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]
+        self, _model: xgb.Booster, _epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]
     ) -> bool:
-        self.report(epoch, evals_log["validation"][METRIC][-1])
+        scores = evals_log["validation"][METRIC]
+        self.report(self.rounds_before + len(scores) - 1, scores[-1])
         return False
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from components.ranking.config import RankerConfig
 from components.ranking.ranker import Ranker
 from components.ranking.search_space import Params
+from components.ranking.stages import Stage
 from components.ranking.training import RankingRows, fit_ranker
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,8 @@ class TrainedRanker:
     """What was trained, beside `ranker.ubj`.
 
     Attributes:
-        objective: XGBoost's name of it.
+        objective: XGBoost's name of the last one, which says what a score is.
+        stages: Objectives in the order of training, with their rounds.
         params: The hyperparameters.
         rounds: Boosting rounds.
         validation_ndcg: NDCG@10 among the candidates of the validation queries, before the refit.
@@ -28,6 +30,7 @@ class TrainedRanker:
     """
 
     objective: str
+    stages: tuple[Stage, ...]
     params: Params
     rounds: int
     validation_ndcg: float
@@ -52,23 +55,22 @@ def train_ranker(training_set: Path, params: Params, out: Path, *, config: Ranke
         training,
         validation,
         params,
-        objective=config.objective,
-        rounds=config.max_rounds,
+        stages=config.stages(),
         early_stopping_rounds=config.early_stopping_rounds,
         seed=seed,
     )
-    log.info("%d rounds, NDCG@10 %.4f among the candidates of the validation cut", fitted.rounds, fitted.ndcg)
+    rounds = " then ".join(f"{stage.rounds} rounds {stage.objective}" for stage in fitted.stages)
+    log.info("%s; NDCG@10 %.4f among the candidates of the validation cut", rounds, fitted.ndcg)
     booster = fitted.booster
     if config.refit_on_validation:
         everything = training.joined(validation)
-        booster = fit_ranker(
-            everything, None, params, objective=config.objective, rounds=fitted.rounds, seed=seed
-        ).booster
+        booster = fit_ranker(everything, None, params, stages=fitted.stages, seed=seed).booster
         log.info("refitted on %d queries", everything.queries)
     out.mkdir(parents=True, exist_ok=True)
     Ranker(booster).save(out / "ranker.ubj")
     trained = TrainedRanker(
-        objective=config.objective,
+        objective=fitted.stages[-1].objective,
+        stages=fitted.stages,
         params=params,
         rounds=fitted.rounds,
         validation_ndcg=fitted.ndcg,

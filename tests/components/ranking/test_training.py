@@ -6,6 +6,7 @@ import pytest
 from components.artifacts.errors import ContractError
 from components.ranking.ranker import Ranker
 from components.ranking.search_space import contains
+from components.ranking.stages import Stage
 from components.ranking.training import DEFAULT_PARAMS, SEARCH_SPACE, RankingRows, fit_ranker
 from feature_repo.schema import RANKER_FEATURE_NAMES
 
@@ -24,7 +25,8 @@ def rows(queries: int, seed: int, *, shuffled: bool = False) -> RankingRows:
 
 
 def fit(training: RankingRows, validation: RankingRows | None, **options):
-    return fit_ranker(training, validation, DEFAULT_PARAMS, objective="rank:ndcg", rounds=30, seed=1, **options)
+    stages = (Stage("binary:logistic", 20), Stage("rank:ndcg", 10))
+    return fit_ranker(training, validation, DEFAULT_PARAMS, **{"stages": stages, "seed": 1} | options)
 
 
 def test_a_rule_that_the_features_hold_is_learnt():
@@ -39,9 +41,42 @@ def test_shuffled_labels_land_at_chance():
 
 
 def test_booster_is_cut_to_its_best_round():
-    fitted = fit(rows(100, 1), rows(50, 2), early_stopping_rounds=5)
+    fitted = fit(rows(100, 1), rows(50, 2), early_stopping_rounds=5, stages=[Stage("rank:ndcg", 30)])
     assert fitted.booster.num_boosted_rounds() == fitted.rounds == int(np.argmax(fitted.history)) + 1
     assert fitted.ndcg == max(fitted.history)
+
+
+def test_second_stage_goes_on_from_the_best_round_of_the_first():
+    training, validation = rows(200, 1), rows(100, 2)
+    first = fit(training, validation, stages=[Stage("binary:logistic", 5)])
+    both = fit(training, validation, stages=[Stage("binary:logistic", 5), Stage("rank:ndcg", 5)])
+    assert both.ndcg > first.ndcg
+    assert both.history[:5] == first.history
+    assert both.stages[0] == first.stages[0]
+    assert both.booster.num_boosted_rounds() == both.stages[0].rounds + both.stages[1].rounds
+
+
+def test_second_stage_that_does_not_help_is_left_out():
+    """With one feature that says all, the first stage orders the validation rows rightly and nothing can be better."""
+    training, validation = (
+        RankingRows(np.repeat(data.labels[:, None], FEATURES, axis=1), data.labels, data.groups)
+        for data in (rows(200, 1), rows(50, 2))
+    )
+    fitted = fit(training, validation)
+    assert fitted.ndcg == 1.0
+    assert [stage.objective for stage in fitted.stages] == ["binary:logistic"]
+    assert fitted.booster.num_boosted_rounds() == fitted.rounds
+
+
+def test_refit_repeats_the_stages_that_were_found():
+    found = fit(rows(100, 1), rows(50, 2)).stages
+    assert fit(rows(150, 1), None, stages=found).stages == found
+
+
+def test_rounds_are_reported_once_each_over_all_stages():
+    steps = []
+    fit(rows(50, 1), rows(50, 2), report=lambda step, _value: steps.append(step))
+    assert steps == list(range(30))
 
 
 def test_same_seed_gives_the_same_model():
