@@ -22,6 +22,7 @@ from components.evaluate_bundle.config import EvaluationConfig, GateConfig
 from components.ingest_events.config import IngestConfig
 from components.ranking.config import RankerConfig
 from components.register_bundle.config import RegistryConfig
+from components.reranking.config import PolicyConfig, RerankingConfig, RulesConfig
 from components.train_retrievers.config import RetrieversConfig
 from components.tune_ranker.config import TuningConfig
 from monitoring.config import MonitoringConfig, RetrainingPolicy
@@ -46,6 +47,10 @@ class PipelineConfig(BaseModel):
     training_set: TrainingSetConfig = Field(default_factory=TrainingSetConfig, description="Training rows")
     tuning: TuningConfig = Field(default_factory=TuningConfig, description="Budget of the hyperparameter search")
     ranker: RankerConfig = Field(default_factory=RankerConfig, description="The ranking model")
+    reranking: RerankingConfig = Field(
+        default_factory=RerankingConfig, description="What is given of the score for more than accuracy"
+    )
+    rules: RulesConfig = Field(default_factory=RulesConfig, description="Rules of the business, applied after ranking")
     bundle: BundleConfig = Field(default_factory=BundleConfig, description="Golden requests, monitoring reference")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Metrics and intervals")
     gate: GateConfig = Field(default_factory=GateConfig, description="What a bundle must reach to be deployed")
@@ -78,6 +83,10 @@ class PipelineConfig(BaseModel):
     def resolved_split(self) -> SplitConfig:
         """The split with the data set's label types, which are stated there only."""
         return self.split.model_copy(update={"label_types": tuple(self.dataset.label_types)})
+
+    def policy(self) -> PolicyConfig:
+        """What stands between the ranking and the list."""
+        return PolicyConfig(reranking=self.reranking, rules=self.rules)
 
     def resolved_monitoring(self) -> MonitoringConfig:
         """The monitoring section with the model's name, the success and the horizon, which are stated elsewhere."""

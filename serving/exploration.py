@@ -85,15 +85,6 @@ class Draw:
     def __len__(self) -> int:
         return len(self.order)
 
-    def extended(self, size: int) -> "Draw":
-        """With what was appended after the draw, which is certain, up to `size` items."""
-        certain = np.ones(size - len(self))
-        return Draw(
-            np.concatenate([self.order, np.arange(len(self), size)]),
-            np.concatenate([self.propensities, certain]),
-            np.concatenate([self.conditional_propensities, certain]),
-        )
-
 
 def draw_order(exploration: Exploration, size: int, *, k: int, query_id: str) -> Draw:
     """Which of `size` ranked items are shown, in which order, and how likely that was.

@@ -1,12 +1,13 @@
 """Why an item is shown, in words: from the source that named it and the features that it was ranked by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.ranking.two_stage import Ranking, TwoStageModel
+from components.reranking.policy import Listing
 from components.retrieval.neighbours import strongest_link
 from components.retrieval.query import Query
 from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS
@@ -25,10 +26,12 @@ class Reason:
     sentence: str
 
 
-def reasons(model: TwoStageModel, query: Query, top: Ranking, label_types: Sequence[str]) -> list[Reason]:
-    """One per row of the ranking."""
-    verb = VERBS.get(label_types[0] if label_types else "", "picked")
-    return [_reason(model, query, top, row, verb) for row in range(len(top))]
+def reasons(model: TwoStageModel, query: Query, listing: Listing, label_types: Sequence[str]) -> list[Reason]:
+    """One per item of the list; where a rule put the item there, that is the sentence."""
+    verb, top = VERBS.get(label_types[0] if label_types else "", "picked"), listing.ranking
+    found = [_reason(model, query, top, row, verb) for row in range(len(top))]
+    notes = [listing.notes.get(num) for num in top.item_nums.tolist()]
+    return [replace(one, sentence=note) if note else one for one, note in zip(found, notes, strict=True)]
 
 
 def best_source(ranks: NDArray[np.float32]) -> str:

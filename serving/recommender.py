@@ -1,8 +1,8 @@
-"""One recommendation: features -> candidates -> ranking -> rules -> answer, and the log of what was shown."""
+"""One recommendation: features -> candidates -> ranking -> policy -> answer, and the log of what was shown."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,8 +14,8 @@ from components.artifacts.bundle import Bundle
 from components.artifacts.cuts import seconds
 from components.compute_features.history import extend_history
 from components.ranking.two_stage import Ranking
+from components.reranking.policy import Listing
 from components.retrieval.query import Query, build_query
-from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS
 from serving.exploration import Draw, draw_order
 from serving.feedback import FeedbackLog
 from serving.online_features import UserRow
@@ -34,6 +34,8 @@ from serving.rules import allowed
 from serving.settings import Settings
 
 ITEM_COLUMNS = ("title", "department", "category", "brand")
+MOST_FILLED = 200
+"""Popular items that are ranked for a list which would be short, items."""
 
 
 class UserFeatures(Protocol):
@@ -83,8 +85,9 @@ class Recommender:
             request.user_id, user.row, model.items, now_seconds=seconds(moment), store_id=request.store_id
         )
         query_id = self.new_id()
-        top, draw = self._top(query, request, query_id)
-        why = reasons(model, query, top, self._label_types)
+        listing, draw = self._top(query, request, query_id)
+        top = listing.ranking
+        why = reasons(model, query, listing, self._label_types)
         item_ids = tuple(str(item_id) for item_id in model.items.item_ids[top.item_nums])
         response = RecommendationResponse(
             query_id=query_id,
@@ -142,28 +145,26 @@ class Recommender:
             )
         return request.request_time
 
-    def _top(self, query: Query, request: RecommendationRequest, query_id: str) -> tuple[Ranking, Draw]:
-        model = self.bundle.model
-        ranking = model.rank(query)
-        passed = np.flatnonzero(allowed(request.filters, query, model.items, ranking.item_nums))
-        draw = draw_order(self.settings.exploration, len(passed), k=request.k, query_id=query_id)
-        top = ranking.take(passed[draw.order])
-        if len(top) < request.k:
-            top = self._filled(top, query, request)
-        return top, draw.extended(len(top))
+    def _top(self, query: Query, request: RecommendationRequest, query_id: str) -> tuple[Listing, Draw]:
+        exploration = self.settings.exploration
+        listing = self._listed(query, request, max(request.k, exploration.depth if exploration.share else 0))
+        draw = draw_order(exploration, len(listing.ranking), k=request.k, query_id=query_id)
+        return replace(listing, ranking=listing.ranking.take(draw.order)), draw
 
-    def _filled(self, top: Ranking, query: Query, request: RecommendationRequest) -> Ranking:
-        """A list that candidates and filters left short, filled with what is popular and allowed."""
-        popular = self._popular
-        chosen = popular[allowed(request.filters, query, self.bundle.model.items, popular)]
-        chosen = chosen[~np.isin(chosen, top.item_nums)][: request.k - len(top)]
-        lowest = top.scores[-1] if len(top) else np.float32(0)
-        return Ranking(
-            np.concatenate([top.item_nums, chosen]),
-            np.concatenate([top.scores, np.full(len(chosen), lowest, np.float32)]),
-            np.concatenate([top.candidate_ranks, np.full((len(chosen), len(RETRIEVERS)), np.nan, np.float32)]),
-            np.concatenate([top.matrix, np.full((len(chosen), len(RANKER_FEATURE_NAMES)), np.nan, np.float32)]),
-        )
+    def _listed(self, query: Query, request: RecommendationRequest, k: int) -> Listing:
+        """The first k by the policy; what candidates, filters and rules leave short is filled with what is popular."""
+        ranking = self.bundle.model.rank(query)
+
+        def permits(item_nums: NDArray[np.int32]) -> NDArray[np.bool_]:
+            return allowed(request.filters, query, self.bundle.model.items, item_nums)
+
+        listing = self.bundle.policy.arrange(query, ranking, k=k, permits=permits)
+        if len(listing.ranking) < k:
+            popular = self._popular[permits(self._popular)]
+            popular = popular[~np.isin(popular, ranking.item_nums)][:MOST_FILLED]
+            ranking = ranking.joined(self.bundle.model.score(query, popular))
+            listing = self.bundle.policy.arrange(query, ranking, k=k, permits=permits)
+        return listing
 
     @cached_property
     def _popular(self) -> NDArray[np.int32]:

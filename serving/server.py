@@ -2,11 +2,15 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from components.artifacts.bundle import Bundle, check_golden, load_bundle
+from components.artifacts.errors import ConfigError
 from components.artifacts.registry import open_registry, require_champion
+from components.reranking.config import PolicyConfig
+from components.reranking.policy import ListPolicy
 from serving.feedback import FeedbackLog
 from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
@@ -22,12 +26,14 @@ def run_server(settings: Settings) -> None:
     Raises:
         NotFoundError: There is no such bundle.
         ContractError: The bundle is damaged, or its golden requests are answered otherwise than in training.
+        ConfigError: The rules file is wrong, or exploration would break its rules.
     """
     bundle = open_bundle(settings)
     check_golden(bundle)
     log.info("bundle %s answers its %d golden requests right", bundle.manifest.bundle_id, len(bundle.golden))
     predictions = PredictionLog(settings.home, settings.flush_seconds) if settings.log_impressions else None
-    recommender = Recommender(bundle, UserReader(settings.home), predictions, FeedbackLog(settings.home), settings)
+    users, feedback = UserReader(settings.home), FeedbackLog(settings.home)
+    recommender = Recommender(bundle, users, predictions, feedback, settings)
     if predictions:
         predictions.start()
     try:
@@ -38,7 +44,25 @@ def run_server(settings: Settings) -> None:
 
 
 def open_bundle(settings: Settings) -> Bundle:
-    """The bundle that the settings name: an alias, an id, or a folder."""
+    """The bundle that the settings name (an alias, an id, or a folder), with the policy that they name.
+
+    Raises:
+        ConfigError: The rules file is wrong, or lists are drawn while a rule fixes places in them.
+    """
+    bundle = _named_bundle(settings)
+    if settings.rules_file is not None:
+        declared = PolicyConfig.read(settings.rules_file, base=bundle.policy.config)
+        bundle = replace(bundle, policy=ListPolicy.of(bundle.model, declared))
+        log.info("rules and re-ranking of %s", settings.rules_file)
+    if settings.exploration.share > 0 and bundle.policy.fixes_places:
+        raise ConfigError(
+            f"exploration_share {settings.exploration.share}: a drawn order would break the rules' caps and pins. "
+            "Set it to 0, or take `cap` and `pin` out of the rules while you explore."
+        )
+    return bundle
+
+
+def _named_bundle(settings: Settings) -> Bundle:
     if settings.bundle == "champion":
         return load_bundle(require_champion(settings.home, settings.model_name).folder)
     if Path(settings.bundle).is_dir():

@@ -22,6 +22,9 @@ class Settings(BaseModel):
     home: Path = Field(description="State folder")
     model_name: str = Field("recommender", min_length=1, description="Registered model")
     bundle: str = Field("champion", min_length=1, description="Alias, id or folder of the bundle to serve")
+    rules_file: Path | None = Field(
+        None, description="YAML with `rules` and `reranking` that replaces the bundle's own, without training anew"
+    )
     variant: str = Field("stable", min_length=1, description="Arm of an experiment, logged with each impression")
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container")
     http_port: int = Field(8080, ge=1, le=65535, description="Port of REST")

@@ -100,6 +100,7 @@ def _add(lists: Lists, answers: Answers, code_of: Mapping[str, int]) -> None:
         lists.history_sizes.append(len(query.history))
         lists.relevant.append(np.array([code_of[item] for item in relevant], np.int64))
         lists.known.append(codes[query.history.item_nums])
+        lists.known_weights.append(query.history.decayed_to(query.now_seconds))
         lists.pools.append(codes[pool])
     for name, ranked in answers.systems.items():
         lists.systems.setdefault(name, []).extend(codes[items] for items in ranked)
@@ -121,6 +122,7 @@ def new_to_user(lists: Lists) -> Lists:
         history_sizes=[lists.history_sizes[row] for row in rows],
         relevant=of(relevant),
         known=of(lists.known),
+        known_weights=[lists.known_weights[row] for row in rows],
         pools=of(_without(lists.pools, lists.known)),
         systems={name: of(_without(ranked, lists.known)) for name, ranked in lists.systems.items()},
     )

@@ -5,6 +5,7 @@
     items.arrow        the item table
     retrievers/*.npz   plain arrays
     golden.json        requests with the answers that a server must reproduce
+    policy.json        re-ranking and business rules between the ranking and the list
     reference.parquet  what served traffic is compared with
 
 Nothing in it is executed when it is read. A bundle is immutable: its id is a hash of its content.
@@ -25,14 +26,16 @@ from components.artifacts.errors import ContractError
 from components.artifacts.feature_manifest import sha256
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import TwoStageModel
+from components.reranking.config import PolicyConfig
+from components.reranking.policy import ListPolicy
 from components.retrieval.items import ItemTable
 from components.retrieval.query import build_query
 from components.retrieval.storage import read_retrievers, write_retrievers
 from feature_repo.schema import RANKER_FEATURES, schema_hash
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST, RANKER, ITEMS, RETRIEVERS, GOLDEN = "manifest.json", "ranker.ubj", "items.arrow", "retrievers", "golden.json"
-REFERENCE = "reference.parquet"
+REFERENCE, POLICY = "reference.parquet", "policy.json"
 SCORE_TOLERANCE = 1e-4
 """Largest difference of a score between the machine that trained and one that serves; an XGBoost 2 model is off by 0.4."""
 
@@ -145,6 +148,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
     model: TwoStageModel
+    policy: ListPolicy
     golden: tuple[GoldenRequest, ...]
 
 
@@ -152,6 +156,7 @@ def write_bundle(
     folder: Path,
     *,
     model: TwoStageModel,
+    policy: PolicyConfig,
     golden: Sequence[GoldenRequest],
     facts: BundleFacts,
     extra_files: Mapping[str, Path],
@@ -161,6 +166,7 @@ def write_bundle(
     Args:
         folder: Is made; what lies there under the same names is overwritten.
         model: The models.
+        policy: What stands between their ranking and the list.
         golden: Requests with their answers.
         facts: What the training was.
         extra_files: Name in the bundle to the file that is copied.
@@ -169,6 +175,7 @@ def write_bundle(
     model.ranker.save(folder / RANKER)
     model.items.write(folder / ITEMS)
     write_retrievers(model.retrievers, folder / RETRIEVERS)
+    (folder / POLICY).write_text(json.dumps(policy.model_dump(mode="json"), sort_keys=True))
     (folder / GOLDEN).write_text(json.dumps([asdict(request) for request in golden], sort_keys=True))
     for name, source in extra_files.items():
         copyfile(source, folder / name)
@@ -203,8 +210,9 @@ def load_bundle(folder: Path) -> Bundle:
         dict(manifest.quotas),
         Ranker.load(folder / RANKER),
     )
+    policy = ListPolicy.of(model, PolicyConfig.model_validate(json.loads((folder / POLICY).read_text())))
     golden = tuple(GoldenRequest(**request) for request in json.loads((folder / GOLDEN).read_text()))
-    return Bundle(folder, manifest, model, golden)
+    return Bundle(folder, manifest, model, policy, golden)
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
@@ -224,7 +232,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
 
 
 def check_golden(bundle: Bundle) -> None:
-    """Answer the golden requests anew.
+    """Rank the golden requests anew; a policy, which a server may replace, is no part of it.
 
     Raises:
         ContractError: An answer differs: this process would serve something else than what was evaluated.

@@ -23,6 +23,8 @@ from components.point_in_time.queries import user_rows_at
 from components.ranking.labels import label_column, relevant_items
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking, TwoStageModel
+from components.reranking.config import PolicyConfig
+from components.reranking.policy import ListPolicy
 from components.retrieval.query import build_query
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, RANKER_FEATURE_NAMES, USER_ID
 
@@ -43,6 +45,7 @@ def assemble_bundle(
     code: str,
     split: SplitConfig,
     quotas: Mapping[str, int],
+    policy: PolicyConfig,
     config: BundleConfig,
     seed: int,
 ) -> Manifest:
@@ -62,6 +65,7 @@ def assemble_bundle(
         code: Hash of the source, for the manifest.
         split: The cuts and what counts as relevant.
         quotas: Candidates of each retriever.
+        policy: Re-ranking and business rules.
         config: Sizes of golden requests and reference.
         seed: Draws the users of both.
     """
@@ -77,10 +81,11 @@ def assemble_bundle(
     facts = _facts(interactions, as_of, ranker, resolved=resolved, code=code, seed=seed)
     with TemporaryDirectory() as folder:
         reference = Path(folder) / "reference.parquet"
-        pq.write_table(_reference(model, users, rows, relevant, as_of, config.reference_k), reference)
+        lists = ListPolicy.of(model, policy)
+        pq.write_table(_reference(lists, users, rows, relevant, as_of, config.reference_k), reference)
         golden = _golden(model, users, rows, as_of, config.golden_requests)
         manifest = write_bundle(
-            out, model=model, golden=golden, facts=facts, extra_files={"reference.parquet": reference}
+            out, model=model, policy=policy, golden=golden, facts=facts, extra_files={"reference.parquet": reference}
         )
     log.info(
         "bundle %s: %d items, %d retrievers, %d trees",
@@ -139,7 +144,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reference(
-    model: TwoStageModel,
+    lists: ListPolicy,
     users: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
     relevant: Mapping[str, Sequence[str]],
@@ -147,8 +152,10 @@ def _reference(
     k: int,
 ) -> pa.Table:
     tables = []
+    model = lists.model
     for user_id, row in zip(users, rows, strict=True):
-        top = model.rank(build_query(user_id, row, model.items, now_seconds=seconds(as_of))).top(k)
+        query = build_query(user_id, row, model.items, now_seconds=seconds(as_of))
+        top = lists.arrange(query, model.rank(query), k=k).ranking
         labels = label_column(top.item_nums, relevant[user_id], model.items)
         tables.append(_reference_rows(user_id, top, labels, model, as_of))
     return pa.concat_tables(tables)

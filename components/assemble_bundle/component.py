@@ -12,6 +12,7 @@ def assemble_bundle(
     ranker: dsl.Input[dsl.Model],
     config: str,
     quotas: dict,  # type: ignore[type-arg]  # kfp reads the annotation
+    policy: str,
     split: str,
     as_of: str,
     resolved: str,
@@ -27,6 +28,7 @@ def assemble_bundle(
         ranker: ranker.ubj and training.json.
         config: BundleConfig as JSON.
         quotas: Candidates of each retriever.
+        policy: PolicyConfig as JSON.
         split: SplitConfig as JSON.
         as_of: The cut that serves.
         resolved: The whole pipeline configuration as JSON, for the manifest.
@@ -44,6 +46,7 @@ def assemble_bundle(
     from components.artifacts.home import start_step
     from components.assemble_bundle import assemble
     from components.assemble_bundle.config import BundleConfig
+    from components.reranking.config import PolicyConfig
 
     manifest = assemble.assemble_bundle(
         Path(events.path),
@@ -56,6 +59,7 @@ def assemble_bundle(
         code=code,
         split=SplitConfig.model_validate_json(split),
         quotas={name: int(quota) for name, quota in quotas.items()},
+        policy=PolicyConfig.model_validate_json(policy),
         config=BundleConfig.model_validate_json(config),
         seed=seed,
     )

@@ -153,7 +153,8 @@ def _collect(
         users = sorted(relevant)
         for query in queries_at(home, users, items, cut=cut) if users else []:
             ranking = ours.model.rank(query)
-            answers = system_lists(ranking, popular, k=depth)
+            listed = None if ours.policy.is_empty else ours.policy.arrange(query, ranking, k=depth).ranking
+            answers = system_lists(ranking, listed, popular, k=depth)
             wanted = codes.of(relevant[query.user_id])
             lists.query_ids.append(f"{query.user_id}@{cut.date()}")
             lists.users.append(query.user_id)
@@ -161,6 +162,7 @@ def _collect(
             lists.history_sizes.append(len(query.history))
             lists.relevant.append(wanted)
             lists.known.append(query.history.item_nums.astype(np.int64))
+            lists.known_weights.append(query.history.decayed_to(query.now_seconds))
             lists.pools.append(answers.pool.astype(np.int64))
             lists.scores.append(ranking.scores)
             lists.labels.append(np.isin(ranking.item_nums, wanted))
@@ -182,7 +184,7 @@ def _champion_lists(
     items = champion.model.items
     lists = []
     for query in queries_at(home, users, items, cut=cut) if users else []:
-        ranked = champion.model.rank(query).item_nums[:depth]
+        ranked = champion.policy.arrange(query, champion.model.rank(query), k=depth).ranking.item_nums
         lists.append(codes.of([str(item_id) for item_id in items.item_ids[ranked]]))
     return lists
 

@@ -17,11 +17,14 @@ from components.ranking.metrics import (
     are_in,
     calibration,
     catalogue_coverage,
+    exposure_gini,
     intra_list_diversity,
     log_loss,
     mean_squared_error,
+    miscalibration,
     ndcg_at_k,
     novelty,
+    popularity_lift,
     recall_at_k,
 )
 
@@ -42,6 +45,7 @@ class Lists:
         history_sizes: Items in the user's history at the query.
         relevant: Codes of the relevant items, those in no catalogue included.
         known: Codes of the items in the user's history.
+        known_weights: How much each of them counts for the user's taste.
         pools: The candidates of the evaluated bundle.
         systems: System to one list per query, best first; longer than what is judged, so that the lists are still
             full where a slice takes the user's own items out.
@@ -56,6 +60,7 @@ class Lists:
     history_sizes: list[int] = field(default_factory=list)
     relevant: list[NDArray[np.int64]] = field(default_factory=list)
     known: list[NDArray[np.int64]] = field(default_factory=list)
+    known_weights: list[NDArray[np.float32]] = field(default_factory=list)
     pools: list[NDArray[np.int64]] = field(default_factory=list)
     systems: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     cold_items: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -87,7 +92,7 @@ class Evaluation:
         confidence: Of the intervals.
         systems: System to metric to interval.
         differences: System to metric to the interval of two_stage minus the system, over the same queries.
-        beyond: System to coverage, novelty and diversity of its first 10.
+        beyond: System to what its first 10 are beside accurate, see `_beyond`.
         slices: Slice to its number of queries and system to metric to interval.
         pool: Size and recall of the candidates.
         best_single: The retriever with the highest NDCG@10.
@@ -170,7 +175,7 @@ def evaluate_lists(
         confidence=config.confidence,
         systems=systems,
         differences=_intervals(gaps, lists.users, config),
-        beyond={name: _beyond(ranked, facts) for name, ranked in lists.systems.items()},
+        beyond={name: _beyond(ranked, lists, facts) for name, ranked in lists.systems.items()},
         slices={part.name: _slice(lists, part, config) for part in _parts(lists, config)},
         pool=_pool(lists),
         best_single=_best_single(systems, retrievers),
@@ -210,13 +215,19 @@ def _intervals(
     return {name: {key: next(found) for key in metrics} for name, metrics in values.items()}
 
 
-def _beyond(ranked: Sequence[NDArray[np.int64]], facts: CatalogueFacts) -> dict[str, float]:
+def _beyond(ranked: Sequence[NDArray[np.int64]], lists: Lists, facts: CatalogueFacts) -> dict[str, float]:
+    """Variety of the lists, their distance from the users' tastes, and how far they lean to what is popular."""
     items = len(facts.category_codes)
     first = [nums[:BEYOND_K][nums[:BEYOND_K] < items] for nums in ranked]
+    known = [nums[nums < items] for nums in lists.known]
+    weights = [counts[nums < items] for nums, counts in zip(lists.known, lists.known_weights, strict=True)]
     return {
         "coverage": catalogue_coverage(first, items=items),
         "novelty_bits": _mean(novelty(first, facts.user_share)),
         "diversity": _mean(intra_list_diversity(first, facts.category_codes)),
+        "miscalibration_nats": _mean(miscalibration(first, known, weights, facts.category_codes)),
+        "popularity_lift": popularity_lift(first, known, weights, facts.user_share),
+        "exposure_gini": exposure_gini(first, items=items),
     }
 
 

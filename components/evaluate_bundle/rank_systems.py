@@ -11,6 +11,8 @@ from components.retrieval.candidates import RRF_OFFSET
 from feature_repo.schema import RETRIEVERS
 
 TWO_STAGE, FUSION, POPULARITY, CHAMPION = "two_stage", "fusion", "popularity", "champion"
+AS_RANKED = "as_ranked"
+"""The bundle before its policy, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,18 @@ def popularity(model: TwoStageModel) -> NDArray[np.int32]:
     return np.lexsort((np.arange(len(users)), -users)).astype(np.int32)
 
 
-def system_lists(ranking: Ranking, popular: NDArray[np.int32], *, k: int) -> SystemLists:
-    """The lists of one query out of one pass over its candidates."""
-    lists = {TWO_STAGE: ranking.item_nums[:k], FUSION: _fused(ranking)[:k], POPULARITY: popular[:k]}
+def system_lists(ranking: Ranking, listed: Ranking | None, popular: NDArray[np.int32], *, k: int) -> SystemLists:
+    """The lists of one query out of one pass over its candidates.
+
+    Args:
+        ranking: All candidates, best first.
+        listed: What the bundle's policy made of it; None without a policy.
+        popular: All items, most popular first.
+        k: Length of the lists.
+    """
+    lists = {TWO_STAGE: (listed or ranking).item_nums[:k], FUSION: _fused(ranking)[:k], POPULARITY: popular[:k]}
+    if listed is not None:
+        lists[AS_RANKED] = ranking.item_nums[:k]
     for column, name in enumerate(RETRIEVERS):
         ranks = ranking.candidate_ranks[:, column]
         named = np.flatnonzero(~np.isnan(ranks))

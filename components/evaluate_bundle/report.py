@@ -7,13 +7,14 @@ from typing import Any
 from components.artifacts.bundle import Manifest
 from components.evaluate_bundle.evaluation import Evaluation
 from components.evaluate_bundle.gate import Gate
-from components.evaluate_bundle.rank_systems import CHAMPION, FUSION, POPULARITY, TWO_STAGE
+from components.evaluate_bundle.rank_systems import AS_RANKED, CHAMPION, FUSION, POPULARITY, TWO_STAGE
 from components.ranking.bootstrap import Interval
 from components.ranking.metrics import metric_label
 
 NAMES = {
     TWO_STAGE: "Two-stage (this bundle)",
     FUSION: "Rank fusion of the retrievers",
+    AS_RANKED: "Two-stage before re-ranking and rules",
     POPULARITY: "Popularity",
     CHAMPION: "Champion",
     "repeat_purchase": "Repeat purchase",
@@ -54,6 +55,15 @@ dt{font-weight:600}dd{margin:0;color:#334155;min-width:0;overflow-wrap:anywhere}
 @media(max-width:520px){dl{display:block}dd{margin:0 0 8px}h1{font-size:21px}main{padding:18px 12px 40px}}
 """
 
+BEYOND = {
+    "coverage": ".2%",
+    "novelty_bits": ".2f",
+    "diversity": ".3f",
+    "miscalibration_nats": ".3f",
+    "popularity_lift": "+.0%",
+    "exposure_gini": ".3f",
+}
+"""Figures beyond accuracy, and how they are written."""
 DEFINITIONS = {
     "NDCG@k": "Discounted gain of the first k over that of the best order; relevant items gain 1.",
     "Recall@k": "Relevant items among the first k over all relevant items of the query.",
@@ -65,6 +75,10 @@ DEFINITIONS = {
     "Coverage": "Share of the catalogue that appears in any list of 10.",
     "Novelty": "Mean of -log2 of the share of users who take the listed items, bits; more is less known.",
     "Diversity": "Share of a list's pairs that are of different categories.",
+    "Miscalibration": "Kullback-Leibler divergence of a list's categories from those of the user's history, nats; "
+    "0 is the user's own mixture.",
+    "Popularity lift": "How much more popular the listed items are than those that the same users take of their own.",
+    "Exposure Gini": "0 where every item of the catalogue is shown as often, 1 where one item has every place.",
     "Items new to the user": "Only items outside the user's history are relevant; each system's list without the "
     "user's own items is judged.",
     "Items that nobody had taken": "Only items without any interaction before the training date are relevant.",
@@ -280,12 +294,18 @@ def _cell(one: Interval, *, signed: bool = False) -> str:
 
 def _beyond_table(evaluation: Evaluation) -> str:
     rows = "".join(
-        f"<tr><td>{escape(_name(name))}</td><td>{values['coverage']:.2%}</td><td>{values['novelty_bits']:.2f}</td>"
-        f"<td>{values['diversity']:.3f}</td></tr>"
+        f"<tr><td>{escape(_name(name))}</td>{''.join(f'<td>{values[key]:{form}}</td>' for key, form in BEYOND.items())}"
+        "</tr>"
         for name, values in ((name, evaluation.beyond[name]) for name, _ in _ordered(evaluation))
     )
-    head = "<tr><th>First 10 items</th><th>Coverage</th><th>Novelty (bits)</th><th>Diversity</th></tr>"
+    head = f"<tr><th>First 10 items</th>{''.join(f'<th>{_heading(key)}</th>' for key in BEYOND)}</tr>"
     return f'<div class="scroll" style="margin-top:12px"><table>{head}{rows}</table></div>'
+
+
+def _heading(key: str) -> str:
+    """`novelty_bits` is Novelty (bits)."""
+    name, _, unit = key.rpartition("_")
+    return f"{name.capitalize()} ({unit})" if unit in {"bits", "nats"} else key.replace("_", " ").capitalize()
 
 
 def _probability(evaluation: Evaluation) -> str:

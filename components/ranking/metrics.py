@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
+from components.reranking.rerank import divergence, label_shares
 from components.retrieval.items import UNKNOWN
 from feature_repo.schema import ITEM_ID
 
@@ -264,6 +265,67 @@ def _different_pairs(codes: NDArray[np.integer]) -> float:
         return float("nan")
     _, counts = np.unique(codes, return_counts=True)
     return float(1 - (counts * (counts - 1)).sum() / (size * (size - 1)))
+
+
+def miscalibration(
+    lists: Sequence[NDArray[np.integer]],
+    known: Sequence[NDArray[np.integer]],
+    weights: Sequence[NDArray[np.floating]],
+    codes: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """Divergence of each list's categories from those of its user's history, KL in nats, >= 0; 0 is calibrated.
+
+    NaN where the history or the list has no item of known category.
+
+    Args:
+        lists: Item codes, which are places in `codes`.
+        known: Items of each user's history.
+        weights: How much each of them counts.
+        codes: Category of each item; UNKNOWN leaves the item out.
+
+    Source:
+        Steck, Calibrated recommendations, RecSys 2018.
+    """
+    size = int(codes.max(initial=0)) + 1
+    histories = zip(known, weights, strict=True)
+    tastes = (label_shares(codes[items], counts, size=size) for items, counts in histories)
+    shown = (label_shares(codes[items], np.ones(len(items)), size=size) for items in lists)
+    return np.array([divergence(taste, shares) for taste, shares in zip(tastes, shown, strict=True)])
+
+
+def popularity_lift(
+    lists: Sequence[NDArray[np.integer]],
+    known: Sequence[NDArray[np.integer]],
+    weights: Sequence[NDArray[np.floating]],
+    user_share: NDArray[np.floating],
+) -> float:
+    """How much more popular the items of the lists are than those of the same users' histories; 0 is as popular.
+
+    Mean popularity of the lists over that of the histories, minus 1. Users without a history are left out.
+
+    Source:
+        Abdollahpouri et al., The connection between popularity bias, calibration, and fairness, RecSys 2020.
+    """
+    pairs = [
+        (user_share[items].mean(), np.average(user_share[own], weights=counts))
+        for items, own, counts in zip(lists, known, weights, strict=True)
+        if len(items) and len(own) and counts.sum() > 0
+    ]
+    shown, taken = np.mean(pairs, axis=0) if pairs else (np.nan, np.nan)
+    return float(shown / taken - 1) if taken > 0 else float("nan")
+
+
+def exposure_gini(lists: Sequence[NDArray[np.integer]], *, items: int) -> float:
+    """Gini coefficient of how often each item of the catalogue is shown: 0 is equally often, 1 is one item only.
+
+    Source:
+        Abdollahpouri, Popularity bias in recommendation: a multi-stakeholder perspective, 2020.
+    """
+    counts = np.sort(np.bincount(np.concatenate(lists).astype(np.int64), minlength=items)) if lists else np.empty(0)
+    if counts.sum() == 0:
+        return float("nan")
+    ranks = np.arange(1, len(counts) + 1)
+    return float((2 * ranks - len(counts) - 1) @ counts / (len(counts) * counts.sum()))
 
 
 METRICS = {

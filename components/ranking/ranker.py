@@ -1,5 +1,6 @@
 """The ranking model: XGBoost in its native format, asked with the matrix that `feature_matrix` builds."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,11 @@ from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
 from feature_repo.schema import RANKER_FEATURE_NAMES
+
+PROBABILITY = "binary:logistic"
+"""The objective whose score is a probability; the scores of others are margins."""
+LEAST_PROBABILITY = 1e-7
+"""float32 cannot tell a larger probability from 1."""
 
 
 class Ranker:
@@ -24,6 +30,7 @@ class Ranker:
         self.booster = booster
         self.booster.set_param({"nthread": 1})
         self.trees = booster.num_boosted_rounds()
+        self.is_probability = _objective(booster) == PROBABILITY
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -45,6 +52,18 @@ class Ranker:
             return np.empty(0, np.float32)
         return np.asarray(self.booster.inplace_predict(matrix, validate_features=False), np.float32)
 
+    def log_odds(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores as logarithms of odds, shape (n,): the margin that the trees sum up to."""
+        values = scores.astype(np.float64)
+        if not self.is_probability:
+            return values
+        clipped = np.clip(values, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+        return np.asarray(np.log(clipped) - np.log1p(-clipped))
+
     def contributions(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         """SHAP values, shape (n_candidates, n_features + 1); the last column is the bias. They sum to the score."""
         return np.asarray(self.booster.predict(xgb.DMatrix(matrix), pred_contribs=True), np.float32)
+
+
+def _objective(booster: xgb.Booster) -> str:
+    return str(json.loads(booster.save_config())["learner"]["objective"]["name"])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from components.ranking.feature_matrix import feature_matrix
 from components.ranking.ranker import Ranker
-from components.retrieval.candidates import Candidates, generate_candidates
+from components.retrieval.candidates import Candidates, generate_candidates, unnamed
 from components.retrieval.items import ItemTable
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever
@@ -37,6 +37,13 @@ class Ranking:
         """These rows, in this order."""
         return Ranking(self.item_nums[rows], self.scores[rows], self.candidate_ranks[rows], self.matrix[rows])
 
+    def joined(self, other: "Ranking") -> "Ranking":
+        """These, then the other's."""
+        pairs = zip(
+            *((one.item_nums, one.scores, one.candidate_ranks, one.matrix) for one in (self, other)), strict=True
+        )
+        return Ranking(*(np.concatenate(pair) for pair in pairs))
+
     def top(self, k: int) -> "Ranking":
         """The k best."""
         return self.take(np.arange(min(k, len(self))))
@@ -64,8 +71,13 @@ class TwoStageModel:
 
     def rank(self, query: Query) -> Ranking:
         """All candidates, best first; ties go to the better fused rank."""
-        candidates = self.candidates(query)
+        ranking = self._scored(query, self.candidates(query))
+        return ranking.take(np.argsort(-ranking.scores, kind="stable"))
+
+    def score(self, query: Query, item_nums: NDArray[np.int32]) -> Ranking:
+        """Items that need be no candidates, in the order given, as the ranker sees them without any source."""
+        return self._scored(query, unnamed(item_nums))
+
+    def _scored(self, query: Query, candidates: Candidates) -> Ranking:
         matrix = feature_matrix(query, candidates, self.items)
-        scores = self.ranker.score(matrix)
-        ranking = Ranking(candidates.item_nums, scores, candidates.ranks, matrix)
-        return ranking.take(np.argsort(-scores, kind="stable"))
+        return Ranking(candidates.item_nums, self.ranker.score(matrix), candidates.ranks, matrix)

@@ -42,7 +42,7 @@ def generate_candidates(query: Query, retrievers: Mapping[str, Retriever], quota
 def fuse(lists: Mapping[str, Scored]) -> Candidates:
     """Join ranked lists by reciprocal rank fusion (Cormack et al., SIGIR 2009), ties by item_num."""
     if not lists:
-        return _empty()
+        return unnamed(np.empty(0, np.int32))
     item_nums = np.unique(np.concatenate([scored.item_nums for scored in lists.values()]))
     ranks = np.full((len(item_nums), len(RETRIEVERS)), np.nan, np.float32)
     scores = np.full_like(ranks, np.nan)
@@ -55,6 +55,7 @@ def fuse(lists: Mapping[str, Scored]) -> Candidates:
     return Candidates(item_nums[order], ranks[order], scores[order], fused[order])
 
 
-def _empty() -> Candidates:
-    nothing = np.empty((0, len(RETRIEVERS)), np.float32)
-    return Candidates(np.empty(0, np.int32), nothing, nothing, np.empty(0, np.float32))
+def unnamed(item_nums: NDArray[np.int32]) -> Candidates:
+    """Items that no retriever named, in the order given."""
+    nothing = np.full((len(item_nums), len(RETRIEVERS)), np.nan, np.float32)
+    return Candidates(item_nums, nothing, nothing, np.zeros(len(item_nums), np.float32))

@@ -21,6 +21,8 @@ from feature_repo.schema import ITEM_ID, ITEM_NUMERIC
 
 FEATURE_NAMES = tuple(spec.name for spec in ITEM_NUMERIC)
 TEXT_COLUMNS = ("title", "department", "category", "brand", "size", "description")
+LABEL_COLUMNS = ("category", "department", "brand")
+"""Columns whose values many items share."""
 UNKNOWN = -1
 """Code of a label that is null or not in the table."""
 
@@ -93,12 +95,18 @@ class ItemTable:
     @cached_property
     def categories(self) -> tuple[str, ...]:
         """Sorted distinct categories; a category's code is its place here."""
-        return tuple(sorted(filter(None, pc.unique(self.table["category"]).to_pylist())))
+        return _distinct(self.table["category"])
 
     @cached_property
     def category_codes(self) -> NDArray[np.int32]:
         """Shape (n_items,); UNKNOWN where the item has no category."""
         return self._codes("category", self.categories)
+
+    @cached_property
+    def label_codes(self) -> Mapping[str, NDArray[np.int32]]:
+        """Label column to codes of shape (n_items,); UNKNOWN where the item has none."""
+        others = {name: self._codes(name, _distinct(self.table[name])) for name in LABEL_COLUMNS if name != "category"}
+        return {**others, "category": self.category_codes}
 
     @cached_property
     def category_code_of(self) -> Mapping[str, int]:
@@ -113,3 +121,7 @@ class ItemTable:
         """item_num of each id; UNKNOWN where the table has none."""
         codes = pc.index_in(item_ids, self.table[ITEM_ID].combine_chunks())
         return np.asarray(pc.fill_null(codes, UNKNOWN).to_numpy(zero_copy_only=False), dtype=np.int32)
+
+
+def _distinct(labels: pa.ChunkedArray) -> tuple[str, ...]:
+    return tuple(sorted(filter(None, pc.unique(labels).to_pylist())))

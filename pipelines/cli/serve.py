@@ -1,5 +1,6 @@
 """`recsys serve`: the model server."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,9 @@ def serve(
     grpc_port: Annotated[int, typer.Option(help="Port of gRPC; 0 turns it off.")] = 8081,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     model: Annotated[str, typer.Option(help="Registered model.")] = "recommender",
+    rules_file: Annotated[
+        Path | None, typer.Option("--rules", help="YAML with rules and reranking that replaces the bundle's own.")
+    ] = None,
     accept_request_time: Annotated[
         bool, typer.Option(help="Let requests say what time it is, for a replay of the past.")
     ] = False,
@@ -35,6 +39,7 @@ def serve(
         "grpc_port": grpc_port,
         "host": host,
         "model_name": model,
+        "rules_file": rules_file,
         "accept_request_time": accept_request_time,
     }
     run_server(settings_from_environment(given))

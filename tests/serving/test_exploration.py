@@ -173,13 +173,13 @@ def test_items_of_an_explored_list_keep_their_scores_reasons_and_features(bundle
     assert set(drawn["policy"]) == {"plackett_luce(share=1.0,temperature=1.0,depth=5)"}
 
 
-def test_a_draw_shows_nothing_that_the_filters_forbid_and_fills_are_certain(bundle, tmp_path):
+def test_a_draw_shows_nothing_that_the_filters_forbid_and_fills_take_part(bundle, tmp_path):
     filters = Filters(departments=("Odd",))
     log = ask(bundle, tmp_path, 30, k=20, filters=filters, exploration_share=1.0, exploration_temperature=50.0)
     assert all(int(item_id[1:]) % 2 == 1 for item_id in log["item_id"])
     fills = log[log["retriever"] == "popular"]
-    assert fills.groupby("position")["item_id"].nunique().max() == 1
-    assert set(fills["propensity"]) == {1.0}
+    assert fills.groupby("position")["item_id"].nunique().max() > 1
+    assert fills["propensity"].between(0, 1, inclusive="neither").all()
     assert set(log["filters"]) == {filters.model_dump_json()}
 
 

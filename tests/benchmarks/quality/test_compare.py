@@ -39,6 +39,7 @@ def test_new_items_are_judged_without_the_known_ones_in_lists_pools_and_answers(
         history_sizes=[1, 1],
         relevant=[codes(1, 2), codes(3)],
         known=[codes(1), codes(3)],
+        known_weights=[np.ones(1, np.float32)] * 2,
         pools=[codes(1, 2, 4), codes(3)],
         systems={"x": [codes(1, 4, 2), codes(3)]},
     )

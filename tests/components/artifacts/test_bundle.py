@@ -42,7 +42,7 @@ def test_bundle_of_other_features_is_refused_and_names_them(copy):
 def test_bundle_of_another_format_is_refused(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
-    with pytest.raises(ContractError, match="bundle format 99, this version reads 1"):
+    with pytest.raises(ContractError, match="bundle format 99, this version reads 2"):
         load_bundle(copy)
 
 

@@ -26,7 +26,12 @@ def other(trained, tmp_path):
     changed = type(model)(model.items, model.retrievers, quotas, model.ranker)
     reference = {"reference.parquet": trained.run.bundle / "reference.parquet"}
     write_bundle(
-        tmp_path / "other", model=changed, golden=bundle.golden, facts=bundle.manifest.facts, extra_files=reference
+        tmp_path / "other",
+        model=changed,
+        policy=bundle.policy.config,
+        golden=bundle.golden,
+        facts=bundle.manifest.facts,
+        extra_files=reference,
     )
     return tmp_path / "other"
 

@@ -37,6 +37,7 @@ def made_up_lists(*, systems: tuple[str, ...] = (TWO_STAGE, POPULARITY, "covisit
             lists.history_sizes.append(4 if user % 2 else 1)
             lists.relevant.append(wanted)
             lists.known.append(np.array([known, *others[20:23]] if user % 2 else [known]))
+            lists.known_weights.append(np.ones(len(lists.known[-1]), np.float32))
             lists.pools.append(np.array([known, *others[:9]]))
             lists.scores.append(np.array([0.75, 0.25], np.float32))
             lists.labels.append(np.array([True, False]))

@@ -61,7 +61,9 @@ def enthrone(trained, tmp_path):
         facts = replace(bundle.manifest.facts, as_of=as_of or bundle.manifest.facts.as_of)
         folder = tmp_path / "variant"
         reference = {"reference.parquet": trained.run.bundle / "reference.parquet"}
-        manifest = write_bundle(folder, model=model, golden=[], facts=facts, extra_files=reference)
+        manifest = write_bundle(
+            folder, model=model, policy=bundle.policy.config, golden=[], facts=facts, extra_files=reference
+        )
         registry = open_registry(trained.home)
         registry.publish(model_name, folder, None, now=AS_OF)
         registry.point(model_name, "champion", manifest.bundle_id, reason="a test", now=AS_OF)

@@ -93,6 +93,7 @@ def test_lists_are_still_full_after_the_users_own_items_are_taken_out():
     lists = made_up_lists(systems=("two_stage", "popularity"))
     own = np.arange(100, 100 + CONFIG.list_length)  # fills all that is judged
     lists.known = [np.concatenate([known, own]) for known in lists.known]
+    lists.known_weights = [np.ones(len(known), np.float32) for known in lists.known]
     lists.systems["two_stage"] = [np.concatenate([own, ranked]) for ranked in lists.systems["two_stage"]]
     found = made_up_evaluation(lists)
     assert found.systems["two_stage"]["recall_at_20"].mean == 0.0
@@ -119,6 +120,16 @@ def test_coverage_novelty_and_diversity_are_of_the_first_ten(evaluation):
     assert found["coverage"] == len(shown) / ITEMS
     assert found["novelty_bits"] == 2.0  # -log2(1/4)
     assert 0.5 < found["diversity"] < 0.6  # 25 of 45 pairs where 5 and 5 alternate
+
+
+def test_lists_like_the_history_are_calibrated_and_lean_to_nothing(evaluation):
+    lists = made_up_lists()
+    lists.known = [ranked[:10] for ranked in lists.systems["content"]]
+    lists.known_weights = [np.ones(10, np.float32) for _ in lists.known]
+    found = made_up_evaluation(lists).beyond["content"]
+    assert found["miscalibration_nats"] == pytest.approx(0)
+    assert found["popularity_lift"] == 0.0
+    assert evaluation.beyond["content"]["miscalibration_nats"] > 0.1  # half of each list, all of a single known item
 
 
 def test_score_that_is_no_probability_has_no_calibration(evaluation):

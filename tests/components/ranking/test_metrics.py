@@ -17,14 +17,17 @@ from components.ranking.metrics import (
     average_precision_at_k,
     calibration,
     catalogue_coverage,
+    exposure_gini,
     f1_at_k,
     hit_rate_at_k,
     intra_list_diversity,
     log_loss,
     mean_squared_error,
     metric_label,
+    miscalibration,
     ndcg_at_k,
     novelty,
+    popularity_lift,
     precision_at_k,
     recall_at_k,
     reciprocal_rank_at_k,
@@ -347,3 +350,28 @@ def test_diversity_of_a_list_of_one_is_nan():
 
 def test_label_is_as_people_write_it():
     assert [metric_label(key) for key in ("ndcg_at_10", "hit_rate_at_5")] == ["NDCG@10", "Hit rate@5"]
+
+
+def test_miscalibration_is_the_divergence_of_the_lists_categories_from_the_historys():
+    codes = np.array([0, 0, 1, -1])
+    lists = [np.array([0, 2]), np.array([0, 1]), np.array([3]), np.array([0])]
+    known = [np.array([1, 2]), np.array([1, 2]), np.array([0]), np.array([], int)]
+    weights = [np.ones(len(items)) for items in known]
+    skewed = 0.5 * np.log(0.5 / 0.995) + 0.5 * np.log(0.5 / 0.005)  # shares (0.99 + 0.005, 0.005)
+    found = miscalibration(lists, known, weights, codes)
+    assert found[:2] == pytest.approx([0, skewed])
+    assert np.isnan(found[2:]).all()
+
+
+def test_popularity_lift_is_the_ratio_of_means_minus_one():
+    share = np.array([0.4, 0.2, 0.1])
+    lists, known = [np.array([0, 1]), np.array([0])], [np.array([1, 2]), np.array([], int)]
+    weights = [np.array([3.0, 1.0]), np.array([])]
+    assert popularity_lift(lists, known, weights, share) == pytest.approx(0.3 / 0.175 - 1)  # (3*0.2 + 0.1) / 4
+    assert np.isnan(popularity_lift(lists, [np.array([], int)] * 2, [np.array([])] * 2, share))
+
+
+def test_exposure_gini_goes_from_equal_to_one_item():
+    assert exposure_gini([np.array([0, 1]), np.array([2, 3])], items=4) == pytest.approx(0)
+    assert exposure_gini([np.array([0]), np.array([0])], items=4) == pytest.approx(3 / 4)  # 1 - 1/n
+    assert np.isnan(exposure_gini([], items=4))

@@ -35,7 +35,9 @@ def stranger(shop: Shop) -> str:
     booster = xgb.train({"max_depth": 4, "nthread": 1, "seed": 0}, xgb.DMatrix(matrix, label=labels), 20)
     model = TwoStageModel(champion.model.items, champion.model.retrievers, champion.model.quotas, Ranker(booster))
     folder = shop.home / "stranger"
-    write_bundle(folder, model=model, golden=(), facts=champion.manifest.facts, extra_files={})
+    write_bundle(
+        folder, model=model, policy=champion.policy.config, golden=(), facts=champion.manifest.facts, extra_files={}
+    )
     return open_registry(shop.home).publish("recommender", folder, None, now=datetime(2024, 5, 1, tzinfo=UTC)).bundle_id
 
 
