@@ -209,8 +209,10 @@ def _two_stage(
     bundle: Bundle, moment: Moment, lengths: Sequence[int]
 ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]]:
     """The product's lists and its candidates, as the server would answer."""
-    pools = [bundle.model.rank(query).item_nums for query in moment.queries]
-    return [pool[:k] for pool, k in zip(pools, lengths, strict=True)], pools
+    rankings = [bundle.model.rank(query) for query in moment.queries]
+    asked = zip(moment.queries, rankings, lengths, strict=True)
+    lists = [bundle.policy.arrange(query, ranking, k=k).ranking.item_nums for query, ranking, k in asked]
+    return lists, [ranking.item_nums for ranking in rankings]
 
 
 def _result(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import xgboost as xgb
 
-from components.artifacts.bundle import MANIFEST, RANKER, REFERENCE, BundleFacts, Manifest
+from components.artifacts.bundle import FORMAT_VERSION, MANIFEST, RANKER, REFERENCE, BundleFacts, Manifest
 from components.artifacts.feature_manifest import sha256
 from feature_repo.schema import RANKER_FEATURE_NAMES, RANKER_FEATURES, schema_hash
 from monitoring.config import MonitoringConfig, QualityConfig, ReportConfig
@@ -124,7 +124,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     pq.write_table(rows(values, AS_OF, label=True), folder / REFERENCE)
     manifest = Manifest(
         bundle_id="b-0123456789ab",
-        format_version=1,
+        format_version=FORMAT_VERSION,
         feature_service="ranker_v1",
         schema_hash=schema_hash(),
         features=RANKER_FEATURE_NAMES,
