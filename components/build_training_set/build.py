@@ -32,7 +32,9 @@ from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, RANKER_FEATURE_NAMES, 
 
 log = logging.getLogger(__name__)
 
-TRAINING, VALIDATION = "training", "validation"
+TRAINING, REFIT, VALIDATION = "training", "refit", "validation"
+"""Files: rows of the training cuts; rows of the validation cut drawn in the same way, for the training that comes after
+the choices were made; and all candidates of some users of the validation cut, which the choices are judged on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,10 @@ def build_training_set(
     config: TrainingSetConfig,
     seed: int,
 ) -> list[CutSummary]:
-    """Write `training.parquet`, `validation.parquet` and `summary.json`.
+    """Write `training.parquet`, `refit.parquet`, `validation.parquet` and `summary.json`.
+
+    What is trained on is thinned alike everywhere: queries that kept more of their irrelevant candidates than others
+    teach that their users take less.
 
     Args:
         events: Canonical tables.
@@ -96,26 +101,30 @@ def build_training_set(
     cuts = Cuts(as_of, split)
     interactions = read_table(events, "interactions")
     out.mkdir(parents=True, exist_ok=True)
+    tables: dict[str, list[pa.Table]] = {TRAINING: [], REFIT: [], VALIDATION: []}
     summaries = []
-    for name, moments in ((TRAINING, cuts.training), (VALIDATION, [cuts.validation])):
-        tables = []
-        for cut in moments:
-            relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
-            rng = np.random.default_rng([seed, int(cut.timestamp())])
-            is_training = name == TRAINING
-            users = draw(
-                sorted(relevant), config.max_users_per_cut if is_training else config.max_validation_users, rng
-            )
-            items, retrievers = read_cut(models, cut)
-            queries = queries_at(home, users, items, cut=cut)
-            blocks = list(_blocks(queries, relevant, items, retrievers, quotas))
-            negatives = config.negatives_per_query if is_training else None
-            tables.append(_table([_thin(block, negatives, rng) for block in blocks if block.labels.any()], items, cut))
-            summaries.append(_summary(cut, tables[-1], blocks))
-            log.info("%s cut %s: %s", name, cut.date(), _sentence(summaries[-1]))
-        pq.write_table(_joined(tables, name, moments), out / f"{name}.parquet", compression="zstd")
+    for cut in [*cuts.training, cuts.validation]:
+        relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
+        rng = np.random.default_rng([seed, int(cut.timestamp())])
+        items, retrievers = read_cut(models, cut)
+        queries = queries_at(home, draw(sorted(relevant), config.max_users_per_cut, rng), items, cut=cut)
+        blocks = list(_blocks(queries, relevant, items, retrievers, quotas))
+        useful = [block for block in blocks if block.labels.any()]
+        thinned = _table([_thin(block, config.negatives_per_query, rng) for block in useful], items, cut)
+        tables[REFIT if cut == cuts.validation else TRAINING].append(thinned)
+        if cut == cuts.validation:
+            judged = set(draw([block.query.user_id for block in useful], config.max_validation_users, rng))
+            tables[VALIDATION].append(_table([one for one in useful if one.query.user_id in judged], items, cut))
+        summaries.append(_summary(cut, thinned, blocks))
+        log.info("%s cut %s: %s", _kind(cut, cuts), cut.date(), _sentence(summaries[-1]))
+    for name, parts in tables.items():
+        pq.write_table(_joined(parts, name, cuts), out / f"{name}.parquet", compression="zstd")
     (out / "summary.json").write_text(json.dumps([asdict(summary) for summary in summaries], indent=1))
     return summaries
+
+
+def _kind(cut: datetime, cuts: Cuts) -> str:
+    return VALIDATION if cut == cuts.validation else TRAINING
 
 
 def draw(user_ids: Sequence[str], limit: int, rng: np.random.Generator) -> list[str]:
@@ -145,10 +154,10 @@ def _blocks(
         )
 
 
-def _thin(block: _Block, negatives: int | None, rng: np.random.Generator) -> _Block:
-    """The block with all its positives and at most `negatives` others; all of them where that is None."""
+def _thin(block: _Block, negatives: int, rng: np.random.Generator) -> _Block:
+    """The block with all its positives and at most `negatives` others."""
     others = np.flatnonzero(block.labels == 0)
-    if negatives is None or len(others) <= negatives:
+    if len(others) <= negatives:
         return block
     kept = np.sort(np.concatenate([np.flatnonzero(block.labels), rng.choice(others, negatives, replace=False)]))
     return _Block(
@@ -173,9 +182,10 @@ def _table(blocks: Sequence[_Block], items: ItemTable, cut: datetime) -> pa.Tabl
     return pa.table(columns)
 
 
-def _joined(tables: Sequence[pa.Table], name: str, moments: Sequence[datetime]) -> pa.Table:
+def _joined(tables: Sequence[pa.Table], name: str, cuts: Cuts) -> pa.Table:
     table = pa.concat_tables(tables)
     if table.num_rows == 0:
+        moments = cuts.training if name == TRAINING else [cuts.validation]
         raise ContractError(
             f"{name} set: no query between {moments[0].date()} and {moments[-1].date()} has a relevant item among its "
             "candidates. Check as_of against the data's span, split.label_types, and the retrievers' quotas."

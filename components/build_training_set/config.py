@@ -9,7 +9,7 @@ class TrainingSetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     negatives_per_query: int = Field(
-        150, ge=1, description="Irrelevant candidates kept per training query; the validation cut keeps all of them"
+        150, ge=1, description="Irrelevant candidates kept per query; the validation keeps all of them"
     )
-    max_users_per_cut: int = Field(2000, ge=1, description="Users per training cut, drawn with the seed")
-    max_validation_users: int = Field(800, ge=1, description="Users of the validation cut, drawn with the seed")
+    max_users_per_cut: int = Field(2000, ge=1, description="Users per cut, drawn with the seed")
+    max_validation_users: int = Field(800, ge=1, description="Users whose lists tuning and early stopping are judged on")

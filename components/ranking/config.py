@@ -28,7 +28,7 @@ class RankerConfig(BaseModel):
         40, ge=1, description="Rounds without a better validation NDCG@10 before the stop"
     )
     refit_on_validation: bool = Field(
-        True, description="Train once more on training and validation queries, with the number of rounds found"
+        True, description="Train once more with the queries of the validation cut, for the number of rounds found"
     )
 
     def stages(self) -> tuple[Stage, ...]:

@@ -26,7 +26,7 @@ class TrainedRanker:
         validation_ndcg: NDCG@10 among the candidates of the validation queries, before the refit.
         training_queries: Queries of the training cuts.
         validation_queries: Queries of the validation cut.
-        refitted: Whether the validation queries were trained on in the end.
+        refitted: Whether the queries of the validation cut were trained on in the end, thinned like the others.
     """
 
     objective: str
@@ -63,7 +63,7 @@ def train_ranker(training_set: Path, params: Params, out: Path, *, config: Ranke
     log.info("%s; NDCG@10 %.4f among the candidates of the validation cut", rounds, fitted.ndcg)
     booster = fitted.booster
     if config.refit_on_validation:
-        everything = training.joined(validation)
+        everything = training.joined(RankingRows.read(training_set / "refit.parquet"))
         booster = fit_ranker(everything, None, params, stages=fitted.stages, seed=seed).booster
         log.info("refitted on %d queries", everything.queries)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,66 @@
+"""The ranker's rows, made anew from the models of the toy world's training."""
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from components.artifacts.cuts import Cuts, SplitConfig, parse_moment
+from components.build_training_set.build import build_training_set
+from components.build_training_set.config import TrainingSetConfig
+from tests.toy_world import USERS, write_toy_events
+
+NEGATIVES, JUDGED = 5, 20
+
+
+@pytest.fixture(scope="module")
+def built(trained, tmp_path_factory):
+    """The folder and what each cut gave."""
+    out = tmp_path_factory.mktemp("rows")
+    [models] = trained.home.glob("artifacts/*/train-retrievers/models")
+    summaries = build_training_set(
+        write_toy_events(tmp_path_factory.mktemp("events")),
+        trained.home,
+        models,
+        out,
+        as_of=parse_moment(trained.config.as_of),
+        split=trained.config.resolved_split(),
+        quotas=trained.config.retrievers.quotas,
+        config=TrainingSetConfig(negatives_per_query=NEGATIVES, max_validation_users=JUDGED),
+        seed=0,
+    )
+    return out, summaries
+
+
+def per_query(path, label: int) -> list[int]:
+    """Rows of one label of each query."""
+    table = pq.read_table(path)
+    counts = table.filter(pc.equal(table["label"], label)).group_by("query_id").aggregate([([], "count_all")])
+    return sorted(counts["count_all"].to_pylist())
+
+
+def test_rows_that_are_trained_on_are_thinned_alike_and_the_judged_ones_are_not(built):
+    out, _ = built
+    assert set(per_query(out / "training.parquet", 0)) == set(per_query(out / "refit.parquet", 0)) == {NEGATIVES}
+    assert min(per_query(out / "validation.parquet", 0)) > NEGATIVES
+
+
+def test_judged_users_are_some_of_those_of_the_last_cut(built):
+    out, _ = built
+    judged, refit = (
+        set(pq.read_table(out / f"{name}.parquet")["user_id"].to_pylist()) for name in ("validation", "refit")
+    )
+    assert len(judged) == JUDGED
+    assert judged < refit
+    assert len(refit) == USERS
+
+
+def test_rows_of_each_file_are_of_its_own_cuts(built, trained):
+    out, summaries = built
+    cuts = Cuts(parse_moment(trained.config.as_of), SplitConfig(training_cuts=3, test_cuts=2))
+    moments = {
+        name: set(pq.read_table(out / f"{name}.parquet")["event_timestamp"].to_pylist())
+        for name in ("training", "refit", "validation")
+    }
+    assert moments["training"] == set(cuts.training)
+    assert moments["refit"] == moments["validation"] == {cuts.validation}
+    assert [one.queries for one in summaries] == [USERS] * 4
