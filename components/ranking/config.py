@@ -15,12 +15,12 @@ class RankerConfig(BaseModel):
     objective: Literal["binary:logistic", "rank:ndcg", "rank:pairwise"] = Field(
         "binary:logistic", description="XGBoost objective of the first rounds"
     )
-    max_rounds: int = Field(200, ge=1, description="Most boosting rounds with the objective")
+    max_rounds: int = Field(250, ge=1, description="Most boosting rounds with the objective")
     refine_objective: Literal["rank:ndcg", "rank:pairwise"] = Field(
         "rank:ndcg", description="Objective of the rounds after those, which go on from their scores"
     )
     refine_rounds: int = Field(
-        75,
+        90,
         ge=0,
         description="Most rounds with the refining objective; with 0 and binary:logistic the score is a probability",
     )

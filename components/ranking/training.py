@@ -34,7 +34,7 @@ SEARCH_SPACE: SearchSpace = {
 
 DEFAULT_PARAMS: Params = {
     "max_depth": 6,
-    "eta": 0.05,
+    "eta": 0.03,
     "min_child_weight": 3.0,
     "subsample": 0.8,
     "colsample_bytree": 0.7,
