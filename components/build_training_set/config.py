@@ -12,4 +12,6 @@ class TrainingSetConfig(BaseModel):
         150, ge=1, description="Irrelevant candidates kept per query; the validation keeps all of them"
     )
     max_users_per_cut: int = Field(2000, ge=1, description="Users per cut, drawn with the seed")
-    max_validation_users: int = Field(800, ge=1, description="Users whose lists tuning and early stopping are judged on")
+    max_validation_users: int = Field(
+        800, ge=1, description="Users whose lists tuning and early stopping are judged on"
+    )

@@ -115,7 +115,7 @@ FROM transactions
 
 ITEMS_SQL = """
 SELECT product_id::VARCHAR AS item_id, department, product_category AS category, product_type, brand,
-       package_size AS size
+       package_size AS size, manufacturer_id::VARCHAR AS manufacturer
 FROM products
 """
 
@@ -156,19 +156,26 @@ def _promotions(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def _items(products: pa.Table) -> pa.Table:
-    rows = products.select(["product_type", "category", "department", "size"]).to_pylist()
+    rows = products.select(["product_type", "category", "department", "size", "manufacturer"]).to_pylist()
     texts = {key: (title_case(next(filter(None, key), "")) or None, description(*key)) for key in map(_labels, rows)}
     return pa.table(
         {
             **{name: products[name] for name in (ITEM_ID, "department", "category", "brand", "size")},
             "title": pa.array([_sized(texts[_labels(row)][0], row["size"]) for row in rows], pa.string()),
-            "description": pa.array([texts[_labels(row)][1] for row in rows], pa.string()),
+            "description": pa.array(
+                [_made_by(texts[_labels(row)][1], row["manufacturer"]) for row in rows], pa.string()
+            ),
         }
     )
 
 
 def _labels(row: dict[str, str | None]) -> tuple[str | None, str | None, str | None]:
     return row["product_type"], row["category"], row["department"]
+
+
+def _made_by(description: str | None, manufacturer: str | None) -> str | None:
+    """The manufacturer as a word: of brands the files know two, private and national."""
+    return " ".join(filter(None, [description, f"manufacturer{manufacturer}" if manufacturer else None])) or None
 
 
 def _sized(title: str | None, size: str | None) -> str | None:

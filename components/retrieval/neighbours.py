@@ -43,12 +43,12 @@ def walk(neighbours: sp.csr_array, query: Query, *, k: int) -> Scored:
         return Scored(np.empty(0, np.int32), np.empty(0, np.float32))
     recent = history.item_nums[:RECENT_ITEMS]
     weights = np.sqrt(history.decayed_to(query.now_seconds)[:RECENT_ITEMS])
-    found, scores = _weighted_rows(neighbours, recent, weights)
+    found, scores = weighted_rows(neighbours, recent, weights)
     is_new = (scores > 0) & ~np.isin(found, history.item_nums)
     return top_k(found[is_new], scores[is_new], k=k)
 
 
-def _weighted_rows(
+def weighted_rows(
     matrix: sp.csr_array, rows: NDArray[np.int32], weights: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Distinct columns of the rows and the weighted sum of each: without a dense vector of the whole catalogue."""

@@ -72,6 +72,14 @@ class ContentConfig(BaseModel):
     model_config = STRICT
 
     new_days: float = Field(30.0, gt=0, description="An item is new for so long after the first interaction with it")
+    neighbours: int = Field(50, ge=1, description="Known texts kept per new text")
+    min_users: int = Field(2, ge=1, description="Users that an item needs to say who would take one like it")
+    shrinkage: float = Field(3.0, ge=0, description="Likeness that counts as nobody's: more trusts single twins less")
+    demand_weight: float = Field(
+        10.0,
+        ge=0,
+        description="How much the first users speak beside the text: score times 1 + this * users in 30 days",
+    )
 
 
 class RetrieversConfig(BaseModel):

@@ -35,6 +35,6 @@ def fit_retrievers(
         Covisitation.name: lambda: Covisitation.fit(log, **config.covisitation.model_dump()),
         Rp3Beta.name: lambda: Rp3Beta.fit(log, **config.rp3beta.model_dump()),
         PopularInContext.name: lambda: PopularInContext.fit(log, **config.popular_in_context.model_dump()),
-        Content.name: lambda: Content.fit(items, **config.content.model_dump()),
+        Content.name: lambda: Content.fit(log, items, **config.content.model_dump()),
     }
     return {name: fit() for name, fit in fits.items() if config.quotas.get(name, 0) > 0}

@@ -3,13 +3,18 @@
 from benchmarks.quality.systems.system import Known, Rank, System, asked
 from components.ranking.search_space import Float, Params
 from components.retrieval.content import Content
+from components.train_retrievers.config import ContentConfig
 
 
 def _fit_content(known: Known, params: Params) -> Rank:
-    return asked(Content.fit(known.items, **params))
+    return asked(Content.fit(known.log, known.items, **ContentConfig(**params).model_dump()))
 
 
 CONTENT = System(
-    "content", "Content of new items", {"new_days": Float(3.0, 1000.0, log=True)}, {"new_days": 30.0}, _fit_content
+    "content",
+    "Content of new items",
+    {"new_days": Float(3.0, 1000.0, log=True), "demand_weight": Float(0.1, 100.0, log=True)},
+    {"new_days": 30.0, "demand_weight": 10.0},
+    _fit_content,
 )
 SYSTEMS = (CONTENT,)

@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 
 from components.artifacts.errors import ConfigError, ContractError
-from components.retrieval.content import Content
+from components.retrieval.content import POWERS, Content
 from components.retrieval.covisitation import BACKWARD, Covisitation
 from components.retrieval.interaction_log import InteractionLog
+from components.retrieval.items import ItemTable
 from components.retrieval.popular_in_context import PopularInContext
 from components.retrieval.retriever import Retriever
 from components.retrieval.rp3beta import Rp3Beta
 from components.retrieval.storage import CLASSES, read_retrievers, write_retrievers
-from components.train_retrievers.config import RetrieversConfig
+from components.train_retrievers.config import ContentConfig, RetrieversConfig
 from components.train_retrievers.train import fit_retrievers
 from feature_repo.schema import RETRIEVERS
 from tests.components.retrieval.builders import CUT, interactions, item_table, query
@@ -65,18 +66,51 @@ def test_popular_in_a_store_comes_before_popular_everywhere():
     assert np.allclose(fitted.retrieve(query(ITEMS), k=1).scores, [3 / 5])
 
 
+CONTENT = ContentConfig(min_users=1).model_dump()
+KINDS = {"category": ["milk", "milk", "milk", "bread"], "title": ["x", "y", "z", "w"]}
+
+
+def content_of(items: ItemTable, *rows: tuple[str, str, float], **changes: float) -> Content:
+    return Content.fit(InteractionLog.before(interactions(*rows), items, CUT), items, **{**CONTENT, **changes})
+
+
 def test_content_finds_new_items_of_the_same_kind_and_no_old_ones():
-    labels = {"category": ["milk", "milk", "milk", "bread"], "title": ["x", "y", "z", "w"]}
-    items = item_table(4, labels, item_age_days=[100.0, 5.0, 100.0, None])
-    fitted = Content.fit(items, new_days=30.0)
+    items = item_table(4, KINDS, item_age_days=[100.0, 5.0, 100.0, None])
+    fitted = content_of(items, ("u", "a", 50.0), ("u", "c", 50.0))
     scored = fitted.retrieve(query(items, ("a", 1.0, 1.0, 1.0)), k=5)
     assert scored.item_nums.tolist() == [1]  # c is old, d is another kind
-    assert 0 < scored.scores[0] < 1
+    assert scored.scores[0] > 0
+
+
+def test_twin_of_a_known_item_is_expected_to_be_taken_as_often_as_its_shrunken_mean():
+    """A cosine of 1 to both known items: each power gives (ln 2 + ln 4) / (2 + shrinkage)."""
+    items = item_table(3, {"category": ["milk"] * 3, "title": ["x"] * 3}, item_age_days=[90.0, 90.0, None])
+    fitted = content_of(items, ("u", "a", 50.0), ("u", "b", 50.0), shrinkage=3.0)
+    scored = fitted.retrieve(query(items, ("a", 1.0, 1.0, 1.0), ("b", 3.0, 1.0, 1.0)), k=1)
+    assert scored.scores[0] == pytest.approx(len(POWERS) * (np.log(2) + np.log(4)) / (2 + 3))
+
+
+def test_item_that_too_few_users_know_says_nothing_of_new_ones():
+    items = item_table(4, KINDS, item_age_days=[100.0, 5.0, 100.0, None])
+    asked = query(items, ("a", 1.0, 1.0, 1.0))
+    assert len(content_of(items, ("u", "a", 50.0), min_users=2).retrieve(asked, k=5).item_nums) == 0
+    assert len(content_of(items, ("u", "a", 50.0), ("v", "a", 50.0), min_users=2).retrieve(asked, k=5).item_nums) == 1
+
+
+def test_new_item_with_first_users_comes_before_its_twin_without():
+    labels = {"category": ["milk"] * 3, "title": ["x"] * 3}
+    items = item_table(3, labels, item_age_days=[90.0, None, 2.0], item_users_30d=[1.0, 0.0, 3.0])
+    scored = content_of(items, ("u", "a", 50.0), demand_weight=2.0).retrieve(query(items, ("a", 1, 1, 1)), k=2)
+    assert scored.item_nums.tolist() == [2, 1]
+    assert scored.scores[0] / scored.scores[1] == pytest.approx(1 + 2 * 3)
 
 
 def test_content_of_items_without_text_is_empty():
     items = item_table(3)
-    assert len(Content.fit(items, new_days=30.0).retrieve(query(items, ("a", 1, 1, 1)), k=5).item_nums) == 0
+    fitted = content_of(items, ("u", "a", 50.0))
+    assert len(fitted.retrieve(query(items, ("a", 1, 1, 1)), k=5).item_nums) == 0
+    again = Content.from_arrays(fitted.arrays())
+    assert len(again.retrieve(query(items, ("a", 1, 1, 1)), k=5).item_nums) == 0
 
 
 @pytest.fixture(scope="module")
