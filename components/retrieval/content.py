@@ -137,7 +137,7 @@ def _vectors(texts: NDArray[np.str_]) -> sp.csr_array:
 def _links(
     vectors: sp.csr_array,
     supports: NDArray[np.int64],
-    new_texts: NDArray[np.int64],
+    new_texts: NDArray[np.integer],
     *,
     neighbours: int,
     shrinkage: float,
