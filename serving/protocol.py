@@ -45,6 +45,7 @@ class RecommendationRequest(BaseModel):
     k: int = Field(DEFAULT_K, ge=1, description="Number of items")
     store_id: str | None = Field(None, max_length=ID_LENGTH, description="Where from; the usual store where left out")
     filters: Filters = Field(default_factory=Filters, description="What may be shown")
+    explain: bool = Field(False, description="Say of each item which sources named it and what moved its score")
     request_time: datetime | None = Field(None, description="The time of the question, in a replay of the past only")
 
     @field_validator("request_time")
@@ -64,6 +65,40 @@ class RecommendationRequest(BaseModel):
         return cast("Self", _parse(cls, values, where=where))
 
 
+class Source(BaseModel):
+    """A retriever that named the item, and at which rank, 1 is best."""
+
+    model_config = STRICT
+
+    retriever: str
+    rank: int
+
+
+class Contribution(BaseModel):
+    """What a topic or a feature adds to the ranker's margin (log-odds, where its rounds are logistic)."""
+
+    model_config = STRICT
+
+    name: str
+    contribution: float
+    value: float | None = None
+    sentence: str | None = None
+
+
+class Explanation(BaseModel):
+    """Why an item has its score: `base` and the contributions of all topics sum to the ranker's margin.
+
+    Topics come with the largest contribution first; `features` are the single ones that moved it most.
+    """
+
+    model_config = STRICT
+
+    base: float
+    sources: tuple[Source, ...]
+    topics: tuple[Contribution, ...]
+    features: tuple[Contribution, ...]
+
+
 class RecommendedItem(BaseModel):
     """One line of an answer."""
 
@@ -78,6 +113,7 @@ class RecommendedItem(BaseModel):
     brand: str | None
     retriever: str
     reason: str
+    explanation: Explanation | None = None
 
 
 UserStatus = Literal["ok", "new", "missing", "expired", "store_error"]

@@ -28,10 +28,15 @@ class Reason:
 
 def reasons(model: TwoStageModel, query: Query, listing: Listing, label_types: Sequence[str]) -> list[Reason]:
     """One per item of the list; where a rule put the item there, that is the sentence."""
-    verb, top = VERBS.get(label_types[0] if label_types else "", "picked"), listing.ranking
+    verb, top = verb_of(label_types), listing.ranking
     found = [_reason(model, query, top, row, verb) for row in range(len(top))]
     notes = [listing.notes.get(num) for num in top.item_nums.tolist()]
     return [replace(one, sentence=note) if note else one for one, note in zip(found, notes, strict=True)]
+
+
+def verb_of(label_types: Sequence[str]) -> str:
+    """What users did with items, as a participle."""
+    return VERBS.get(label_types[0] if label_types else "", "picked")
 
 
 def best_source(ranks: NDArray[np.float32]) -> str:

@@ -16,11 +16,13 @@ from components.compute_features.history import extend_history
 from components.ranking.two_stage import Ranking
 from components.reranking.policy import Listing
 from components.retrieval.query import Query, build_query
+from serving.explanations import explain, words_of
 from serving.exploration import Draw, draw_order
 from serving.feedback import FeedbackLog
 from serving.online_features import UserRow
 from serving.prediction_log import Impressions, PredictionLog
 from serving.protocol import (
+    Explanation,
     FeedbackEvent,
     FeedbackRequest,
     Filters,
@@ -88,6 +90,9 @@ class Recommender:
         listing, draw = self._top(query, request, query_id)
         top = listing.ranking
         why = reasons(model, query, listing, self._label_types)
+        explained: Sequence[Explanation | None] = [None] * len(top)
+        if request.explain:
+            explained = explain(model.ranker, top, words_of(self.bundle, top.item_nums))
         item_ids = tuple(str(item_id) for item_id in model.items.item_ids[top.item_nums])
         response = RecommendationResponse(
             query_id=query_id,
@@ -96,7 +101,7 @@ class Recommender:
             bundle_id=self.bundle.manifest.bundle_id,
             variant=self.settings.variant,
             event_timestamp=moment,
-            items=self._items(top, item_ids, why),
+            items=self._items(top, item_ids, why, explained),
         )
         self._log(request, response, top, draw, why)
         return response
@@ -176,7 +181,13 @@ class Recommender:
     def _label_types(self) -> Sequence[str]:
         return tuple(self.bundle.manifest.facts.config.get("dataset", {}).get("label_types", ()))
 
-    def _items(self, top: Ranking, item_ids: Sequence[str], why: Sequence[Reason]) -> tuple[RecommendedItem, ...]:
+    def _items(
+        self,
+        top: Ranking,
+        item_ids: Sequence[str],
+        why: Sequence[Reason],
+        explained: Sequence[Explanation | None],
+    ) -> tuple[RecommendedItem, ...]:
         table = self.bundle.model.items.table
         return tuple(
             RecommendedItem(
@@ -186,6 +197,7 @@ class Recommender:
                 **{name: table[name][int(top.item_nums[place])].as_py() for name in ITEM_COLUMNS},
                 retriever=why[place].retriever,
                 reason=why[place].sentence,
+                explanation=explained[place],
             )
             for place, item_id in enumerate(item_ids)
         )

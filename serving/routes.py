@@ -11,7 +11,7 @@ from serving.protocol import FeedbackRequest, InvalidRequestError, Recommendatio
 from serving.recommender import Recommender
 
 LIST_FILTERS = ("departments", "categories", "brands", "exclude_item_ids")
-PLAIN = ("user_id", "store_id", "request_time")
+PLAIN = ("user_id", "store_id", "request_time", "explain")
 
 
 class TooLargeError(InvalidRequestError):
@@ -31,7 +31,7 @@ def add_routes(app: FastAPI, recommender: Recommender, *, is_ready: Callable[[],
 
     @app.get("/v1/recommendations")
     async def get_recommendations(request: Request) -> JSONResponse:
-        """?user_id=1&k=10&store_id=367&department=GROCERY&exclude_known=true; list filters may repeat."""
+        """?user_id=1&k=10&store_id=367&department=GROCERY&exclude_known=true&explain=true; list filters may repeat."""
         return _answer(recommender, _from_query(request))
 
     @app.post("/v1/recommendations")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from pipelines.cli.options import Set, overrides
@@ -108,6 +109,33 @@ def off_policy(
     console.print(f"{judgement.decision} {judgement.sentence}", highlight=False, soft_wrap=True)
     console.print(f"written to {judged.path}", highlight=False, soft_wrap=True)
     raise typer.Exit(judgement.exit_code)
+
+
+@app.command()
+def explain(
+    user: Annotated[str, typer.Argument(help="Who; an unknown id gets what is popular.", metavar="USER")],
+    item: Annotated[str | None, typer.Option(help="Explain this item, shown or not.")] = None,
+    bundle: Annotated[str, typer.Option(help="Id, a beginning of it, `champion` or `challenger`.")] = "champion",
+    as_of: Annotated[str | None, typer.Option(help="When; the bundle's training date where left out.")] = None,
+    k: Annotated[int, typer.Option("-k", help="Items to explain.", min=1, max=100)] = 5,
+    model: Model = "recommender",
+) -> None:
+    """Say why a user is shown what: sources, and what moved each item's score, in words.
+
+    \b
+    recsys model explain 1
+    recsys model explain 1 --item 1082185     # where it stands, and why not higher
+    """
+    from components.artifacts.home import recsys_home
+    from pipelines.explain import explain_user
+
+    explained = explain_user(recsys_home(), model, bundle, user, item=item, as_of=as_of, k=k)
+    console = Console()
+    console.print(explained.sentence, highlight=False, soft_wrap=True)
+    for entry in explained.items:
+        console.print(f"\n[bold]{escape(entry.heading)}[/bold]", highlight=False, soft_wrap=True)
+        for line in entry.lines:
+            console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -1,0 +1,45 @@
+"""New users of the toy world: even users like even items, so what the first events tell is known."""
+
+import numpy as np
+import pytest
+
+from benchmarks.quality import cold_users
+from benchmarks.quality.cold_users import Visit, measure, write
+from benchmarks.quality.moments import TrainedCut
+from components.artifacts.bundle import load_bundle
+from components.artifacts.cuts import seconds
+from tests.toy_world import likes, moment
+
+
+@pytest.fixture(scope="module")
+def cut(trained) -> TrainedCut:
+    return TrainedCut(trained.config, trained.home, load_bundle(trained.run.bundle), 1.0)
+
+
+def visit(parity: int) -> Visit:
+    """Somebody who takes the items of one parity, from 10 on in the known part and then 12 others."""
+    own = [f"i{num}" for num in range(parity, 40, 2)]
+    at = seconds(moment(15)) + 3600
+    return Visit(f"new{parity}", {"user_store_id": "s0"}, [(item, at) for item in own[:10]], own[10:])
+
+
+def test_nothing_is_known_without_events_and_the_first_event_turns_the_list_to_its_kind(cut):
+    items = cut.bundle.model.items
+    for parity in (0, 1):
+        asked = visit(parity)
+        nothing, one = asked.query(0, cut), asked.query(1, cut)
+        assert len(nothing.history) == 0
+        assert [items.item_ids[num] for num in one.history.item_nums] == [asked.first[0][0]]
+        top = items.item_ids[cut.bundle.model.rank(one).item_nums[:10]]
+        assert np.mean([likes(f"u{parity}", item) for item in top]) >= 0.8
+
+
+def test_more_events_rank_better_and_the_table_says_so(cut, tmp_path):
+    visits = [visit(0), visit(1)]
+    cells = {(cell.system, cell.events): cell for cell in measure(cut, visits)}
+    ours = [cells["two_stage", events].ndcg_at_10.mean for events in cold_users.EVENTS]
+    assert ours[1] > ours[0]
+    assert cells["two_stage", 10].two_stage_minus_it.mean == 0
+    assert cells["two_stage", 10].ndcg_at_10.mean >= cells["popularity", 10].ndcg_at_10.mean
+    write(list(cells.values()), cut, visits, tmp_path)
+    assert f"{ours[0]:.4f}" in (tmp_path / "COLD_USERS.md").read_text()
