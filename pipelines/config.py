@@ -23,7 +23,7 @@ from components.ingest_events.config import IngestConfig
 from components.ranking.config import RankerConfig
 from components.register_bundle.config import RegistryConfig
 from components.reranking.config import PolicyConfig, RerankingConfig, RulesConfig
-from components.train_retrievers.config import RetrieversConfig
+from components.retrieval.config import RetrieversConfig
 from components.tune_ranker.config import TuningConfig
 from monitoring.config import MonitoringConfig, RetrainingPolicy
 

@@ -57,7 +57,13 @@ def train_recommender(
         "models"
     ]
     rows = build_training_set(
-        events=events, models=models, config=training_set, split=split, quotas=quotas, as_of=as_of, seed=seed
+        events=events,
+        models=models,
+        config=training_set,
+        split=split,
+        retrievers=retrievers,
+        as_of=as_of,
+        seed=seed,
     ).outputs["training_set"]
     tuned = tune_ranker(training_set=rows, config=tuning, ranker=ranker, seed=seed).outputs["tuning"]
     trained = train_ranker(training_set=rows, tuning=tuned, config=ranker, seed=seed).outputs["ranker"]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from components.artifacts.bundle import Bundle
 from components.artifacts.cuts import seconds
-from components.compute_features.history import extend_history
 from components.ranking.two_stage import Ranking
 from components.reranking.policy import Listing
+from components.retrieval.history import extend_history
 from components.retrieval.query import Query, build_query
 from serving.explanations import explain, words_of
 from serving.exploration import Draw, draw_order

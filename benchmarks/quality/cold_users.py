@@ -1,16 +1,17 @@
 """python -m benchmarks.quality.cold_users: users without a past, in the first events of their first visit.
 
-Everybody who took more than ten items in the week after the cut is made new: nothing is known of them but where they
-are, who they are where a profile says so, and the first 0, 1, 3 or 10 items of that week. The answer is what they took
-after the tenth item, the same however much is known, so the rows of one system can be compared.
+The product is trained on half of the users. Those of the other half who took more than ten items in a test week are
+asked about in it: nothing is known of them but where they are, who they are where a profile says so, and the first 0, 1,
+3 or 10 items of that week. The answer is what they took after the tenth item, the same however much is known, so the
+figures of one system can be compared.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,31 +21,33 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.quality.moments import TrainedCut, read_interactions, trainer
-from components.artifacts.cuts import seconds
+from benchmarks.quality.moments import TrainedCut, trainer
+from components.artifacts.cuts import Cuts, parse_moment
 from components.artifacts.errors import ContractError, RecsysError
-from components.artifacts.tables import TIMESTAMP
-from components.compute_features.history import extend_history
+from components.artifacts.tables import SCHEMAS, Tables, read_table
+from components.build_training_set.new_users import new_user_query
+from components.datasets.load import sample
 from components.evaluate_bundle.rank_systems import TWO_STAGE, popularity, system_lists
-from components.point_in_time.queries import user_rows_at
+from components.ingest_events.ingest import ingest_events
 from components.ranking.bootstrap import Interval, bootstrap_means
+from components.ranking.labels import items_in_order
 from components.ranking.metrics import Judged, ndcg_at_k
-from components.retrieval.query import Query, build_query
-from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID, view
+from components.retrieval.query import Query
+from feature_repo.schema import EVENT_TIMESTAMP, USER_ID
 from pipelines.cli.progress import ConsoleProgress
-from pipelines.config import load_config
+from pipelines.config import PipelineConfig, load_config
 
 HERE = Path(__file__).parent
 EVENTS = (0, 1, 3, 10)
 """Items of the first visit that are known."""
+TRAINED_SHARE = 0.5
 K, DEPTH = 10, 40
-PROFILE = tuple(spec.name for spec in view("user_profile").features)
 HEAD = """# Users without a past
 
-Written by `python -m benchmarks.quality.cold_users`. {dataset}, {users:,} users who took more than ten items in the
-{horizon_days} days after {cut}. All that is known of them is their store, their profile where there is one, and their first
-items; the answer is what they took after the tenth. NDCG@10 without the items that are known; brackets hold
-{confidence:.0%} intervals over users.
+Written by `python -m benchmarks.quality.cold_users`. {dataset}, trained on {share:.0%} of the users; {visits:,} visits of
+{users:,} others who took more than ten items in the {horizon_days} days after {cuts}. All that is known of them is their
+store, their profile where there is one, and their first items; the answer is what they took after the tenth. NDCG@10
+without the items that are known; brackets hold {confidence:.0%} intervals over users.
 """
 
 
@@ -54,7 +57,7 @@ class Visit:
 
     Attributes:
         user_id: External id.
-        row: What is known of the user without any event: profile and store.
+        row: The user's store and profile.
         first: (item_id, Unix time) of the first distinct items, in their order.
         relevant: External ids of the items after those.
     """
@@ -66,10 +69,8 @@ class Visit:
 
     def query(self, events: int, trained: TrainedCut) -> Query:
         """The question after some events."""
-        row = dict(self.row)
-        for item_id, at in self.first[:events]:
-            row |= extend_history(row, item_id=item_id, seconds=at, weight=1.0)
-        return build_query(self.user_id, row, trained.bundle.model.items, now_seconds=self.first[-1][1])
+        known, items = self.first[:events], trained.bundle.model.items
+        return new_user_query(self.user_id, self.row, known, items, now_seconds=self.first[-1][1])
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     console = Console(width=max(Console().width, 120))
     try:
-        config = load_config(options.config, {"as_of": options.cut} if options.cut else None)
-        trained = trainer(ConsoleProgress(console))(config, options.home / config.dataset.name / config.as_of)
-        visits = first_visits(trained, read_interactions(trained))
+        cut = {"as_of": options.cut} if options.cut else {}
+        config = load_config(options.config, {"dataset.sample_users": TRAINED_SHARE, **cut})
+        home = options.home / "cold_users" / config.dataset.name / config.as_of
+        visits = first_visits(config, home / "everybody")
+        trained = trainer(ConsoleProgress(console))(config, home)
     except RecsysError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -114,32 +117,54 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def first_visits(trained: TrainedCut, interactions: pa.Table) -> list[Visit]:
-    """Users with more items in the horizon than are ever known, by user.
+def first_visits(config: PipelineConfig, folder: Path) -> list[Visit]:
+    """Visits in the test windows of users that the sample leaves out, with more items than are ever known.
 
     Raises:
         ContractError: There is none.
     """
-    cut, split = trained.cuts.test[0], trained.config.resolved_split()
-    end = pa.scalar(cut + timedelta(days=split.horizon_days), TIMESTAMP)
-    time = interactions[EVENT_TIMESTAMP]
-    is_asked = pc.and_(pc.greater_equal(time, pa.scalar(cut, TIMESTAMP)), pc.less(time, end))
-    is_asked = pc.and_(is_asked, pc.is_in(interactions["interaction_type"], pa.array(split.label_types)))
-    week = interactions.filter(is_asked).sort_by([(EVENT_TIMESTAMP, "ascending"), ("event_id", "ascending")])
-    items_of: dict[str, dict[str, int]] = {}
-    for user, item, at in zip(*(week[name].to_pylist() for name in (USER_ID, ITEM_ID, EVENT_TIMESTAMP)), strict=True):
-        items_of.setdefault(user, {}).setdefault(item, seconds(at))
-    users = sorted(user for user, items in items_of.items() if len(items) > max(EVENTS))
-    if not users:
-        raise ContractError(f"nobody took more than {max(EVENTS)} items in [{cut.date()}, {end.as_py().date()}).")
-    rows = user_rows_at(trained.home, users, cut=cut)
-    return [_visit(user, row, list(items_of[user].items())) for user, row in zip(users, rows, strict=True)]
+    cuts, split = Cuts(parse_moment(config.as_of), config.resolved_split()), config.resolved_split()
+    everybody = config.dataset.model_copy(update={"sample_users": 1.0})
+    ingest_events(everybody, config.ingest, folder, end=cuts.end)
+    tables = Tables(*(read_table(folder, name) for name in SCHEMAS))
+    trained_on = pc.unique(sample(tables, config.dataset.sample_users).interactions[USER_ID])
+    others = tables.interactions.filter(pc.invert(pc.is_in(tables.interactions[USER_ID], trained_on)))
+    profiles = {row[USER_ID]: row for row in _profiles(tables.users).to_pylist()}
+    visits = [
+        visit
+        for cut in cuts.test
+        for visit in _visits(
+            items_in_order(others, cut, cuts.horizon, split.label_types), profiles, _stores(others, cut)
+        )
+    ]
+    if not visits:
+        raise ContractError(f"no user outside the sample took more than {max(EVENTS)} items in a test window.")
+    return visits
 
 
-def _visit(user_id: str, row: Mapping[str, object], items: Sequence[tuple[str, int]]) -> Visit:
-    known = {name: row.get(name) for name in (*PROFILE, "user_store_id")}
+def _profiles(users: pa.Table) -> pa.Table:
+    """Users' columns under the names of their features."""
+    names = [name if name == USER_ID else f"user_{name.removeprefix('user_')}" for name in users.column_names]
+    return users.rename_columns(names)
+
+
+def _stores(interactions: pa.Table, cut: datetime) -> dict[str, str]:
+    """Where each user's first interaction from the cut on was."""
+    later = interactions.filter(pc.greater_equal(interactions[EVENT_TIMESTAMP], pa.scalar(cut)))
+    first = later.sort_by([(EVENT_TIMESTAMP, "descending")])
+    return dict(zip(first[USER_ID].to_pylist(), first["store_id"].to_pylist(), strict=True))
+
+
+def _visits(
+    items_of: Mapping[str, Sequence[tuple[str, int]]],
+    profiles: Mapping[str, Mapping[str, object]],
+    stores: Mapping[str, str],
+) -> Iterator[Visit]:
     most = max(EVENTS)
-    return Visit(user_id, known, items[:most], [item for item, _ in items[most:]])
+    for user, items in items_of.items():
+        if len(items) > most:
+            row = {**profiles.get(user, {}), "user_store_id": stores[user]}
+            yield Visit(user, row, items[:most], [item for item, _ in items[most:]])
 
 
 def measure(trained: TrainedCut, visits: Sequence[Visit]) -> list[Cell]:
@@ -175,12 +200,12 @@ def _answers(trained: TrainedCut, visits: Sequence[Visit], events: int) -> dict[
 
 
 def _ndcg(trained: TrainedCut, visits: Sequence[Visit], lists: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:
-    users = [visit.user_id for visit in visits]
+    ids = [f"{visit.user_id}@{visit.first[0][1]}" for visit in visits]
     wanted = [
         trained.bundle.model.items.nums(pa.array(visit.relevant, pa.string())).astype(np.int64) for visit in visits
     ]
-    judged = Judged.of_lists(users, [nums.astype(np.int64) for nums in lists], wanted)
-    return ndcg_at_k(judged, k=K).reindex(users).to_numpy(float)
+    judged = Judged.of_lists(ids, [nums.astype(np.int64) for nums in lists], wanted)
+    return ndcg_at_k(judged, k=K).reindex(ids).to_numpy(float)
 
 
 def write(cells: Sequence[Cell], trained: TrainedCut, visits: Sequence[Visit], out: Path) -> None:
@@ -189,8 +214,10 @@ def write(cells: Sequence[Cell], trained: TrainedCut, visits: Sequence[Visit], o
     config = trained.config
     facts = {
         "dataset": config.dataset.name,
-        "cut": str(trained.cuts.test[0].date()),
-        "users": len(visits),
+        "share": TRAINED_SHARE,
+        "cuts": " and ".join(str(cut.date()) for cut in trained.cuts.test),
+        "visits": len(visits),
+        "users": len({visit.user_id for visit in visits}),
         "horizon_days": config.split.horizon_days,
         "confidence": config.evaluation.confidence,
     }

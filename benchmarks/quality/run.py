@@ -26,7 +26,7 @@ from benchmarks.quality.tune import Found, K, completed_lists, ndcg, objective_o
 from components.artifacts.bundle import Bundle
 from components.evaluate_bundle.rank_systems import TWO_STAGE
 from components.ranking.search_space import Params, contains
-from components.train_retrievers.config import RetrieversConfig
+from components.retrieval.config import RetrieversConfig
 
 Say = Callable[[str], None]
 

@@ -7,7 +7,7 @@ that it will serve; a relevant item that no retriever named cannot be ranked and
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from components.artifacts.cuts import Cuts, SplitConfig, stamp
 from components.artifacts.errors import ContractError
 from components.artifacts.tables import TIMESTAMP, read_table
 from components.build_training_set.config import TrainingSetConfig
+from components.build_training_set.new_users import new_user_query, without_users
 from components.point_in_time.cut_models import read_cut
-from components.point_in_time.queries import queries_at
+from components.point_in_time.queries import queries_at, user_rows_at
 from components.ranking.feature_matrix import feature_matrix
-from components.ranking.labels import label_column, relevant_items
+from components.ranking.labels import items_in_order, label_column, relevant_items
 from components.retrieval.candidates import generate_candidates
+from components.retrieval.config import RetrieversConfig
 from components.retrieval.items import ItemTable
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever
@@ -32,6 +34,10 @@ from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, RANKER_FEATURE_NAMES, 
 
 log = logging.getLogger(__name__)
 
+FIRST_EVENTS = (0, 1, 3, 10)
+"""Items of the first visit that are known of a new user: one query each."""
+NEW_USER = "#new"
+"""In the query ids of users who are asked about as if they were new; the known items follow."""
 TRAINING, REFIT, VALIDATION = "training", "refit", "validation"
 """Files: rows of the training cuts; rows of the validation cut drawn in the same way, for the training that comes after
 the choices were made; and all candidates of some users of the validation cut, which the choices are judged on."""
@@ -68,6 +74,7 @@ class _Block:
     labels: NDArray[np.float32]
     pool_recall: float
     pool_size: int
+    suffix: str = ""
 
 
 def build_training_set(
@@ -78,7 +85,7 @@ def build_training_set(
     *,
     as_of: datetime,
     split: SplitConfig,
-    quotas: Mapping[str, int],
+    retrieval: RetrieversConfig,
     config: TrainingSetConfig,
     seed: int,
 ) -> list[CutSummary]:
@@ -94,7 +101,7 @@ def build_training_set(
         out: Folder for the result.
         as_of: End of what may be known.
         split: The cuts.
-        quotas: Candidates of each retriever.
+        retrieval: Candidates of each retriever, and how users alike are found.
         config: Sampling.
         seed: Of the sampling.
     """
@@ -107,10 +114,15 @@ def build_training_set(
         relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
         rng = np.random.default_rng([seed, int(cut.timestamp())])
         items, retrievers = read_cut(models, cut)
-        queries = queries_at(home, draw(sorted(relevant), config.max_users_per_cut, rng), items, cut=cut)
-        blocks = list(_blocks(queries, relevant, items, retrievers, quotas))
+        users = draw(sorted(relevant), config.max_users_per_cut, rng)
+        queries = queries_at(home, users, items, cut=cut)
+        blocks = list(_blocks(queries, relevant, items, retrievers, retrieval.quotas))
         useful = [block for block in blocks if block.labels.any()]
-        thinned = _table([_thin(block, config.negatives_per_query, rng) for block in useful], items, cut)
+        visits = items_in_order(interactions, cut, cuts.horizon, split.label_types)
+        first = draw(users, round(config.new_user_share * len(users)), rng)
+        theirs = {**retrievers, **without_users(interactions, first, items, cut=cut, config=retrieval)}
+        new = list(_new_users(home, first, visits, items, theirs, retrieval.quotas, cut))
+        thinned = _table([_thin(block, config.negatives_per_query, rng) for block in [*useful, *new]], items, cut)
         tables[REFIT if cut == cuts.validation else TRAINING].append(thinned)
         if cut == cuts.validation:
             judged = set(draw([block.query.user_id for block in useful], config.max_validation_users, rng))
@@ -154,25 +166,48 @@ def _blocks(
         )
 
 
+def _new_users(
+    home: Path,
+    users: Sequence[str],
+    visits: Mapping[str, Sequence[tuple[str, int]]],
+    items: ItemTable,
+    retrievers: Mapping[str, Retriever],
+    quotas: Mapping[str, int],
+    cut: datetime,
+) -> Iterator[_Block]:
+    """The same users as if their history began with the visit: after each of FIRST_EVENTS, about what came later."""
+    rows = user_rows_at(home, users, cut=cut) if users else []
+    for user_id, row in zip(users, rows, strict=True):
+        events = visits[user_id]
+        for known in FIRST_EVENTS:
+            if known >= len(events):
+                continue
+            now = events[max(known - 1, 0)][1]
+            query = new_user_query(user_id, row, events[:known], items, now_seconds=now)
+            left = {user_id: [item_id for item_id, _ in events[known:]]}
+            [block] = _blocks([query], left, items, retrievers, quotas)
+            if block.labels.any():
+                yield replace(block, suffix=f"{NEW_USER}{known}")
+
+
 def _thin(block: _Block, negatives: int, rng: np.random.Generator) -> _Block:
     """The block with all its positives and at most `negatives` others."""
     others = np.flatnonzero(block.labels == 0)
     if len(others) <= negatives:
         return block
     kept = np.sort(np.concatenate([np.flatnonzero(block.labels), rng.choice(others, negatives, replace=False)]))
-    return _Block(
-        block.query, block.item_nums[kept], block.matrix[kept], block.labels[kept], block.pool_recall, block.pool_size
-    )
+    return replace(block, item_nums=block.item_nums[kept], matrix=block.matrix[kept], labels=block.labels[kept])
 
 
 def _table(blocks: Sequence[_Block], items: ItemTable, cut: datetime) -> pa.Table:
     sizes = [len(block.labels) for block in blocks]
+    queries = np.array([f"{block.query.user_id}@{cut.date()}{block.suffix}" for block in blocks], dtype=object)
     users = np.repeat(np.array([block.query.user_id for block in blocks], dtype=object), sizes)
     matrix = np.concatenate([block.matrix for block in blocks]) if blocks else np.empty((0, len(RANKER_FEATURE_NAMES)))
     nums = np.concatenate([block.item_nums for block in blocks]) if blocks else np.empty(0, np.int32)
     labels = np.concatenate([block.labels for block in blocks]) if blocks else np.empty(0, np.float32)
     columns = {
-        "query_id": pa.array([f"{user}@{cut.date()}" for user in users], pa.string()),
+        "query_id": pa.array(np.repeat(queries, sizes), pa.string()),
         USER_ID: pa.array(users, pa.string()),
         ITEM_ID: pa.array(items.item_ids[nums], pa.string()),
         EVENT_TIMESTAMP: pa.array([cut] * len(users), TIMESTAMP),

@@ -11,7 +11,7 @@ def build_training_set(
     models: dsl.Input[dsl.Model],
     config: str,
     split: str,
-    quotas: dict,  # type: ignore[type-arg]  # kfp reads the annotation
+    retrievers: str,
     as_of: str,
     seed: int,
     training_set: dsl.Output[dsl.Dataset],
@@ -23,7 +23,7 @@ def build_training_set(
         models: Retrievers and item table of each cut.
         config: TrainingSetConfig as JSON.
         split: SplitConfig as JSON.
-        quotas: Candidates of each retriever.
+        retrievers: RetrieversConfig as JSON.
         as_of: The training cut.
         seed: Of the sampling.
         training_set: Training and validation rows.
@@ -34,6 +34,7 @@ def build_training_set(
     from components.artifacts.home import start_step
     from components.build_training_set import build
     from components.build_training_set.config import TrainingSetConfig
+    from components.retrieval.config import RetrieversConfig
 
     build.build_training_set(
         Path(events.path),
@@ -42,7 +43,7 @@ def build_training_set(
         Path(training_set.path),
         as_of=parse_moment(as_of),
         split=SplitConfig.model_validate_json(split),
-        quotas={name: int(quota) for name, quota in quotas.items()},
+        retrieval=RetrieversConfig.model_validate_json(retrievers),
         config=TrainingSetConfig.model_validate_json(config),
         seed=seed,
     )

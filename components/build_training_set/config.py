@@ -15,3 +15,9 @@ class TrainingSetConfig(BaseModel):
     max_validation_users: int = Field(
         800, ge=1, description="Users whose lists tuning and early stopping are judged on"
     )
+    new_user_share: float = Field(
+        0.15,
+        ge=0,
+        le=0.5,
+        description="Share of the users of each cut who are asked about again, as new users after 0, 1, 3 and 10 items",
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import mmh3
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,26 @@ def relevant_items(
 
     An interaction counts if its type is a label type and its weight is positive.
     """
+    return {user_id: sorted(items) for user_id, items in _first_times(interactions, cut, horizon, label_types).items()}
+
+
+def items_in_order(
+    interactions: pa.Table, cut: datetime, horizon: timedelta, label_types: Sequence[str]
+) -> dict[str, list[tuple[str, int]]]:
+    """The items of `relevant_items` with the Unix time of the first interaction in the window, by time.
+
+    The lines of a receipt share one time and stand in the order of the articles' numbers, which is none in which
+    anybody took them: they come in the order of a hash.
+    """
+    return {
+        user_id: list(times.items()) for user_id, times in _first_times(interactions, cut, horizon, label_types).items()
+    }
+
+
+def _first_times(
+    interactions: pa.Table, cut: datetime, horizon: timedelta, label_types: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """User to item to Unix time, both in ascending order of user and time."""
     time = interactions[EVENT_TIMESTAMP]
     chosen = interactions.filter(
         pc.and_(
@@ -29,10 +50,13 @@ def relevant_items(
             ),
         )
     )
-    pairs = chosen.group_by([USER_ID, ITEM_ID]).aggregate([]).sort_by([(USER_ID, "ascending"), (ITEM_ID, "ascending")])
-    grouped: dict[str, list[str]] = {}
-    for user_id, item_id in zip(pairs[USER_ID].to_pylist(), pairs[ITEM_ID].to_pylist(), strict=True):
-        grouped.setdefault(user_id, []).append(item_id)
+    drawn = pa.array([mmh3.hash(event_id) for event_id in chosen["event_id"].to_pylist()], pa.int32())
+    order = [(USER_ID, "ascending"), (EVENT_TIMESTAMP, "ascending"), ("drawn", "ascending")]
+    chosen = chosen.append_column("drawn", drawn).sort_by(order)
+    times = pc.divide(chosen[EVENT_TIMESTAMP].cast(pa.int64()), 1_000_000).to_pylist()
+    grouped: dict[str, dict[str, int]] = {}
+    for user_id, item_id, at in zip(chosen[USER_ID].to_pylist(), chosen[ITEM_ID].to_pylist(), times, strict=True):
+        grouped.setdefault(user_id, {}).setdefault(item_id, at)
     return grouped
 
 

@@ -28,7 +28,7 @@ def train_retrievers(
 
     from components.artifacts.cuts import Cuts, SplitConfig, parse_moment
     from components.artifacts.home import start_step
-    from components.train_retrievers.config import RetrieversConfig
+    from components.retrieval.config import RetrieversConfig
     from components.train_retrievers.step import fit_cuts
 
     home = start_step()

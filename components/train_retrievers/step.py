@@ -13,8 +13,8 @@ from components.artifacts.feature_manifest import FeatureManifest
 from components.artifacts.tables import read_table
 from components.point_in_time.cut_models import read_items, write_fitted, write_items
 from components.point_in_time.queries import item_table_at
-from components.train_retrievers.config import RetrieversConfig
-from components.train_retrievers.train import fit_retrievers
+from components.retrieval.config import RetrieversConfig
+from components.retrieval.fit import fit_retrievers
 
 log = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from components.artifacts.bundle import Bundle
 from components.artifacts.cuts import parse_moment, seconds
 from components.artifacts.tables import TIMESTAMP
-from components.compute_features.history import extend_history
 from components.point_in_time.join import join_users
 from components.point_in_time.queries import rows as rows_of
 from components.ranking.feature_matrix import feature_matrix
 from components.retrieval.candidates import Candidates
+from components.retrieval.history import extend_history
 from components.retrieval.items import UNKNOWN
 from components.retrieval.query import build_query
 from feature_repo.schema import (

@@ -13,11 +13,11 @@ from components.artifacts.cuts import seconds
 from components.artifacts.tables import Tables, write_tables
 from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
-from components.compute_features.history import extend_history
 from components.materialize_features.materialize import materialize_features
 from components.point_in_time.queries import item_table_at, user_rows_at
 from components.ranking.feature_matrix import feature_matrix
 from components.retrieval.candidates import fuse
+from components.retrieval.history import extend_history
 from components.retrieval.query import build_query
 from components.retrieval.retriever import Scored
 from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS, USER_HISTORY

@@ -3,8 +3,8 @@ import pytest
 from components.artifacts.cuts import seconds
 from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
-from components.compute_features.history import extend_history
 from components.materialize_features.materialize import materialize_features
+from components.retrieval.history import extend_history
 from feature_repo.schema import SECONDS_PER_DAY, USER_STATS
 from feature_repo.store import apply
 from serving.online_features import UserReader

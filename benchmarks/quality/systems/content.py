@@ -2,8 +2,8 @@
 
 from benchmarks.quality.systems.system import Known, Rank, System, asked
 from components.ranking.search_space import Float, Params
+from components.retrieval.config import ContentConfig
 from components.retrieval.content import Content
-from components.train_retrievers.config import ContentConfig
 
 
 def _fit_content(known: Known, params: Params) -> Rank:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.quality import cold_users
-from benchmarks.quality.cold_users import Visit, measure, write
+from benchmarks.quality.cold_users import Visit, first_visits, measure, write
 from benchmarks.quality.moments import TrainedCut
 from components.artifacts.bundle import load_bundle
 from components.artifacts.cuts import seconds
+from components.artifacts.errors import ContractError
 from tests.toy_world import likes, moment
 
 
@@ -43,3 +44,23 @@ def test_more_events_rank_better_and_the_table_says_so(cut, tmp_path):
     assert cells["two_stage", 10].ndcg_at_10.mean >= cells["popularity", 10].ndcg_at_10.mean
     write(list(cells.values()), cut, visits, tmp_path)
     assert f"{ours[0]:.4f}" in (tmp_path / "COLD_USERS.md").read_text()
+
+
+def test_users_outside_the_sample_are_asked_with_their_store_and_profile(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(cold_users, "EVENTS", (0, 1))
+    config = trained.config.model_copy(
+        update={"dataset": trained.config.dataset.model_copy(update={"sample_users": 0.5})}
+    )
+    visits = first_visits(config, tmp_path)
+    asked = {visit.user_id for visit in visits}
+    assert 10 < len(asked) < 50
+    one = next(visit for visit in visits if visit.row.get("user_age_years"))
+    assert one.row["user_age_years"] == 20 + int(one.user_id[1:])
+    assert one.row["user_store_id"] == f"s{int(one.user_id[1:]) % 3 % 2}"
+    assert len(one.first) == 1
+    assert one.relevant
+
+
+def test_data_without_long_visits_are_refused(trained, tmp_path):
+    with pytest.raises(ContractError, match="no user outside the sample took more than 10 items"):
+        first_visits(trained.config, tmp_path)

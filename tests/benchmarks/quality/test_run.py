@@ -14,7 +14,7 @@ from benchmarks.quality.run import first_trial, measure
 from benchmarks.quality.systems import item_neighbours
 from benchmarks.quality.systems.catalogue import SYSTEMS, chosen
 from components.artifacts.bundle import load_bundle
-from components.train_retrievers.config import RetrieversConfig
+from components.retrieval.config import RetrieversConfig
 
 HERE = [system.name for system in SYSTEMS if not system.needs or find_spec(system.needs)]
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.artifacts.cuts import Cuts, SplitConfig, parse_moment
-from components.build_training_set.build import build_training_set
+from components.build_training_set.build import FIRST_EVENTS, NEW_USER, build_training_set
 from components.build_training_set.config import TrainingSetConfig
 from tests.toy_world import USERS, write_toy_events
 
@@ -24,7 +24,7 @@ def built(trained, tmp_path_factory):
         out,
         as_of=parse_moment(trained.config.as_of),
         split=trained.config.resolved_split(),
-        quotas=trained.config.retrievers.quotas,
+        retrieval=trained.config.retrievers,
         config=TrainingSetConfig(negatives_per_query=NEGATIVES, max_validation_users=JUDGED),
         seed=0,
     )
@@ -32,8 +32,9 @@ def built(trained, tmp_path_factory):
 
 
 def per_query(path, label: int) -> list[int]:
-    """Rows of one label of each query."""
+    """Rows of one label of each query of a user as known."""
     table = pq.read_table(path)
+    table = table.filter(pc.invert(pc.match_substring(table["query_id"], NEW_USER)))
     counts = table.filter(pc.equal(table["label"], label)).group_by("query_id").aggregate([([], "count_all")])
     return sorted(counts["count_all"].to_pylist())
 
@@ -63,4 +64,16 @@ def test_rows_of_each_file_are_of_its_own_cuts(built, trained):
     }
     assert moments["training"] == set(cuts.training)
     assert moments["refit"] == moments["validation"] == {cuts.validation}
-    assert [one.queries for one in summaries] == [USERS] * 4
+    new = round(USERS * TrainingSetConfig().new_user_share) * len(FIRST_EVENTS)
+    assert all(USERS <= one.queries <= USERS + new for one in summaries)
+
+
+def test_some_users_are_asked_about_once_more_as_if_they_were_new(built):
+    table = pq.read_table(built[0] / "training.parquet")
+    new = table.filter(pc.match_substring(table["query_id"], NEW_USER))
+    assert (
+        0 < len(pc.unique(new["query_id"])) <= 3 * len(FIRST_EVENTS) * round(USERS * TrainingSetConfig().new_user_share)
+    )
+    assert pc.all(pc.is_nan(new["user_tenure_days"])).as_py()  # nothing is known of their past
+    assert pc.max(new["user_item_count"]).as_py() <= 1
+    assert set(pc.unique(new["label"]).to_pylist()) == {0, 1}

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from components.artifacts.errors import ConfigError, ContractError
+from components.retrieval.config import ContentConfig, RetrieversConfig
 from components.retrieval.content import POWERS, Content
 from components.retrieval.covisitation import BACKWARD, Covisitation
+from components.retrieval.fit import fit_retrievers
 from components.retrieval.interaction_log import InteractionLog
 from components.retrieval.items import ItemTable
 from components.retrieval.popular_in_context import PopularInContext
 from components.retrieval.retriever import Retriever
 from components.retrieval.rp3beta import Rp3Beta
 from components.retrieval.storage import CLASSES, read_retrievers, write_retrievers
-from components.train_retrievers.config import ContentConfig, RetrieversConfig
-from components.train_retrievers.train import fit_retrievers
 from feature_repo.schema import RETRIEVERS
 from tests.components.retrieval.builders import CUT, interactions, item_table, query
 from tests.toy_world import likes, moment, toy_tables

@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.compute_features.history import extend_history
+from components.retrieval.history import extend_history
 from feature_repo.schema import DECAY_DAYS, HISTORY_LENGTH, SECONDS_PER_DAY
 
 DAY = SECONDS_PER_DAY

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from components.retrieval.config import RetrieversConfig
 from components.retrieval.content import Content
 from components.retrieval.covisitation import Covisitation
 from components.retrieval.interaction_log import InteractionLog
@@ -14,7 +15,6 @@ from components.retrieval.repeat_purchase import RepeatPurchase
 from components.retrieval.retriever import Retriever
 from components.retrieval.rp3beta import Rp3Beta
 from components.retrieval.user_neighbours import UserNeighbours
-from components.train_retrievers.config import RetrieversConfig
 
 
 def fit_retrievers(
