@@ -15,7 +15,6 @@ from components.retrieval.history import extend_history
 from components.retrieval.items import ItemTable
 from components.retrieval.query import Query, build_query
 from components.retrieval.retriever import Retriever
-from components.retrieval.user_neighbours import UserNeighbours
 from feature_repo.schema import USER_ID, USER_PROFILE
 
 PROFILE = tuple(spec.name for spec in USER_PROFILE.features)
@@ -42,10 +41,12 @@ def new_user_query(
 def without_users(
     interactions: pa.Table, users: Sequence[str], items: ItemTable, *, cut: datetime, config: RetrieversConfig
 ) -> dict[str, Retriever]:
-    """The retriever that knows users one by one, fitted without some: as new users they would meet their own past."""
-    quota = config.quotas.get(UserNeighbours.name, 0)
-    if not quota or not users:
+    """The retrievers fitted without some users: as new users they would meet their own past in every list.
+
+    Two articles that one user alone takes together are neighbours of each other because of that user. A ranker that is
+    asked about that user with the lists of everybody learns to trust such pairs far more than a new user's are worth.
+    """
+    if not users:
         return {}
     others = interactions.filter(pc.invert(pc.is_in(interactions[USER_ID], pa.array(users, pa.string()))))
-    alone = config.model_copy(update={"quotas": {UserNeighbours.name: quota}})
-    return fit_retrievers(others, items, cut=cut, config=alone)
+    return fit_retrievers(others, items, cut=cut, config=config)

@@ -1,15 +1,20 @@
 """The ranker's rows, made anew from the models of the toy world's training."""
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from components.artifacts.cuts import Cuts, SplitConfig, parse_moment
+from components.artifacts.cuts import Cuts, SplitConfig, parse_moment, seconds
+from components.artifacts.tables import read_table
 from components.build_training_set.build import FIRST_EVENTS, NEW_USER, build_training_set
 from components.build_training_set.config import TrainingSetConfig
+from components.build_training_set.new_users import new_user_query, without_users
+from components.point_in_time.cut_models import read_cut
 from tests.toy_world import USERS, write_toy_events
 
 NEGATIVES, JUDGED = 5, 20
+SPLIT = SplitConfig(training_cuts=3, test_cuts=2)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def test_judged_users_are_some_of_those_of_the_last_cut(built):
 
 def test_rows_of_each_file_are_of_its_own_cuts(built, trained):
     out, summaries = built
-    cuts = Cuts(parse_moment(trained.config.as_of), SplitConfig(training_cuts=3, test_cuts=2))
+    cuts = Cuts(parse_moment(trained.config.as_of), SPLIT)
     moments = {
         name: set(pq.read_table(out / f"{name}.parquet")["event_timestamp"].to_pylist())
         for name in ("training", "refit", "validation")
@@ -77,3 +82,19 @@ def test_some_users_are_asked_about_once_more_as_if_they_were_new(built):
     assert pc.all(pc.is_nan(new["user_tenure_days"])).as_py()  # nothing is known of their past
     assert pc.max(new["user_item_count"]).as_py() <= 1
     assert set(pc.unique(new["label"]).to_pylist()) == {0, 1}
+
+
+def test_new_user_does_not_meet_its_own_past(trained, tmp_path):
+    """What one user alone took is named to nobody once the lists are fitted without that user."""
+    interactions = read_table(write_toy_events(tmp_path), "interactions")
+    [models] = trained.home.glob("artifacts/*/train-retrievers/models")
+    cut = parse_moment(trained.config.as_of)
+    items, _ = read_cut(models, cut)
+    alone = interactions.filter(pc.is_in(interactions["user_id"], pa.array(["u0"])))
+    fitted = without_users(alone, ["u0"], items, cut=cut, config=trained.config.retrievers)
+    everybody = without_users(alone, ["u1"], items, cut=cut, config=trained.config.retrievers)
+    took = [(item_id, seconds(cut)) for item_id in pc.unique(alone["item_id"]).to_pylist()[:3]]
+    query = new_user_query("u0", {"user_store_id": "s0"}, took, items, now_seconds=seconds(cut))
+    for name in ("covisitation", "popular_in_context"):
+        assert len(fitted[name].retrieve(query, k=5).item_nums) == 0
+        assert len(everybody[name].retrieve(query, k=5).item_nums) > 0
