@@ -22,6 +22,11 @@ Values = Mapping[str, float]
 """A feature's name to its value; NaN is missing."""
 MOST_FEATURES = 8
 """Single features that are named, those that moved the score most."""
+BLENDED = "few items known"
+"""Topic of what the blend for new users moved: an item has the score of its place, not of its features."""
+BLENDED_SENTENCE = "Little is known of the user yet, so the lists of its sources moved it beside its score"
+ROUNDING = 1e-3
+"""Sums of float32 contributions differ from the margin by less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ def explain(ranker: Ranker, top: Ranking, words: Sequence[Mapping[str, str]]) ->
     if len(top) == 0:
         return []
     contributions = ranker.contributions(top.matrix)
-    return [_explanation(top, row, contributions[row], words[row]) for row in range(len(top))]
+    moved = ranker.log_odds(top.scores) - contributions.sum(axis=1)
+    return [_explanation(top, row, contributions[row], moved[row], words[row]) for row in range(len(top))]
 
 
 def words_of(bundle: Bundle, item_nums: NDArray[np.int32]) -> list[dict[str, str]]:
@@ -74,21 +80,23 @@ def _matches(feature: str, pattern: str) -> bool:
     return feature.startswith(pattern[:-1]) if pattern.endswith("*") else feature == pattern
 
 
-def _explanation(top: Ranking, row: int, contributions: NDArray[np.float32], words: Mapping[str, str]) -> Explanation:
+def _explanation(
+    top: Ranking, row: int, contributions: NDArray[np.float32], moved: float, words: Mapping[str, str]
+) -> Explanation:
     values = dict(zip(RANKER_FEATURE_NAMES, top.matrix[row].tolist(), strict=True))
     parts = contributions[:-1]
     summed = np.bincount(TOPIC_NUMS, parts, minlength=len(TOPICS))
-    largest = np.argsort(-np.abs(summed), kind="stable")
+    topics = [
+        Contribution(name=one.name, contribution=float(part), sentence=_say(one, values, words))
+        for one, part in zip(TOPICS, summed, strict=True)
+        if part != 0
+    ]
+    if abs(moved) > ROUNDING:
+        topics.append(Contribution(name=BLENDED, contribution=float(moved), sentence=BLENDED_SENTENCE))
     return Explanation(
         base=float(contributions[-1]),
         sources=_sources(top.candidate_ranks[row]),
-        topics=tuple(
-            Contribution(
-                name=TOPICS[num].name, contribution=float(summed[num]), sentence=_say(TOPICS[num], values, words)
-            )
-            for num in largest.tolist()
-            if summed[num] != 0
-        ),
+        topics=tuple(sorted(topics, key=lambda topic: -abs(topic.contribution))),
         features=tuple(
             Contribution(
                 name=RANKER_FEATURE_NAMES[num],

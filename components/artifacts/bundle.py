@@ -24,6 +24,7 @@ import numpy as np
 
 from components.artifacts.errors import ContractError
 from components.artifacts.feature_manifest import sha256
+from components.ranking.blend import Blend
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import TwoStageModel
 from components.reranking.config import PolicyConfig
@@ -33,7 +34,9 @@ from components.retrieval.query import build_query
 from components.retrieval.storage import read_retrievers, write_retrievers
 from feature_repo.schema import RANKER_FEATURES, schema_hash
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READABLE = (2, FORMAT_VERSION)
+"""Format 2 had no blend: its lists are ordered by the score alone."""
 MANIFEST, RANKER, ITEMS, RETRIEVERS, GOLDEN = "manifest.json", "ranker.ubj", "items.arrow", "retrievers", "golden.json"
 REFERENCE, POLICY = "reference.parquet", "policy.json"
 SCORE_TOLERANCE = 1e-4
@@ -102,6 +105,7 @@ class Manifest:
         xgboost: Version that trained.
         facts: What the training was.
         files: Relative path to SHA-256.
+        blend: What orders the list of a user of whom little is known; None where the score alone does.
     """
 
     bundle_id: str
@@ -113,6 +117,7 @@ class Manifest:
     xgboost: str
     facts: BundleFacts
     files: Mapping[str, str]
+    blend: Blend | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -124,13 +129,15 @@ class Manifest:
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text())
-            if content["format_version"] != FORMAT_VERSION:
+            if content["format_version"] not in READABLE:
                 raise ContractError(
-                    f"{path}: bundle format {content['format_version']}, this version reads {FORMAT_VERSION}. "
+                    f"{path}: bundle format {content['format_version']}, this version reads "
+                    f"{' and '.join(map(str, READABLE))}. "
                     "Serve it with the version that trained it, or train anew."
                 )
             facts = BundleFacts(**content.pop("facts"))
-            return cls(**content | {"facts": facts, "features": tuple(content["features"])})
+            blend = Blend(**content["blend"]) if content.get("blend") else None
+            return cls(**content | {"facts": facts, "features": tuple(content["features"]), "blend": blend})
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ContractError(
                 f"{path}: no readable manifest of a bundle ({error!r}). Train or copy it anew."
@@ -181,7 +188,7 @@ def write_bundle(
         copyfile(source, folder / name)
     files = {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if _is_content(path)}
     manifest = Manifest(
-        bundle_id=_bundle_id(files, model.quotas),
+        bundle_id=_bundle_id(files, model),
         format_version=FORMAT_VERSION,
         feature_service="ranker_v1",
         schema_hash=schema_hash(),
@@ -190,6 +197,7 @@ def write_bundle(
         xgboost=version("xgboost"),
         facts=facts,
         files=files,
+        blend=model.blend,
     )
     (folder / MANIFEST).write_text(manifest.to_json())
     return manifest
@@ -209,6 +217,7 @@ def load_bundle(folder: Path) -> Bundle:
         read_retrievers(folder / RETRIEVERS),
         dict(manifest.quotas),
         Ranker.load(folder / RANKER),
+        manifest.blend,
     )
     policy = ListPolicy.of(model, PolicyConfig.model_validate(json.loads((folder / POLICY).read_text())))
     golden = tuple(GoldenRequest(**request) for request in json.loads((folder / GOLDEN).read_text()))
@@ -272,8 +281,9 @@ def _verify_schema(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def _bundle_id(files: Mapping[str, str], quotas: Mapping[str, int]) -> str:
-    content = json.dumps([dict(files), dict(quotas), schema_hash(), FORMAT_VERSION], sort_keys=True)
+def _bundle_id(files: Mapping[str, str], model: TwoStageModel) -> str:
+    blend = None if model.blend is None else asdict(model.blend)
+    content = json.dumps([dict(files), dict(model.quotas), blend, schema_hash(), FORMAT_VERSION], sort_keys=True)
     return "b-" + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

@@ -20,6 +20,7 @@ from components.artifacts.tables import TIMESTAMP, read_table
 from components.assemble_bundle.config import BundleConfig
 from components.point_in_time.cut_models import read_cut
 from components.point_in_time.queries import user_rows_at
+from components.ranking.blend import Blend
 from components.ranking.labels import label_column, relevant_items
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking, TwoStageModel
@@ -71,7 +72,10 @@ def assemble_bundle(
     """
     cuts = Cuts(as_of, split)
     items, retrievers = read_cut(models, as_of)
-    model = TwoStageModel(items, retrievers, dict(quotas), Ranker.load(ranker / "ranker.ubj"))
+    blend = json.loads((ranker / "training.json").read_text())["blend"]
+    model = TwoStageModel(
+        items, retrievers, dict(quotas), Ranker.load(ranker / "ranker.ubj"), Blend(**blend) if blend else None
+    )
     interactions = read_table(events, "interactions")
     relevant = relevant_items(interactions, as_of, cuts.horizon, split.label_types)
     rng = np.random.default_rng(seed)

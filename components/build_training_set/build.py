@@ -38,9 +38,10 @@ FIRST_EVENTS = (0, 1, 3, 10)
 """Items of the first visit that are known of a new user: one query each."""
 NEW_USER = "#new"
 """In the query ids of users who are asked about as if they were new; the known items follow."""
-TRAINING, REFIT, VALIDATION = "training", "refit", "validation"
+TRAINING, REFIT, VALIDATION, NEW_USERS = "training", "refit", "validation", "new_users"
 """Files: rows of the training cuts; rows of the validation cut drawn in the same way, for the training that comes after
-the choices were made; and all candidates of some users of the validation cut, which the choices are judged on."""
+the choices were made; and all candidates of some users of the validation cut, as known and as if new, which the choices
+are judged on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def build_training_set(
     config: TrainingSetConfig,
     seed: int,
 ) -> list[CutSummary]:
-    """Write `training.parquet`, `refit.parquet`, `validation.parquet` and `summary.json`.
+    """Write `training.parquet`, `refit.parquet`, `validation.parquet`, `new_users.parquet` and `summary.json`.
 
     What is trained on is thinned alike everywhere: queries that kept more of their irrelevant candidates than others
     teach that their users take less.
@@ -108,7 +109,7 @@ def build_training_set(
     cuts = Cuts(as_of, split)
     interactions = read_table(events, "interactions")
     out.mkdir(parents=True, exist_ok=True)
-    tables: dict[str, list[pa.Table]] = {TRAINING: [], REFIT: [], VALIDATION: []}
+    tables: dict[str, list[pa.Table]] = {TRAINING: [], REFIT: [], VALIDATION: [], NEW_USERS: []}
     summaries = []
     for cut in [*cuts.training, cuts.validation]:
         relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
@@ -127,6 +128,7 @@ def build_training_set(
         if cut == cuts.validation:
             judged = set(draw([block.query.user_id for block in useful], config.max_validation_users, rng))
             tables[VALIDATION].append(_table([one for one in useful if one.query.user_id in judged], items, cut))
+            tables[NEW_USERS].append(_table(new, items, cut))
         summaries.append(_summary(cut, thinned, blocks))
         log.info("%s cut %s: %s", _kind(cut, cuts), cut.date(), _sentence(summaries[-1]))
     for name, parts in tables.items():
@@ -211,6 +213,7 @@ def _table(blocks: Sequence[_Block], items: ItemTable, cut: datetime) -> pa.Tabl
         USER_ID: pa.array(users, pa.string()),
         ITEM_ID: pa.array(items.item_ids[nums], pa.string()),
         EVENT_TIMESTAMP: pa.array([cut] * len(users), TIMESTAMP),
+        "known_items": pa.array(np.repeat([len(block.query.history) for block in blocks], sizes), pa.int32()),
         "label": pa.array(labels, pa.float32()),
     }
     columns |= {name: pa.array(matrix[:, place], pa.float32()) for place, name in enumerate(RANKER_FEATURE_NAMES)}
@@ -219,7 +222,7 @@ def _table(blocks: Sequence[_Block], items: ItemTable, cut: datetime) -> pa.Tabl
 
 def _joined(tables: Sequence[pa.Table], name: str, cuts: Cuts) -> pa.Table:
     table = pa.concat_tables(tables)
-    if table.num_rows == 0:
+    if table.num_rows == 0 and name != NEW_USERS:
         moments = cuts.training if name == TRAINING else [cuts.validation]
         raise ContractError(
             f"{name} set: no query between {moments[0].date()} and {moments[-1].date()} has a relevant item among its "

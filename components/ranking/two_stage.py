@@ -1,11 +1,12 @@
 """Candidates, then ranking: the recommendation itself, the same object in evaluation and in serving."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.ranking.blend import Blend
 from components.ranking.feature_matrix import feature_matrix
 from components.ranking.ranker import Ranker
 from components.retrieval.candidates import Candidates, generate_candidates, unnamed
@@ -20,7 +21,7 @@ class Ranking:
 
     Attributes:
         item_nums: Row numbers in the item table.
-        scores: The ranker's, not increasing.
+        scores: The ranker's, not increasing; where a blend ordered the items, each has the score of its place.
         candidate_ranks: Shape (n, len(RETRIEVERS)): rank in each source, NaN where it did not name the item.
         matrix: Shape (n, len(RANKER_FEATURES)).
     """
@@ -58,12 +59,14 @@ class TwoStageModel:
         retrievers: By name.
         quotas: Candidates asked of each retriever.
         ranker: Scores the union.
+        blend: Orders the list of a user of whom little is known; None where the score alone does.
     """
 
     items: ItemTable
     retrievers: Mapping[str, Retriever]
     quotas: Mapping[str, int]
     ranker: Ranker
+    blend: Blend | None = None
 
     def candidates(self, query: Query) -> Candidates:
         """The union of the sources' items."""
@@ -72,7 +75,19 @@ class TwoStageModel:
     def rank(self, query: Query) -> Ranking:
         """All candidates, best first; ties go to the better fused rank."""
         ranking = self._scored(query, self.candidates(query))
-        return ranking.take(np.argsort(-ranking.scores, kind="stable"))
+        ranking = ranking.take(np.argsort(-ranking.scores, kind="stable"))
+        return ranking if self.blend is None else self._blended(query, ranking, self.blend)
+
+    def _blended(self, query: Query, ranking: Ranking, blend: Blend) -> Ranking:
+        """The items in the order of the blend. Scores stay with the places, so they fall and mean what they meant."""
+        known = query.history.item_nums
+        order = blend.order(
+            self.ranker.log_odds(ranking.scores),
+            ranking.candidate_ranks,
+            np.isin(ranking.item_nums, known),
+            known_items=len(known),
+        )
+        return replace(ranking.take(order), scores=ranking.scores)
 
     def score(self, query: Query, item_nums: NDArray[np.int32]) -> Ranking:
         """Items that need be no candidates, in the order given, as the ranker sees them without any source."""

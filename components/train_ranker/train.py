@@ -2,14 +2,17 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from components.ranking.blend import Blend
 from components.ranking.config import RankerConfig
 from components.ranking.ranker import Ranker
 from components.ranking.search_space import Params
 from components.ranking.stages import Stage
 from components.ranking.training import RankingRows, fit_ranker
+from components.train_ranker.choose_blend import NewUser, choose_blend
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ class TrainedRanker:
         training_queries: Queries of the training cuts.
         validation_queries: Queries of the validation cut.
         refitted: Whether the queries of the validation cut were trained on in the end, thinned like the others.
+        blend: What orders the list of a user of whom little is known; None where the score alone does.
+        blend_ndcg: NDCG@10 of new users of the validation cut, by the strength of the blend that was tried.
     """
 
     objective: str
@@ -37,6 +42,8 @@ class TrainedRanker:
     training_queries: int
     validation_queries: int
     refitted: bool
+    blend: Blend | None
+    blend_ndcg: Mapping[str, float]
 
 
 def train_ranker(training_set: Path, params: Params, out: Path, *, config: RankerConfig, seed: int) -> TrainedRanker:
@@ -61,6 +68,8 @@ def train_ranker(training_set: Path, params: Params, out: Path, *, config: Ranke
     )
     rounds = " then ".join(f"{stage.rounds} rounds {stage.objective}" for stage in fitted.stages)
     log.info("%s; NDCG@10 %.4f among the candidates of the validation cut", rounds, fitted.ndcg)
+    new_users = NewUser.read(training_set / "new_users.parquet", Ranker(fitted.booster))
+    blend, blend_ndcg = choose_blend(config.blend, new_users)
     booster = fitted.booster
     if config.refit_on_validation:
         everything = training.joined(RankingRows.read(training_set / "refit.parquet"))
@@ -77,6 +86,8 @@ def train_ranker(training_set: Path, params: Params, out: Path, *, config: Ranke
         training_queries=training.queries,
         validation_queries=validation.queries,
         refitted=config.refit_on_validation,
+        blend=blend,
+        blend_ndcg={f"{strength:g}": ndcg for strength, ndcg in blend_ndcg.items()},
     )
     (out / "training.json").write_text(json.dumps(asdict(trained), indent=1))
     return trained

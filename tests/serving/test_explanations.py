@@ -1,16 +1,19 @@
 """Explanations of the toy world's real ranker: they sum to the score, and every feature has words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from components.artifacts.bundle import Bundle, load_bundle
 from components.artifacts.errors import NotFoundError
+from components.ranking.blend import Blend
 from components.ranking.two_stage import Ranking
 from components.retrieval.candidates import unnamed
 from components.retrieval.query import build_query
 from feature_repo.schema import RANKER_FEATURE_NAMES
 from pipelines.explain import explain_user
-from serving.explanations import TOPICS, explain, topic_of, words_of
+from serving.explanations import BLENDED, TOPICS, explain, topic_of, words_of
 from tests.serving.conftest import SERVED_FROM
 
 ABSENT = np.full((1, len(RANKER_FEATURE_NAMES)), np.nan, np.float32)
@@ -56,6 +59,16 @@ def test_topics_and_base_sum_to_the_margin_of_the_served_score(bundle, ranking):
     margins = ranker.log_odds(top.scores)
     for margin, one in zip(margins, explain(ranker, top, words_of(bundle, top.item_nums)), strict=True):
         assert one.base + sum(topic.contribution for topic in one.topics) == pytest.approx(margin, abs=1e-4)
+
+
+def test_what_the_lists_moved_is_a_topic_and_the_sum_is_the_margin_of_the_place(bundle):
+    model = replace(bundle.model, blend=Blend(1000, 100.0, {"popular_in_context": 1.0}))
+    known = next(request for request in bundle.golden if request.user_id)
+    top = model.rank(build_query(known.user_id, known.row, model.items, now_seconds=known.now_seconds))
+    found = explain(model.ranker, top, words_of(bundle, top.item_nums))
+    assert any(topic.name == BLENDED for one in found for topic in one.topics)
+    for margin, one in zip(model.ranker.log_odds(top.scores), found, strict=True):
+        assert one.base + sum(topic.contribution for topic in one.topics) == pytest.approx(margin, abs=2e-3)
 
 
 def test_sources_come_best_first_and_topics_and_features_largest_first(bundle, ranking):

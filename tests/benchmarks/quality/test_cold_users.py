@@ -1,5 +1,7 @@
 """New users of the toy world: even users like even items, so what the first events tell is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from benchmarks.quality.moments import TrainedCut
 from components.artifacts.bundle import load_bundle
 from components.artifacts.cuts import seconds
 from components.artifacts.errors import ContractError
+from components.ranking.blend import Blend
+from components.retrieval.query import build_query
 from tests.toy_world import likes, moment
 
 
@@ -44,6 +48,34 @@ def test_more_events_rank_better_and_the_table_says_so(cut, tmp_path):
     assert cells["two_stage", 10].ndcg_at_10.mean >= cells["popularity", 10].ndcg_at_10.mean
     write(list(cells.values()), cut, visits, tmp_path)
     assert f"{ours[0]:.4f}" in (tmp_path / "COLD_USERS.md").read_text()
+
+
+LISTS = Blend(until_items=10, strength=100.0, sources={"popular_in_context": 1.0})
+"""So strong that the list alone orders what is not known."""
+
+
+@pytest.mark.parametrize("events", [0, 1, 3, 10])
+def test_blend_puts_the_list_first_until_enough_is_known_and_moves_no_known_item(cut, events):
+    query, model = visit(0).query(events, cut), replace(cut.bundle.model, blend=None)
+    plain, blended = model.rank(query), replace(model, blend=LISTS).rank(query)
+    assert blended.scores.tolist() == plain.scores.tolist()
+    is_known = np.isin(plain.item_nums, query.history.item_nums)
+    assert blended.item_nums[is_known].tolist() == plain.item_nums[is_known].tolist()
+    if events == 10:
+        assert blended.item_nums.tolist() == plain.item_nums.tolist()
+    else:
+        popular = model.retrievers["popular_in_context"].retrieve(query, k=model.quotas["popular_in_context"])
+        wanted = popular.item_nums[~np.isin(popular.item_nums, query.history.item_nums)]
+        assert blended.item_nums[~is_known][: len(wanted)].tolist() == wanted.tolist()
+
+
+def test_users_with_a_past_are_ranked_as_without_a_blend(cut):
+    model = cut.bundle.model
+    for known in [request for request in cut.bundle.golden if request.user_id]:
+        query = build_query(known.user_id, known.row, model.items, now_seconds=known.now_seconds)
+        assert len(query.history) >= LISTS.until_items
+        plain, blended = (replace(model, blend=one).rank(query) for one in (None, LISTS))
+        assert blended.item_nums.tolist() == plain.item_nums.tolist()
 
 
 def test_users_outside_the_sample_are_asked_with_their_store_and_profile(trained, tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from components.artifacts.bundle import Manifest, check_golden, load_bundle
+from components.artifacts.bundle import Manifest, check_golden, load_bundle, write_bundle
 from components.artifacts.errors import ContractError
+from components.ranking.blend import Blend
+from components.retrieval.query import build_query
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_bundle_of_other_features_is_refused_and_names_them(copy):
 def test_bundle_of_another_format_is_refused(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
-    with pytest.raises(ContractError, match="bundle format 99, this version reads 2"):
+    with pytest.raises(ContractError, match="bundle format 99, this version reads 2 and 3"):
         load_bundle(copy)
 
 
@@ -63,3 +66,32 @@ def test_other_scores_than_in_training_are_caught(copy):
 def test_nothing_in_a_bundle_is_a_pickle(copy):
     suffixes = {path.suffix for path in copy.rglob("*") if path.is_file()}
     assert suffixes <= {".json", ".ubj", ".arrow", ".npz", ".parquet"}
+
+
+def test_bundle_of_the_format_before_the_blend_is_ordered_by_the_score_alone(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["blend"]
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 2}))
+    assert load_bundle(copy).model.blend is None
+
+
+def test_blend_is_kept_and_the_golden_requests_tell_one_from_another(trained, tmp_path):
+    """At a strength of 50 the popular list alone orders what a user does not know, wrong parity or not."""
+    bundle = load_bundle(trained.run.bundle)
+    blend = Blend(1000, 50.0, {"popular_in_context": 1.0})
+    model = replace(bundle.model, blend=blend)
+    known = next(request for request in bundle.golden if request.user_id)
+    ranking = model.rank(build_query(known.user_id, known.row, model.items, now_seconds=known.now_seconds))
+    item_ids, scores = model.items.item_ids[ranking.item_nums].tolist(), ranking.scores.tolist()
+    golden = replace(known, k=len(ranking), item_ids=item_ids, scores=scores)
+    reference = {"reference.parquet": trained.run.bundle / "reference.parquet"}
+    facts, policy = bundle.manifest.facts, bundle.policy.config
+    manifest = write_bundle(
+        tmp_path / "blended", model=model, policy=policy, golden=[golden], facts=facts, extra_files=reference
+    )
+    written = load_bundle(tmp_path / "blended")
+    assert written.model.blend == blend
+    assert manifest.bundle_id != trained.run.bundle_id
+    check_golden(written)
+    with pytest.raises(ContractError, match=r"golden request of user 'u[0-9]+'"):
+        check_golden(replace(written, model=replace(model, blend=None)))

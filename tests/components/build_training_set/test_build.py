@@ -84,6 +84,19 @@ def test_some_users_are_asked_about_once_more_as_if_they_were_new(built):
     assert set(pc.unique(new["label"]).to_pylist()) == {0, 1}
 
 
+def test_new_users_of_the_last_cut_are_kept_with_all_their_candidates(built, trained):
+    table = pq.read_table(built[0] / "new_users.parquet")
+    assert pc.all(pc.match_substring(table["query_id"], NEW_USER)).as_py()
+    assert pc.unique(table["event_timestamp"]).to_pylist() == [
+        Cuts(parse_moment(trained.config.as_of), SPLIT).validation
+    ]
+    assert set(pc.unique(table["known_items"]).to_pylist()) <= set(FIRST_EVENTS)
+    for query_id, known in set(zip(table["query_id"].to_pylist(), table["known_items"].to_pylist(), strict=True)):
+        assert query_id.endswith(f"{NEW_USER}{known}")
+    irrelevant = table.filter(pc.equal(table["label"], 0)).group_by("query_id").aggregate([([], "count_all")])
+    assert pc.max(irrelevant["count_all"]).as_py() > NEGATIVES
+
+
 def test_new_user_does_not_meet_its_own_past(trained, tmp_path):
     """What one user alone took is named to nobody once the lists are fitted without that user."""
     interactions = read_table(write_toy_events(tmp_path), "interactions")
