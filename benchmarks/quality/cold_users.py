@@ -9,8 +9,8 @@ figures of one system can be compared.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from components.build_training_set.new_users import new_user_query
 from components.datasets.load import sample
 from components.evaluate_bundle.rank_systems import TWO_STAGE, popularity, system_lists
 from components.ingest_events.ingest import ingest_events
+from components.ranking.blend import Blend
 from components.ranking.bootstrap import Interval, bootstrap_means
 from components.ranking.labels import items_in_order
 from components.ranking.metrics import Judged, ndcg_at_k
@@ -48,7 +49,18 @@ Written by `python -m benchmarks.quality.cold_users`. {dataset}, trained on {sha
 {users:,} others who took more than ten items in the {horizon_days} days after {cuts}. All that is known of them is their
 store, their profile where there is one, and their first items; the answer is what they took after the tenth. NDCG@10
 without the items that are known; brackets hold {confidence:.0%} intervals over users.
+
+{blend}
 """
+NO_BLEND = "On the validation cut no strength of the blend beat the score alone, so the score orders every list."
+BLENDED = """The blend that the training chose on its validation cut: {strength:g} log-odds for the best of the lists of
+{sources}, falling to nothing at {until} known items. `{alone}` is the two-stage model without it."""
+GAPS = """
+What the two-stage model has more than each of the others, on the same visits:
+
+"""
+SCORE_ALONE = "score alone"
+"""The two-stage model without its blend, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
     cells = measure(trained, visits)
     write(cells, trained, visits, options.out)
     table = Table(*_headings(), box=None)
-    for row in _rows(cells):
+    for row in _rows(cells, lambda cell: _span(cell.ndcg_at_10)):
         table.add_row(*row)
     console.print(table)
     return 0
@@ -194,7 +206,10 @@ def _answers(trained: TrainedCut, visits: Sequence[Visit], events: int) -> dict[
         ranking = model.rank(query)
         listed = None if policy.is_empty else policy.arrange(query, ranking, k=DEPTH).ranking
         gone = [model.items.num_of.get(item, -1) for item, _ in visit.first]
-        for name, nums in system_lists(ranking, listed, popular, k=DEPTH).lists.items():
+        lists = dict(system_lists(ranking, listed, popular, k=DEPTH).lists)
+        if model.blend is not None:
+            lists[SCORE_ALONE] = replace(model, blend=None).rank(query).item_nums[:DEPTH]
+        for name, nums in lists.items():
             answers.setdefault(name, []).append(nums[~np.isin(nums, gone)])
     return answers
 
@@ -220,29 +235,39 @@ def write(cells: Sequence[Cell], trained: TrainedCut, visits: Sequence[Visit], o
         "users": len({visit.user_id for visit in visits}),
         "horizon_days": config.split.horizon_days,
         "confidence": config.evaluation.confidence,
+        "blend": _blend(trained.bundle.model.blend),
     }
     content = {**facts, "cells": [asdict(cell) for cell in cells]}
     (out / "cold_users.json").write_text(json.dumps(content, indent=1) + "\n")
-    lines = [_headings(), ["---"] * len(_headings()), *_rows(cells)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    (out / "COLD_USERS.md").write_text(f"{HEAD.format(**facts)}\n{table}\n", encoding="utf-8")
+    tables = [_markdown(_rows(cells, lambda cell: _span(cell.ndcg_at_10)))]
+    tables.append(_markdown(_rows(_others(cells), lambda cell: _span(cell.two_stage_minus_it, "+.4f"))))
+    (out / "COLD_USERS.md").write_text(f"{HEAD.format(**facts)}\n{GAPS.join(tables)}", encoding="utf-8")
+
+
+def _blend(blend: Blend | None) -> str:
+    if blend is None:
+        return NO_BLEND
+    sources = ", ".join(f"{name} ({share:.2f})" for name, share in blend.sources.items())
+    return BLENDED.format(strength=blend.strength, sources=sources, until=blend.until_items, alone=SCORE_ALONE)
+
+
+def _others(cells: Sequence[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell.system != TWO_STAGE]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [_headings(), ["---"] * len(_headings()), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _headings() -> list[str]:
-    return ["System", *(f"{events} events" for events in EVENTS), f"two-stage minus it, {EVENTS[-1]} events"]
+    return ["System", *(f"{events} events" for events in EVENTS)]
 
 
-def _rows(cells: Sequence[Cell]) -> list[list[str]]:
+def _rows(cells: Sequence[Cell], said: Callable[[Cell], str]) -> list[list[str]]:
     by_key = {(cell.system, cell.events): cell for cell in cells}
     names = sorted({cell.system for cell in cells}, key=lambda name: -by_key[name, EVENTS[-1]].ndcg_at_10.mean)
-    return [
-        [
-            name,
-            *(_span(by_key[name, events].ndcg_at_10) for events in EVENTS),
-            "" if name == TWO_STAGE else _span(by_key[name, EVENTS[-1]].two_stage_minus_it, "+.4f"),
-        ]
-        for name in names
-    ]
+    return [[name, *(said(by_key[name, events]) for events in EVENTS)] for name in names]
 
 
 def _span(one: Interval, form: str = ".4f") -> str:

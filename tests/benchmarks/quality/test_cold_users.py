@@ -15,6 +15,9 @@ from components.ranking.blend import Blend
 from components.retrieval.query import build_query
 from tests.toy_world import likes, moment
 
+LISTS = Blend(until_items=10, strength=100.0, sources={"popular_in_context": 1.0})
+"""So strong that the list alone orders what is not known."""
+
 
 @pytest.fixture(scope="module")
 def cut(trained) -> TrainedCut:
@@ -47,11 +50,27 @@ def test_more_events_rank_better_and_the_table_says_so(cut, tmp_path):
     assert cells["two_stage", 10].two_stage_minus_it.mean == 0
     assert cells["two_stage", 10].ndcg_at_10.mean >= cells["popularity", 10].ndcg_at_10.mean
     write(list(cells.values()), cut, visits, tmp_path)
-    assert f"{ours[0]:.4f}" in (tmp_path / "COLD_USERS.md").read_text()
+    text = (tmp_path / "COLD_USERS.md").read_text()
+    assert f"{ours[0]:.4f}" in text
+    gap = cells["popularity", 3].two_stage_minus_it.mean
+    assert f"{gap:+.4f}" in text
+    assert gap == pytest.approx(ours[2] - cells["popularity", 3].ndcg_at_10.mean)
 
 
-LISTS = Blend(until_items=10, strength=100.0, sources={"popular_in_context": 1.0})
-"""So strong that the list alone orders what is not known."""
+def with_blend(cut: TrainedCut, blend: Blend | None) -> TrainedCut:
+    return replace(cut, bundle=replace(cut.bundle, model=replace(cut.bundle.model, blend=blend)))
+
+
+def test_score_without_the_blend_stands_beside_it(cut):
+    visits = [visit(0), visit(1)]
+    plain, blended = (
+        {(cell.system, cell.events): cell for cell in measure(with_blend(cut, blend), visits)}
+        for blend in (None, LISTS)
+    )
+    for events in cold_users.EVENTS:
+        assert blended["score alone", events].ndcg_at_10 == plain["two_stage", events].ndcg_at_10
+        assert ("score alone", events) not in plain
+    assert blended["score alone", 10].two_stage_minus_it.mean == 0  # LISTS ends at ten items
 
 
 @pytest.mark.parametrize("events", [0, 1, 3, 10])
