@@ -15,6 +15,8 @@ ITEM_ID = "item_id"
 EVENT_TIMESTAMP = "event_timestamp"
 
 WINDOWS_DAYS = (7, 30, 90)
+PROMOTION_DAYS = 7
+"""Days ahead that announced promotions are looked at."""
 HISTORY_LENGTH = 512
 """Distinct items kept in a user's history, most recent first. 98 % of the Complete Journey's households have fewer."""
 DECAY_DAYS = 60.0
@@ -217,6 +219,14 @@ ITEM_STATS = ViewSpec(
         amount("item_recency_days", "Time since the last interaction with it", unit="days"),
         rate("item_display_rate", "Share of stores that display it in the running promotion period"),
         rate("item_mailer_rate", "Share of stores that have it in the running mailer"),
+        rate(
+            "item_display_rate_next_7d",
+            "Share of stores that will display it, mean over the next 7 days, as far as announced",
+        ),
+        rate(
+            "item_mailer_rate_next_7d",
+            "Share of stores that will have it in the mailer, mean over the next 7 days, as far as announced",
+        ),
     ),
 )
 

@@ -194,12 +194,16 @@ def _discount(values: Values) -> str:
 
 
 def _promotion(values: Values) -> str:
-    places = [
-        name
-        for name, feature in (("the mailer", "item_mailer_rate"), ("displays", "item_display_rate"))
-        if values[feature] > 0
-    ]
-    return f"It is in {' and on '.join(places)} this week" if places else "It is in no promotion this week"
+    now, next_days = (
+        " and on ".join(name for name, feature in PROMOTED if values[f"{feature}{when}"] > 0)
+        for when in ("", f"_next_{PROMOTION_DAYS}d")
+    )
+    if not now and not next_days:
+        return "It is in no promotion that is known of"
+    if now == next_days:
+        return f"It is in {now}, also in the next days"
+    when = [f"in {now} now"] if now else []
+    return f"It is {' and '.join([*when, f'in {next_days} in the next days'] if next_days else when)}"
 
 
 def _loyal(values: Values) -> str:
@@ -240,6 +244,7 @@ def _profile(values: Values) -> str:
     return f"The user's profile: {', '.join(parts)}" if parts else "The user has no profile"
 
 
+PROMOTED = (("the mailer", "item_mailer_rate"), ("displays", "item_display_rate"))
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 TOPICS = (
     Topic(
@@ -265,7 +270,7 @@ TOPICS = (
     Topic("loyalty", ("item_repeat_rate_90d",), _loyal),
     Topic("price", ("item_price_usd_90d", "item_price_to_user_price_rate"), _price),
     Topic("discount", ("item_discount_rate_30d",), _discount),
-    Topic("promotion", ("item_display_rate", "item_mailer_rate", "context_is_promoted"), _promotion),
+    Topic("promotion", ("item_display_rate*", "item_mailer_rate*", "context_is_promoted"), _promotion),
     Topic("category", ("user_item_category_share_90d",), _category),
     Topic("moment", ("context_*",), _moment),
     Topic("profile", ("user_age_years", "user_income_usd", "user_household_size"), _profile),

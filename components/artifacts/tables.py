@@ -60,8 +60,9 @@ USERS = pa.schema(
 PROMOTIONS = pa.schema(
     [
         pa.field(ITEM_ID, pa.string(), nullable=False),
-        pa.field("start_timestamp", TIMESTAMP, nullable=False),  # known from here on; [start, end)
+        pa.field("start_timestamp", TIMESTAMP, nullable=False),  # [start, end)
         pa.field("end_timestamp", TIMESTAMP, nullable=False),
+        pa.field("announced_timestamp", TIMESTAMP),  # known from here on; null: from its start
         pa.field("display_rate", pa.float32()),  # share of stores that display it, [0, 1]
         pa.field("mailer_rate", pa.float32()),  # share of stores that have it in the mailer, [0, 1]
     ]

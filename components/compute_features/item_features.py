@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import Table
 
 from components.compute_features.engine import days_between, moment, ratio
-from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID, WINDOWS_DAYS
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, PROMOTION_DAYS, USER_ID, WINDOWS_DAYS
 
 LONGEST_DAYS = max(WINDOWS_DAYS)
 
@@ -17,7 +17,7 @@ def item_profile(items: Table) -> Table:
 
 
 def item_stats(base: Table, items: Table, promotions: Table, cut: datetime) -> Table:
-    """Windows over the interactions before the cut, and the promotion that runs at it; one row per item.
+    """Windows over the interactions before the cut, and the promotions that run at it and are ahead; one row per item.
 
     Items without either have a row too: a join takes the newest row of an item, so one that a snapshot left out
     would keep an older snapshot's values.
@@ -38,15 +38,24 @@ def item_stats(base: Table, items: Table, promotions: Table, cut: datetime) -> T
         item_age_days=days_between(before.first_of_item.min(), moment(cut)),
         item_recency_days=days_between(before[EVENT_TIMESTAMP].max(), moment(cut)),
     )
-    running = _running(promotions, cut)
-    known = ibis.union(*(table.select(ITEM_ID) for table in (items, stats, running)), distinct=True)
-    joined = known.left_join(stats, ITEM_ID).drop(f"{ITEM_ID}_right").left_join(running, ITEM_ID)
+    promoted = _promoted(promotions, cut)
+    known = ibis.union(*(table.select(ITEM_ID) for table in (items, stats, promoted)), distinct=True)
+    joined = known.left_join(stats, ITEM_ID).drop(f"{ITEM_ID}_right").left_join(promoted, ITEM_ID)
     return joined.mutate(**{name: joined[name].fill_null(0) for name in windows})
 
 
-def _running(promotions: Table, cut: datetime) -> Table:
-    """The promotions of the period that holds the cut."""
-    running = promotions.filter((promotions.start_timestamp <= moment(cut)) & (promotions.end_timestamp > moment(cut)))
-    return running.group_by(ITEM_ID).agg(
-        item_display_rate=running.display_rate.max(), item_mailer_rate=running.mailer_rate.max()
+def _promoted(promotions: Table, cut: datetime) -> Table:
+    """The promotions of the period that holds the cut, and those of the days after it that were announced before it."""
+    end = cut + timedelta(days=PROMOTION_DAYS)
+    announced = ibis.coalesce(promotions.announced_timestamp, promotions.start_timestamp) <= moment(cut)
+    inside = (promotions.start_timestamp < moment(end)) & (promotions.end_timestamp > moment(cut))
+    known = promotions.filter(announced & inside)
+    first = ibis.greatest(known.start_timestamp, moment(cut))
+    share = days_between(first, ibis.least(known.end_timestamp, moment(end))) / PROMOTION_DAYS
+    runs = known.start_timestamp <= moment(cut)
+    return known.group_by(ITEM_ID).agg(
+        item_display_rate=known.display_rate.max(where=runs),
+        item_mailer_rate=known.mailer_rate.max(where=runs),
+        item_display_rate_next_7d=(known.display_rate * share).sum().clip(upper=1.0),
+        item_mailer_rate_next_7d=(known.mailer_rate * share).sum().clip(upper=1.0),
     )

@@ -57,7 +57,7 @@ def load_complete_journey(config: CompleteJourneyConfig) -> Tables:
         interactions=conform(connection.sql(INTERACTIONS_SQL).to_arrow_table(), "interactions"),
         items=conform(_items(connection.sql(ITEMS_SQL).to_arrow_table()), "items"),
         users=conform(_users(connection.sql(USERS_SQL).to_arrow_table()), "users"),
-        promotions=conform(_promotions(connection), "promotions"),
+        promotions=conform(_promotions(connection, config.announced_days), "promotions"),
     )
 
 
@@ -143,6 +143,7 @@ WITH stores AS (
 SELECT product_id::VARCHAR AS item_id,
        TIMESTAMP '{start}' + to_days(7 * (week::INTEGER - 2)) AS start_timestamp,
        TIMESTAMP '{start}' + to_days(7 * (week::INTEGER - 1)) AS end_timestamp,
+       TIMESTAMP '{start}' + to_days(7 * (week::INTEGER - 2) - {announced_days}) AS announced_timestamp,
        (coalesce(displaying, 0) / stores)::FLOAT AS display_rate,
        (coalesce(mailing, 0) / stores)::FLOAT AS mailer_rate
 FROM promoted JOIN present USING (week)
@@ -150,9 +151,10 @@ ORDER BY week, product_id
 """
 
 
-def _promotions(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+def _promotions(connection: duckdb.DuckDBPyConnection, announced_days: int) -> pa.Table:
     stores = connection.sql("SELECT count(DISTINCT store_id) FROM promotions").fetchall()[0][0]
-    return connection.sql(PROMOTIONS_SQL.format(last=max(stores - 1, 0), start=WEEK_2_START)).to_arrow_table()
+    facts = {"last": max(stores - 1, 0), "start": WEEK_2_START, "announced_days": announced_days}
+    return connection.sql(PROMOTIONS_SQL.format(**facts)).to_arrow_table()
 
 
 def _items(products: pa.Table) -> pa.Table:

@@ -70,6 +70,12 @@ class CompleteJourneyConfig(DatasetBase):
         ("purchase",), min_length=1, description="Interaction types that count as relevant"
     )
     folder: Path | None = Field(None, description="Folder of its Parquet files; by default the installed package's")
+    announced_days: int = Field(
+        7,
+        ge=0,
+        description="Days before its week that a mailer and the displays are known: the shop plans and prints them. "
+        "The files do not say when; 0 takes them as known from their first hour",
+    )
 
 
 class MovieLensConfig(DatasetBase):
@@ -168,7 +174,7 @@ class InteractionsMapping(TableMapping):
 class PromotionsMapping(TableMapping):
     """The table of promotions."""
 
-    time: TimeConfig = Field(default_factory=TimeConfig, description="How start and end are written")
+    time: TimeConfig = Field(default_factory=TimeConfig, description="How start, end and announcement are written")
 
 
 DERIVED: Mapping[str, frozenset[str]] = {

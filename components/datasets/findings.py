@@ -316,8 +316,8 @@ NEEDED_BY: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("users", "income_usd"): ("user_income_usd",),
     ("users", "household_size"): ("user_household_size",),
     ("users", "segment"): ("user_segment",),
-    ("promotions", "display_rate"): ("item_display_rate", "context_is_promoted"),
-    ("promotions", "mailer_rate"): ("item_mailer_rate", "context_is_promoted"),
+    ("promotions", "display_rate"): ("item_display_rate", "item_display_rate_next_7d", "context_is_promoted"),
+    ("promotions", "mailer_rate"): ("item_mailer_rate", "item_mailer_rate_next_7d", "context_is_promoted"),
 }
 """A column to the features that are empty, or say less, without it."""
 INSTEAD = {("interactions", "session_id"): "a day counts as a session"}

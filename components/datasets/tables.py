@@ -77,7 +77,7 @@ def _promotions(connection: duckdb.DuckDBPyConnection, mapping: PromotionsMappin
     if mapping is None:
         return SCHEMAS["promotions"].empty_table()
     source = _open(connection, mapping, "promotions")
-    times = {"start_timestamp": mapping.time, "end_timestamp": mapping.time}
+    times = dict.fromkeys(("start_timestamp", "end_timestamp", "announced_timestamp"), mapping.time)
     columns = _columns(source, mapping, "promotions", times)
     for rate in {"display_rate", "mailer_rate"} & set(mapping.columns):
         # This table has no flags: a text that is no rate is NaN, which validation refuses, and not null.

@@ -274,9 +274,9 @@ def _number(name: str, low: float = 0.0, high: float = float("inf"), *, nullable
     return pandera.Column(checks=check, nullable=nullable)
 
 
-def _clock() -> pandera.Column:
+def _clock(*, nullable: bool = False) -> pandera.Column:
     check = pandera.Check(lambda column: (column >= EARLIEST) & (column < FAR_FUTURE), name="possible_clock")
-    return pandera.Column(checks=check, nullable=False)
+    return pandera.Column(checks=check, nullable=nullable)
 
 
 VALIDATIONS: dict[str, pandera.DataFrameSchema] = {
@@ -295,6 +295,7 @@ VALIDATIONS: dict[str, pandera.DataFrameSchema] = {
             ITEM_ID: _present(),
             "start_timestamp": _clock(),
             "end_timestamp": _clock(),
+            "announced_timestamp": _clock(nullable=True),
             "display_rate": _number("rate", 0.0, 1.0),
             "mailer_rate": _number("rate", 0.0, 1.0),
         }

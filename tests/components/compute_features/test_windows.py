@@ -120,8 +120,8 @@ def test_item_stats_by_hand(tmp_path):
         pa.table(
             {
                 "item_id": ["a", "a", "p"],
-                "start_timestamp": pa.array([CUT - 7 * DAY, CUT, CUT], pa.timestamp("us", tz="UTC")),
-                "end_timestamp": pa.array([CUT, CUT + 7 * DAY, CUT + 7 * DAY], pa.timestamp("us", tz="UTC")),
+                "start_timestamp": pa.array([CUT - 7 * DAY, CUT - DAY, CUT], pa.timestamp("us", tz="UTC")),
+                "end_timestamp": pa.array([CUT, CUT + 6 * DAY, CUT + 7 * DAY], pa.timestamp("us", tz="UTC")),
                 "display_rate": [0.9, 0.25, 1.0],
             }
         ),
@@ -142,8 +142,32 @@ def test_item_stats_by_hand(tmp_path):
     assert a["item_repurchase_interval_days"] == 6
     assert (a["item_age_days"], a["item_recency_days"]) == (10, 4)
     assert a["item_display_rate"] == 0.25  # the period that holds the cut, [start, end)
+    assert a["item_display_rate_next_7d"] == pytest.approx(0.25 * 6 / 7)  # one more day without
+    assert rows["p"]["item_display_rate_next_7d"] == 1
     assert rows["p"]["item_interactions_30d"] == 0  # promoted, never taken
     assert rows["p"]["item_age_days"] is None
+
+
+def test_a_promotion_ahead_counts_from_its_announcement_on(tmp_path):
+    ahead = {"start_timestamp": CUT + 2 * DAY, "end_timestamp": CUT + 9 * DAY, "mailer_rate": 0.7}
+    announced = {"in time": CUT, "too late": CUT + DAY / 2, "nobody knows when": None}
+    promotions = conform(
+        pa.Table.from_pylist(
+            [{"item_id": name, "announced_timestamp": moment, **ahead} for name, moment in announced.items()]
+        ),
+        "promotions",
+    )
+    rows = snapshot(tmp_path, "item_stats", event("u", "a", CUT - DAY), promotions=promotions)
+    assert rows["in time"]["item_mailer_rate_next_7d"] == pytest.approx(0.7 * 5 / 7)  # it runs in five of the seven days
+    assert rows["in time"]["item_mailer_rate"] is None  # it does not run yet
+    assert set(rows) == {"a", "in time"}
+
+
+def test_promotions_side_by_side_fill_no_more_than_all_stores(tmp_path):
+    runs = {"item_id": "a", "start_timestamp": CUT, "end_timestamp": CUT + 7 * DAY, "display_rate": 0.8}
+    promotions = conform(pa.Table.from_pylist([runs, runs]), "promotions")
+    row = snapshot(tmp_path, "item_stats", event("u", "a", CUT - DAY), promotions=promotions)["a"]
+    assert row["item_display_rate_next_7d"] == 1
 
 
 def test_no_event_before_the_cut_gives_empty_snapshots(tmp_path):

@@ -305,7 +305,7 @@ def test_a_column_that_is_half_empty_says_so() -> None:
 
 def test_an_empty_table_is_one_line() -> None:
     (finding,) = findings(check(healthy()), "promotions")
-    assert (finding.what, finding.cost) == ("is empty", "3 features are empty")
+    assert (finding.what, finding.cost) == ("is empty", "5 features are empty")
 
 
 def test_every_feature_that_a_finding_names_exists() -> None:
