@@ -8,7 +8,7 @@ from typing import Any
 
 from components.artifacts.cuts import Cuts, parse_moment
 from components.artifacts.errors import ConfigError
-from components.ranking.search_space import Params
+from components.tuning.search_space import Params
 from pipelines.config import PipelineConfig, load_config
 
 COMPLETE_JOURNEY, MOVIELENS = "complete_journey", "movielens"

@@ -19,7 +19,7 @@ from benchmarks.quality.tune import Found, search
 from components.artifacts.cuts import Cuts
 from components.evaluate_bundle.config import EvaluationConfig
 from components.ranking.bootstrap import Interval, bootstrap_means
-from components.ranking.search_space import Float, Int, Params, SearchSpace
+from components.tuning.search_space import Float, Int, Params, SearchSpace
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 RATING = "rating"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.quality.moments import Moment
 from benchmarks.quality.systems.system import Rank, System
 from components.ranking.metrics import Judged, ndcg_at_k
-from components.ranking.search_space import Params, SearchSpace
-from components.tune_ranker.tune import STARTUP_TRIALS, distribution
+from components.tuning.search_space import Params, SearchSpace
+from components.tuning.study import STARTUP_TRIALS, distribution
 
 K = 10
 Objective = Callable[[Params], float]

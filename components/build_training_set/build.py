@@ -24,7 +24,7 @@ from components.build_training_set.new_users import new_user_query, without_user
 from components.point_in_time.cut_models import read_cut
 from components.point_in_time.queries import queries_at, user_rows_at
 from components.ranking.feature_matrix import feature_matrix
-from components.ranking.labels import items_in_order, label_column, relevant_items
+from components.ranking.labels import NEW_USER, items_in_order, label_column, relevant_items
 from components.retrieval.candidates import generate_candidates
 from components.retrieval.config import RetrieversConfig
 from components.retrieval.items import ItemTable
@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 
 FIRST_EVENTS = (0, 1, 3, 10)
 """Items of the first visit that are known of a new user: one query each."""
-NEW_USER = "#new"
-"""In the query ids of users who are asked about as if they were new; the known items follow."""
 TRAINING, REFIT, VALIDATION, NEW_USERS = "training", "refit", "validation", "new_users"
 """Files: rows of the training cuts; rows of the validation cut drawn in the same way, for the training that comes after
 the choices were made; and all candidates of some users of the validation cut, as known and as if new, which the choices

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from components.retrieval.items import UNKNOWN, ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
+NEW_USER = "#new"
+"""In the query ids of users who are asked about as if they were new; the number of known items follows."""
+
 
 def relevant_items(
     interactions: pa.Table, cut: datetime, horizon: timedelta, label_types: Sequence[str]

@@ -12,8 +12,8 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
-from components.ranking.search_space import Float, Int, Params, SearchSpace
 from components.ranking.stages import Stage
+from components.tuning.search_space import Float, Int, Params, SearchSpace
 from feature_repo.schema import RANKER_FEATURE_NAMES
 
 METRIC = "ndcg@10-"
@@ -64,10 +64,14 @@ class RankingRows:
         Raises:
             ContractError: The columns are not today's features.
         """
-        table = pq.read_table(path)
+        return cls.of_table(pq.read_table(path), where=str(path))
+
+    @classmethod
+    def of_table(cls, table: pa.Table, *, where: str) -> Self:
+        """From such a table, or some of its queries; `where` is named in errors."""
         missing = [name for name in RANKER_FEATURE_NAMES if name not in table.column_names]
         if missing:
-            raise ContractError(f"{path}: feature {', '.join(missing)} missing. Build the training set anew.")
+            raise ContractError(f"{where}: feature {', '.join(missing)} missing. Build the training set anew.")
         columns = [table[name].to_numpy() for name in RANKER_FEATURE_NAMES]
         return cls(np.stack(columns, axis=1).astype(np.float32), table["label"].to_numpy(), _groups(table["query_id"]))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from components.ranking.blend import Blend
 from components.ranking.config import RankerConfig
 from components.ranking.ranker import Ranker
-from components.ranking.search_space import Params
 from components.ranking.stages import Stage
 from components.ranking.training import RankingRows, fit_ranker
 from components.train_ranker.choose_blend import NewUser, choose_blend
+from components.tuning.search_space import Params
 
 log = logging.getLogger(__name__)
 

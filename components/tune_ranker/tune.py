@@ -1,38 +1,31 @@
-"""The search for the ranker's hyperparameters: Optuna on a time split, pruned, and resumed where it was killed."""
+"""The search for the ranker's hyperparameters, on a split in time."""
 
 import hashlib
 import json
 import logging
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+import xgboost as xgb
 
 from components.artifacts.errors import ConfigError
 from components.ranking.config import RankerConfig
-from components.ranking.search_space import Choice, Int, Params, contains
-from components.ranking.training import DEFAULT_PARAMS, SEARCH_SPACE, RankingRows, fit_ranker
+from components.ranking.training import DEFAULT_PARAMS, SEARCH_SPACE, fit_ranker
 from components.tune_ranker.config import TuningConfig
+from components.tune_ranker.folds import Fold, read_folds
+from components.tuning.history import write_history
+from components.tuning.search_space import Params, contains
+from components.tuning.study import Objective, Report, Search, found, search
+from components.tuning.workers import work_together
 
 log = logging.getLogger(__name__)
 
-STARTUP_TRIALS = 4
-"""Trials before the median of the others may stop one; the first is the initial parameters."""
 WARMUP_ROUNDS = 15
 REPORT_EVERY = 5
-SECONDS_PER_MINUTE = 60.0
-
-
-Objective = Callable[[Params, Callable[[int, float], None]], float]
-"""Parameters, and a report that may raise `optuna.TrialPruned`, to the validation NDCG@10."""
+METRIC = "NDCG@10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +34,7 @@ class Tuning:
 
     Attributes:
         params: The best parameters.
-        ndcg: Their validation NDCG@10 among candidates; NaN where nothing was tried.
+        ndcg: Their validation NDCG@10 among candidates, mean over the folds; NaN where nothing was tried.
         default_ndcg: The same of the initial parameters, with the same data and budget.
         trials: Trials that were finished, pruned ones included.
         pruned: Trials that were stopped early.
@@ -56,10 +49,21 @@ class Tuning:
     study: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What every worker is told."""
+
+    training_set: Path
+    search: Search
+    config: TuningConfig
+    ranker: RankerConfig
+    seed: int
+
+
 def tune_ranker(
     training_set: Path, journal: Path, out: Path, *, config: TuningConfig, ranker: RankerConfig, seed: int
 ) -> Tuning:
-    """Search `SEARCH_SPACE`; write `tuning.json`, and `history.html` and `importance.html` where there is a history.
+    """Search `SEARCH_SPACE`; write `tuning.json`, and the study's history as data and plots.
 
     A study is named by the content of what it optimises, so a killed search goes on where it stopped, and other
     data never continue it.
@@ -68,49 +72,41 @@ def tune_ranker(
         training_set: What `build_training_set` wrote.
         journal: File that holds the studies, shared by all workers.
         out: Folder for the result.
-        config: Budget.
+        config: Budget, folds, workers.
         ranker: Objective and rounds, as the final training will use them.
         seed: Of sampling and search.
     """
-    name = study_name(training_set, config, ranker, seed)
-    initial = initial_params(config)
-    study = open_study(journal, name, seed, initial)
-    tuning = _result(study, name, initial)
+    what = ranker_search(training_set, journal, config, ranker, seed)
+    task = _Task(training_set, what, config, ranker, seed)
     if config.trials:
-        training = RankingRows.read(training_set / "training.parquet")
-        validation = RankingRows.read(training_set / "validation.parquet")
-        share = training.take_queries(config.query_share, np.random.default_rng(seed))
-        search(study, _objective(share, validation, ranker, seed), config, clock=time.monotonic)
-        everything = _objective(training, validation, ranker, seed)
-        tuning = confirm(_result(study, name, initial), initial, everything)
+        work_together(config.workers, _work, task)
+    tuning = _result(what)
+    if config.trials:
+        tuning = confirm(tuning, what.initial, _confirming(task))
     out.mkdir(parents=True, exist_ok=True)
     (out / "tuning.json").write_text(json.dumps(asdict(tuning), indent=1, default=str))
-    _write_plots(study, out)
+    write_history(what, out)
     return tuning
 
 
-def confirm(tuning: Tuning, initial: Params, objective: Objective) -> Tuning:
-    """The better of the best trial and the initial parameters, both trained on everything.
-
-    The search sees a share of the queries and picks the best of many, so part of what it won is noise.
-    """
-    if tuning.params == initial:
-        return tuning
-    scores = {name: objective(params, _silent) for name, params in (("found", tuning.params), ("initial", initial))}
-    log.info("on all training queries: found %.4f, initial %.4f", scores["found"], scores["initial"])
-    params = tuning.params if scores["found"] > scores["initial"] else dict(initial)
-    return replace(tuning, params=params, ndcg=max(scores.values()), default_ndcg=scores["initial"])
-
-
-def _silent(_round: int, _score: float) -> None:
-    """Reports nothing."""
+def ranker_search(training_set: Path, journal: Path, config: TuningConfig, ranker: RankerConfig, seed: int) -> Search:
+    """The search of a training set; its budget and its workers are not part of its name."""
+    return Search(
+        journal=journal,
+        name=study_name(training_set, config, ranker, seed),
+        space=SEARCH_SPACE,
+        initial=initial_params(config),
+        seed=seed,
+        sampler=config.sampler,
+        warmup_steps=WARMUP_ROUNDS,
+        metric=METRIC,
+    )
 
 
 def study_name(training_set: Path, config: TuningConfig, ranker: RankerConfig, seed: int) -> str:
-    """`ranker-` and twelve hex digits of the training set, the objective and the seed; the budget is not part of it."""
+    """`ranker-` and twelve hex digits of the training set, the objective, the way of searching and the seed."""
     facts = [
-        config.query_share,
-        dict(config.initial or {}),
+        config.model_dump(exclude={"trials", "minutes", "workers"}),
         ranker.model_dump(),
         seed,
         (training_set / "summary.json").read_text(),
@@ -135,120 +131,80 @@ def initial_params(config: TuningConfig) -> Params:
     return params
 
 
-def open_study(journal: Path, name: str, seed: int, initial: Params) -> optuna.Study:
-    """The study of that name: what other workers and killed runs told it is there."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name=name,
-        storage=JournalStorage(JournalFileBackend(str(journal))),
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True
-        ),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_ROUNDS),
-    )
-    if not study.trials:
-        study.enqueue_trial(initial)
-    return study
+def _work(task: _Task) -> None:
+    """Of one worker."""
+    rng = np.random.default_rng(task.seed)
+    folds = [
+        fold.thinned(task.config.query_share, rng) for fold in read_folds(task.training_set, task.config, task.seed)
+    ]
+    # Several workers have a core each: a booster that takes all of them would only wait for the others'.
+    with xgb.config_context(nthread=1) if task.config.workers > 1 else nullcontext():
+        search(task.search, fold_objective(folds, task.ranker, task.seed), task.config)
 
 
-def search(study: optuna.Study, objective: Objective, config: TuningConfig, *, clock: Callable[[], float]) -> None:
-    """Ask, train, tell until the trials or the minutes are spent. Trials of earlier runs count.
+def fold_objective(folds: Sequence[Fold], config: RankerConfig, seed: int) -> Objective:
+    """Mean validation NDCG@10 over the folds; told to the pruner every few rounds."""
+    rounds = sum(stage.rounds for stage in config.stages())
 
-    Args:
-        study: Where trials come from and go to.
-        objective: Parameters and a report to a score; the report raises `optuna.TrialPruned`.
-        config: Budget.
-        clock: Seconds, monotonic.
-    """
-    end = clock() + config.minutes * SECONDS_PER_MINUTE
-    space = {name: distribution(domain) for name, domain in SEARCH_SPACE.items()}
-    while (done := len(_finished(study))) < config.trials and clock() < end:
-        trial = study.ask(space)
-        _run(study, trial, objective)
-        _log_trial(study, trial.number, done + 1, config.trials)
-    if len(_finished(study)) < config.trials:
-        log.info("stopped after %.1f minutes, %d of %d trials", config.minutes, len(_finished(study)), config.trials)
-
-
-def _run(study: optuna.Study, trial: optuna.Trial, objective: Objective) -> None:
-    def report(step: int, value: float) -> None:
-        if step % REPORT_EVERY == 0:
-            trial.report(value, step)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-    try:
-        study.tell(trial, objective(dict(trial.params), report))
-    except optuna.TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
-    except BaseException:
-        study.tell(trial, state=TrialState.FAIL)
-        raise
-
-
-def _objective(training: RankingRows, validation: RankingRows, config: RankerConfig, seed: int) -> Objective:
-    def objective(params: Params, report: Callable[[int, float], None]) -> float:
-        return fit_ranker(
-            training,
-            validation,
-            params,
-            stages=config.stages(),
-            early_stopping_rounds=config.early_stopping_rounds,
-            seed=seed,
-            report=report,
-        ).ndcg
+    def objective(params: Params, report: Report) -> float:
+        scores: list[float] = []
+        for place, fold in enumerate(folds):
+            fitted = fit_ranker(
+                fold.learning,
+                fold.judging,
+                params,
+                stages=config.stages(),
+                early_stopping_rounds=config.early_stopping_rounds,
+                seed=seed,
+                report=_every_few(report, place * rounds, scores),
+            )
+            scores.append(fitted.ndcg)
+        return float(np.mean(scores))
 
     return objective
 
 
-def distribution(domain: object) -> BaseDistribution:
-    """A domain of the search space in Optuna's words."""
-    if isinstance(domain, Choice):
-        return CategoricalDistribution(domain.options)
-    if isinstance(domain, Int):
-        return IntDistribution(domain.low, domain.high, log=domain.log)
-    return FloatDistribution(domain.low, domain.high, log=domain.log)  # type: ignore[attr-defined]  # a Float
+def _every_few(report: Report, offset: int, scores: Sequence[float]) -> Report:
+    """Reports the mean of the folds that are done and the one that runs, at a step of the whole trial."""
+    done = tuple(scores)
+
+    def reporting(step: int, value: float) -> None:
+        if step % REPORT_EVERY == 0:
+            report(offset + step, float(np.mean([*done, value])))
+
+    return reporting
 
 
-def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+def _confirming(task: _Task) -> Objective:
+    """The objective with all queries; users held back say nothing of later weeks, so these are judged by time."""
+    by_time = task.config if task.config.validation == "time" else TuningConfig()
+    return fold_objective(read_folds(task.training_set, by_time, task.seed), task.ranker, task.seed)
 
 
-def _result(study: optuna.Study, name: str, initial: Params) -> Tuning:
-    finished = _finished(study)
-    complete = [trial for trial in finished if trial.state is TrialState.COMPLETE and trial.value is not None]
-    best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
-    defaults = [trial.value for trial in complete if trial.params == initial]
+def confirm(tuning: Tuning, initial: Params, objective: Objective) -> Tuning:
+    """The better of the best trial and the initial parameters, both trained on everything.
+
+    The search sees a share of the queries and picks the best of many, so part of what it won is noise.
+    """
+    if tuning.params == initial:
+        return tuning
+    scores = {name: objective(params, _silent) for name, params in (("found", tuning.params), ("initial", initial))}
+    log.info("on all training queries: found %.4f, initial %.4f", scores["found"], scores["initial"])
+    params = tuning.params if scores["found"] > scores["initial"] else dict(initial)
+    return replace(tuning, params=params, ndcg=max(scores.values()), default_ndcg=scores["initial"])
+
+
+def _silent(_step: int, _score: float) -> None:
+    """Reports nothing."""
+
+
+def _result(what: Search) -> Tuning:
+    result = found(what)
     return Tuning(
-        params=dict(best.params) if best else dict(initial),
-        ndcg=best.value if best and best.value is not None else math.nan,
-        default_ndcg=defaults[0] if defaults and defaults[0] is not None else math.nan,
-        trials=len(finished),
-        pruned=len(finished) - len(complete),
-        study=name,
+        params=result.params,
+        ndcg=result.score,
+        default_ndcg=result.initial_score,
+        trials=result.trials,
+        pruned=result.pruned,
+        study=result.study,
     )
-
-
-def _log_trial(study: optuna.Study, number: int, done: int, budget: int) -> None:
-    trial = study.get_trials(deepcopy=False)[number]
-    outcome = "pruned" if trial.state is TrialState.PRUNED else f"NDCG@10 {trial.value:.4f}"
-    log.info("trial %d of %d: %s, best %.4f", done, budget, outcome, _best_value(study))
-
-
-def _best_value(study: optuna.Study) -> float:
-    values = [trial.value for trial in _finished(study) if trial.state is TrialState.COMPLETE]
-    return max((value for value in values if value is not None), default=math.nan)
-
-
-def _write_plots(study: optuna.Study, out: Path) -> None:
-    """The study's history, and the importance of the parameters where enough trials were completed to tell."""
-    complete = [trial for trial in _finished(study) if trial.state is TrialState.COMPLETE]
-    if not complete:
-        return
-    optuna.visualization.plot_optimization_history(study).write_html(out / "history.html", include_plotlyjs="directory")
-    if len(complete) >= STARTUP_TRIALS:
-        figure = optuna.visualization.plot_param_importances(study)
-        figure.write_html(out / "importance.html", include_plotlyjs="directory")

@@ -1,9 +1,9 @@
 """New items by their text: what the product asks for items without a past."""
 
 from benchmarks.quality.systems.system import Known, Rank, System, asked
-from components.ranking.search_space import Float, Params
 from components.retrieval.config import ContentConfig
 from components.retrieval.content import Content
+from components.tuning.search_space import Float, Params
 
 
 def _fit_content(known: Known, params: Params) -> Rank:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.systems.irspack_models import learnt
 from benchmarks.quality.systems.system import Known, Rank, System, profiles, rows_of, scored
-from components.ranking.search_space import Float, Int, Params
 from components.retrieval.interaction_log import SparseMatrix
 from components.retrieval.query import Query
+from components.tuning.search_space import Float, Int, Params
 
 MOST_DENSE = 20_000
 """Rows of the largest matrix that is inverted: 1.6 GB in float32."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ranking.search_space import Float, Params, SearchSpace
+from components.tuning.search_space import Float, Params, SearchSpace
 
 NAME, LABEL = "fusion", "Weighted rank fusion"
 DEPTH = 200

@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from benchmarks.quality.systems.system import Known, Rank, System, profiles, scored
-from components.ranking.search_space import Choice, Float, Int, Params
 from components.retrieval.interaction_log import SparseMatrix
 from components.retrieval.items import UNKNOWN
 from components.retrieval.query import Query
+from components.tuning.search_space import Choice, Float, Int, Params
 
 NO_DECAY = 1e9
 """Days: everything counts alike."""

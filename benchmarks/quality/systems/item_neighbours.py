@@ -7,12 +7,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from benchmarks.quality.systems.system import Known, Rank, System, profiles, rows_of, scored
-from components.ranking.search_space import Choice, Float, Int, Params
 from components.retrieval.covisitation import Covisitation
 from components.retrieval.interaction_log import SparseMatrix
 from components.retrieval.neighbours import best_per_row
 from components.retrieval.query import Query
 from components.retrieval.rp3beta import Rp3Beta
+from components.tuning.search_space import Choice, Float, Int, Params
 
 ITEMS_AT_ONCE = 1024
 """Rows of the item-to-item product made at once: it is far denser than what is kept of it."""

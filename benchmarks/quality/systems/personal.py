@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.systems.system import Known, Rank, System, asked, profiles, rows_of, scored
-from components.ranking.search_space import Float, Params
 from components.retrieval.query import Query
 from components.retrieval.repeat_purchase import RepeatPurchase
+from components.tuning.search_space import Float, Params
 
 
 def _fit_personal_frequency(known: Known, params: Params) -> Rank:

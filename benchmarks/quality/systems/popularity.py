@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.systems.system import Known, Rank, System, asked, same_for_all
-from components.ranking.search_space import Float, Params
 from components.retrieval.interaction_log import InteractionLog
 from components.retrieval.popular_in_context import PopularInContext
+from components.tuning.search_space import Float, Params
 
 LISTED = 2000
 """Items per store's list: more than any list that is judged, the user's own items included."""

@@ -12,11 +12,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
-from components.ranking.search_space import Params, SearchSpace
 from components.retrieval.interaction_log import InteractionLog, SparseMatrix
 from components.retrieval.items import UNKNOWN, ItemTable
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever, top_k
+from components.tuning.search_space import Params, SearchSpace
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 QUERIES_AT_ONCE = 256

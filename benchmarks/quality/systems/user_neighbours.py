@@ -7,10 +7,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from benchmarks.quality.systems.system import Known, Rank, System, profiles, rows_of, scored
-from components.ranking.search_space import Float, Int, Params
 from components.retrieval.interaction_log import SparseMatrix
 from components.retrieval.items import UNKNOWN
 from components.retrieval.query import Query
+from components.tuning.search_space import Float, Int, Params
 
 
 def _fit_user_neighbours(known: Known, params: Params) -> Rank:

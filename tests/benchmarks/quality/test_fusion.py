@@ -1,7 +1,7 @@
 import numpy as np
 
 from benchmarks.quality.systems import fusion
-from components.ranking.search_space import contains
+from components.tuning.search_space import contains
 
 
 def lists(**ranked: list[int]) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from benchmarks.quality.systems import factorisation, item_neighbours, personal,
 from benchmarks.quality.systems.catalogue import SYSTEMS, chosen
 from benchmarks.quality.systems.system import Known, System, best_items, profiles, rows_of
 from components.artifacts.errors import ConfigError
-from components.ranking.search_space import contains
+from components.tuning.search_space import contains
 from tests.components.retrieval.builders import CUT, interactions, item_table, query
 
 ITEMS = item_table(5)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.tune import completed, search
-from components.ranking.search_space import Float
+from components.tuning.search_space import Float
 
 SPACE = {"x": Float(-1.0, 1.0)}
 

@@ -5,9 +5,9 @@ import pytest
 
 from components.artifacts.errors import ContractError
 from components.ranking.ranker import Ranker
-from components.ranking.search_space import contains
 from components.ranking.stages import Stage
 from components.ranking.training import DEFAULT_PARAMS, SEARCH_SPACE, RankingRows, fit_ranker
+from components.tuning.search_space import contains
 from feature_repo.schema import RANKER_FEATURE_NAMES
 
 FEATURES = len(RANKER_FEATURE_NAMES)
