@@ -25,6 +25,7 @@ from components.register_bundle.config import RegistryConfig
 from components.reranking.config import PolicyConfig, RerankingConfig, RulesConfig
 from components.retrieval.config import RetrieversConfig
 from components.tune_ranker.config import TuningConfig
+from components.tune_retrievers.config import RetrieverTuningConfig
 from monitoring.config import MonitoringConfig, RetrainingPolicy
 
 DEFAULT_CONFIG = "complete_journey"
@@ -44,6 +45,10 @@ class PipelineConfig(BaseModel):
     split: SplitConfig = Field(default_factory=SplitConfig, description="Cuts in time")
     features: FeaturesConfig = Field(default_factory=FeaturesConfig, description="Feature snapshots")
     retrievers: RetrieversConfig = Field(default_factory=RetrieversConfig, description="Candidate generators")
+    retriever_tuning: RetrieverTuningConfig = Field(
+        default_factory=RetrieverTuningConfig,
+        description="Budget of the search of the generators' parameters and quotas",
+    )
     training_set: TrainingSetConfig = Field(default_factory=TrainingSetConfig, description="Training rows")
     tuning: TuningConfig = Field(default_factory=TuningConfig, description="Budget of the hyperparameter search")
     ranker: RankerConfig = Field(default_factory=RankerConfig, description="The ranking model")

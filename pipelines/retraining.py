@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts.registry import require_champion
+from components.retrieval.config import RetrieversConfig
 from monitoring.retraining_policy import Action, decide, launch_once
 from monitoring.verdict import Verdict
 from pipelines.config import PipelineConfig
@@ -71,18 +72,34 @@ def retrain_if_advised(
 def retraining_config(config: PipelineConfig, home: Path, now: datetime) -> PipelineConfig:
     """The champion's configuration, moved to the newest date whose test weeks are over by now.
 
-    The champion's hyperparameters are the starting point of the search.
+    The champion's hyperparameters are the starting point of the search; so are its candidate generators, where
+    these are searched.
     """
     split = config.split
     tested = timedelta(days=split.every_days * (split.test_cuts - 1) + split.horizon_days)
     as_of = (now - tested).replace(hour=0, minute=0, second=0, microsecond=0)
     champion = require_champion(home, config.registry.model_name)
     tuning = config.tuning.model_copy(update={"initial": _params(champion.manifest.facts.training), **_budget(config)})
-    return config.model_copy(update={"as_of": as_of.date().isoformat(), "tuning": tuning})
+    generators = config.retriever_tuning.model_copy(update=_budget(config))
+    return config.model_copy(
+        update={
+            "as_of": as_of.date().isoformat(),
+            "tuning": tuning,
+            "retriever_tuning": generators,
+            "retrievers": _retrievers(config, champion.manifest.facts.config),
+        }
+    )
 
 
 def _budget(config: PipelineConfig) -> dict[str, int]:
     return {} if config.retraining_trials is None else {"trials": config.retraining_trials}
+
+
+def _retrievers(config: PipelineConfig, trained_with: Mapping[str, Any]) -> RetrieversConfig:
+    """The champion's where the configuration has them searched, else the configured ones."""
+    if config.retriever_tuning.trials == 0 or "retrievers" not in trained_with:
+        return config.retrievers
+    return RetrieversConfig.model_validate(trained_with["retrievers"])
 
 
 def _params(training: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from components.register_bundle.component import register_bundle
 from components.train_ranker.component import train_ranker
 from components.train_retrievers.component import train_retrievers
 from components.tune_ranker.component import tune_ranker
+from components.tune_retrievers.component import tune_retrievers
 from pipelines.config import PipelineConfig
 from pipelines.package import STEP_PACKAGES, source_hash
 
@@ -34,7 +35,7 @@ def train_recommender(
     split: str,
     features: str,
     retrievers: str,
-    quotas: dict,  # type: ignore[type-arg]  # kfp reads the annotation
+    retriever_tuning: str,
     training_set: str,
     tuning: str,
     ranker: str,
@@ -53,7 +54,16 @@ def train_recommender(
     """Train, evaluate and register a recommender as of a date."""
     events = ingest_events(dataset=dataset, config=ingest, end=end).outputs["events"]
     snapshots = compute_features(events=events, config=features, split=split, as_of=as_of).outputs["features"]
-    models = train_retrievers(events=events, features=snapshots, config=retrievers, split=split, as_of=as_of).outputs[
+    sources = tune_retrievers(
+        events=events,
+        features=snapshots,
+        config=retriever_tuning,
+        retrievers=retrievers,
+        split=split,
+        as_of=as_of,
+        seed=seed,
+    ).outputs["Output"]
+    models = train_retrievers(events=events, features=snapshots, config=sources, split=split, as_of=as_of).outputs[
         "models"
     ]
     rows = build_training_set(
@@ -61,7 +71,7 @@ def train_recommender(
         models=models,
         config=training_set,
         split=split,
-        retrievers=retrievers,
+        retrievers=sources,
         as_of=as_of,
         seed=seed,
     ).outputs["training_set"]
@@ -72,7 +82,7 @@ def train_recommender(
         models=models,
         ranker=trained,
         config=bundle,
-        quotas=quotas,
+        retrievers=sources,
         policy=policy,
         split=split,
         as_of=as_of,
@@ -111,13 +121,23 @@ def arguments(config: PipelineConfig) -> dict[str, Any]:
     """
     split = config.resolved_split()
     as_of = parse_moment(config.as_of)
-    sections = ("ingest", "features", "retrievers", "training_set", "tuning", "ranker", "bundle", "evaluation", "gate")
+    sections = (
+        "ingest",
+        "features",
+        "retriever_tuning",
+        "retrievers",
+        "training_set",
+        "tuning",
+        "ranker",
+        "bundle",
+        "evaluation",
+        "gate",
+    )
     return {
         **{name: getattr(config, name).model_dump_json() for name in (*sections, "registry")},
         "dataset": config.dataset.model_dump_json(),
         "split": split.model_dump_json(),
         "policy": config.policy().model_dump_json(),
-        "quotas": dict(config.retrievers.quotas),
         "model_name": config.registry.model_name,
         "resolved": config.resolved_json(),
         "code": source_hash(STEP_PACKAGES),

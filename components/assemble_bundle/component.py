@@ -11,7 +11,7 @@ def assemble_bundle(
     models: dsl.Input[dsl.Model],
     ranker: dsl.Input[dsl.Model],
     config: str,
-    quotas: dict,  # type: ignore[type-arg]  # kfp reads the annotation
+    retrievers: str,
     policy: str,
     split: str,
     as_of: str,
@@ -27,11 +27,11 @@ def assemble_bundle(
         models: Retrievers and item table of each cut.
         ranker: ranker.ubj and training.json.
         config: BundleConfig as JSON.
-        quotas: Candidates of each retriever.
+        retrievers: RetrieversConfig as JSON, as it was fitted.
         policy: PolicyConfig as JSON.
         split: SplitConfig as JSON.
         as_of: The cut that serves.
-        resolved: The whole pipeline configuration as JSON, for the manifest.
+        resolved: The whole pipeline configuration as JSON, for the manifest, which gets the retrievers as fitted.
         code: Hash of the source, for the manifest.
         seed: Draws the users of the golden requests and the reference.
         bundle: The bundle.
@@ -47,6 +47,7 @@ def assemble_bundle(
     from components.assemble_bundle import assemble
     from components.assemble_bundle.config import BundleConfig
     from components.reranking.config import PolicyConfig
+    from components.retrieval.config import RetrieversConfig
 
     manifest = assemble.assemble_bundle(
         Path(events.path),
@@ -55,10 +56,10 @@ def assemble_bundle(
         Path(ranker.path),
         Path(bundle.path),
         as_of=parse_moment(as_of),
-        resolved=json.loads(resolved),
+        resolved=json.loads(resolved) | {"retrievers": json.loads(retrievers)},
         code=code,
         split=SplitConfig.model_validate_json(split),
-        quotas={name: int(quota) for name, quota in quotas.items()},
+        quotas=RetrieversConfig.model_validate_json(retrievers).quotas,
         policy=PolicyConfig.model_validate_json(policy),
         config=BundleConfig.model_validate_json(config),
         seed=seed,

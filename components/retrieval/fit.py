@@ -1,6 +1,6 @@
 """All candidate generators at one cut."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import pyarrow as pa
@@ -16,6 +16,16 @@ from components.retrieval.retriever import Retriever
 from components.retrieval.rp3beta import Rp3Beta
 from components.retrieval.user_neighbours import UserNeighbours
 
+FITS: Mapping[str, Callable[[InteractionLog, ItemTable, RetrieversConfig], Retriever]] = {
+    RepeatPurchase.name: lambda _log, items, config: RepeatPurchase.fit(items, **config.repeat_purchase.model_dump()),
+    UserNeighbours.name: lambda log, _items, config: UserNeighbours.fit(log, **config.user_neighbours.model_dump()),
+    Covisitation.name: lambda log, _items, config: Covisitation.fit(log, **config.covisitation.model_dump()),
+    Rp3Beta.name: lambda log, _items, config: Rp3Beta.fit(log, **config.rp3beta.model_dump()),
+    PopularInContext.name: lambda log, _, config: PopularInContext.fit(log, **config.popular_in_context.model_dump()),
+    Content.name: lambda log, items, config: Content.fit(log, items, **config.content.model_dump()),
+}
+"""How each generator is made of the interactions and the item table of a cut."""
+
 
 def fit_retrievers(
     interactions: pa.Table, items: ItemTable, *, cut: datetime, config: RetrieversConfig
@@ -29,12 +39,4 @@ def fit_retrievers(
         config: Parameters.
     """
     log = InteractionLog.before(interactions, items, cut)
-    fits: dict[str, Callable[[], Retriever]] = {
-        RepeatPurchase.name: lambda: RepeatPurchase.fit(items, **config.repeat_purchase.model_dump()),
-        UserNeighbours.name: lambda: UserNeighbours.fit(log, **config.user_neighbours.model_dump()),
-        Covisitation.name: lambda: Covisitation.fit(log, **config.covisitation.model_dump()),
-        Rp3Beta.name: lambda: Rp3Beta.fit(log, **config.rp3beta.model_dump()),
-        PopularInContext.name: lambda: PopularInContext.fit(log, **config.popular_in_context.model_dump()),
-        Content.name: lambda: Content.fit(log, items, **config.content.model_dump()),
-    }
-    return {name: fit() for name, fit in fits.items() if config.quotas.get(name, 0) > 0}
+    return {name: fit(log, items, config) for name, fit in FITS.items() if config.quotas.get(name, 0) > 0}

@@ -1,0 +1,116 @@
+"""The questions that parameters are judged by: some users at a cut, and what they took after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.artifacts.cuts import Cuts, SplitConfig
+from components.artifacts.errors import ConfigError, ContractError
+from components.artifacts.tables import read_table
+from components.point_in_time.queries import item_table_at, queries_at
+from components.ranking.labels import relevant_items
+from components.retrieval.config import RetrieversConfig
+from components.retrieval.fit import FITS
+from components.retrieval.interaction_log import InteractionLog
+from components.retrieval.items import ItemTable
+from components.retrieval.query import Query
+from components.retrieval.retriever import Retriever
+
+
+@dataclass(frozen=True)
+class JudgedCut:
+    """What was known at a cut, some users, and the answers.
+
+    Attributes:
+        cut: The moment of the queries.
+        log: The interactions before it.
+        items: The item table as of then.
+        queries: One per user.
+        relevant: item_num of each relevant item of each query; UNKNOWN where the table lacks it, which nobody finds.
+    """
+
+    cut: datetime
+    log: InteractionLog
+    items: ItemTable
+    queries: Sequence[Query]
+    relevant: Sequence[NDArray[np.int32]]
+
+    def fit(self, name: str, config: RetrieversConfig) -> Retriever:
+        """One generator on what was known."""
+        return FITS[name](self.log, self.items, config)
+
+    def lists(self, retriever: Retriever, *, k: int) -> list[NDArray[np.int32]]:
+        """Its best k items for each query."""
+        return [retriever.retrieve(query, k=k).item_nums for query in self.queries]
+
+    def split(self, size: int) -> tuple["JudgedCut", "JudgedCut"]:
+        """The first queries, and the others."""
+        first = replace(self, queries=self.queries[:size], relevant=self.relevant[:size])
+        return first, replace(self, queries=self.queries[size:], relevant=self.relevant[size:])
+
+
+def judged_moments(cuts: Cuts, folds: int) -> list[datetime]:
+    """The last cuts before the test, the latest first: each is answered by what was known before it.
+
+    Raises:
+        ConfigError: There are fewer.
+    """
+    moments = [cuts.validation, *reversed(cuts.training)]
+    if folds > len(moments):
+        raise ConfigError(
+            f"retriever_tuning.folds: {folds}, but there are {len(moments)} cuts before the test. "
+            f"Set it to {len(moments)} at most, or raise split.training_cuts."
+        )
+    return moments[:folds]
+
+
+def read_judged(
+    events: Path, home: Path, cuts: Cuts, split: SplitConfig, *, folds: int, users: int, seed: int
+) -> list[JudgedCut]:
+    """The cuts with the questions of users that are drawn, in a drawn order.
+
+    Args:
+        events: Canonical tables.
+        home: Where the feature store lies.
+        cuts: The split.
+        split: What counts as relevant.
+        folds: Number of cuts.
+        users: Most users per cut.
+        seed: Of the draw.
+
+    Raises:
+        ContractError: Nobody has a relevant item after a cut.
+    """
+    interactions, catalogue = read_table(events, "interactions"), read_table(events, "items")
+    return [
+        _judged(interactions, item_table_at(home, catalogue, cut=cut), home, cut, cuts, split, users, seed)
+        for cut in judged_moments(cuts, folds)
+    ]
+
+
+def _judged(
+    interactions: pa.Table,
+    items: ItemTable,
+    home: Path,
+    cut: datetime,
+    cuts: Cuts,
+    split: SplitConfig,
+    users: int,
+    seed: int,
+) -> JudgedCut:
+    relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
+    if not relevant:
+        raise ContractError(
+            f"retriever tuning: nobody has a relevant item in [{cut.date()}, {(cut + cuts.horizon).date()}). "
+            "Check as_of against the data's span and split.label_types."
+        )
+    rng = np.random.default_rng([seed, int(cut.timestamp())])
+    asked = rng.permutation(sorted(relevant))[:users].tolist()
+    nums = [items.nums(pa.array(relevant[user], pa.string())) for user in asked]
+    log = InteractionLog.before(interactions, items, cut)
+    return JudgedCut(cut, log, items, queries_at(home, asked, items, cut=cut), nums)
