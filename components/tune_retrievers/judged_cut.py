@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -70,16 +70,15 @@ def judged_moments(cuts: Cuts, folds: int) -> list[datetime]:
 
 
 def read_judged(
-    events: Path, home: Path, cuts: Cuts, split: SplitConfig, *, folds: int, users: int, seed: int
+    events: Path, home: Path, moments: Sequence[datetime], split: SplitConfig, *, users: int, seed: int
 ) -> list[JudgedCut]:
-    """The cuts with the questions of users that are drawn, in a drawn order.
+    """Some cuts with the questions of users that are drawn, in a drawn order.
 
     Args:
         events: Canonical tables.
         home: Where the feature store lies.
-        cuts: The split.
-        split: What counts as relevant.
-        folds: Number of cuts.
+        moments: The cuts.
+        split: Horizon, and what counts as relevant.
         users: Most users per cut.
         seed: Of the draw.
 
@@ -87,30 +86,23 @@ def read_judged(
         ContractError: Nobody has a relevant item after a cut.
     """
     interactions, catalogue = read_table(events, "interactions"), read_table(events, "items")
-    return [
-        _judged(interactions, item_table_at(home, catalogue, cut=cut), home, cut, cuts, split, users, seed)
-        for cut in judged_moments(cuts, folds)
-    ]
+    judged = []
+    for cut in moments:
+        relevant = _answers(interactions, cut, split)
+        items = item_table_at(home, catalogue, cut=cut)
+        asked = np.random.default_rng([seed, int(cut.timestamp())]).permutation(sorted(relevant))[:users].tolist()
+        nums = [items.nums(pa.array(relevant[user], pa.string())) for user in asked]
+        log, queries = InteractionLog.before(interactions, items, cut), queries_at(home, asked, items, cut=cut)
+        judged.append(JudgedCut(cut, log, items, queries, nums))
+    return judged
 
 
-def _judged(
-    interactions: pa.Table,
-    items: ItemTable,
-    home: Path,
-    cut: datetime,
-    cuts: Cuts,
-    split: SplitConfig,
-    users: int,
-    seed: int,
-) -> JudgedCut:
-    relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
+def _answers(interactions: pa.Table, cut: datetime, split: SplitConfig) -> dict[str, list[str]]:
+    horizon = timedelta(days=split.horizon_days)
+    relevant = relevant_items(interactions, cut, horizon, split.label_types)
     if not relevant:
         raise ContractError(
-            f"retriever tuning: nobody has a relevant item in [{cut.date()}, {(cut + cuts.horizon).date()}). "
+            f"retriever tuning: nobody has a relevant item in [{cut.date()}, {(cut + horizon).date()}). "
             "Check as_of against the data's span and split.label_types."
         )
-    rng = np.random.default_rng([seed, int(cut.timestamp())])
-    asked = rng.permutation(sorted(relevant))[:users].tolist()
-    nums = [items.nums(pa.array(relevant[user], pa.string())) for user in asked]
-    log = InteractionLog.before(interactions, items, cut)
-    return JudgedCut(cut, log, items, queries_at(home, asked, items, cut=cut), nums)
+    return relevant

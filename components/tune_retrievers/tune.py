@@ -23,7 +23,7 @@ from components.artifacts.feature_manifest import FILE, FeatureManifest
 from components.retrieval.config import RetrieversConfig
 from components.retrieval.search_spaces import SEARCH_SPACES
 from components.tune_retrievers.config import RetrieverTuningConfig
-from components.tune_retrievers.judged_cut import JudgedCut, read_judged
+from components.tune_retrievers.judged_cut import JudgedCut, judged_moments, read_judged
 from components.tune_retrievers.pool import PoolScore, Ranks
 from components.tune_retrievers.quotas import search_quotas
 from components.tuning.history import write_history
@@ -101,9 +101,8 @@ class RetrieverTask:
         """The cuts with the users that the search asks, and with those that confirm."""
         FeatureManifest.read(self.features).verify(self.home / "offline")
         config = self.config
-        cuts = read_judged(
-            self.events, self.home, self.cuts, self.split, folds=config.folds, users=2 * config.users, seed=self.seed
-        )
+        moments = judged_moments(self.cuts, config.folds)
+        cuts = read_judged(self.events, self.home, moments, self.split, users=2 * config.users, seed=self.seed)
         halves = [cut.split(min(config.users, (len(cut.queries) + 1) // 2)) for cut in cuts]
         return [first for first, _ in halves], [second for _, second in halves]
 
@@ -197,7 +196,7 @@ def settle(task: RetrieverTask, searches: Mapping[str, Found]) -> RetrieverTunin
     quotas = _quotas(task, config, asked)
     moved = _score([lists_of(config, quotas, cut) for cut in confirming], confirming, quotas)
     log.info("quotas %s: %s", quotas, _sentence(best, moved))
-    if moved.objective > best.objective:
+    if moved.objective > best.objective or task.config.candidates is not None:  # another size was asked for
         config, best = config.model_copy(update={"quotas": {**dict.fromkeys(config.quotas, 0), **quotas}}), moved
     return RetrieverTuning(config, searches, tuple(kept), configured, best)
 

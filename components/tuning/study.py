@@ -233,9 +233,11 @@ def _alive(what: Search) -> Iterator[str]:
     """The name of a worker that others can see is alive."""
     worker = f"{what.name}-{uuid.uuid4().hex}"
     lock = _lock(what, worker)
-    with lock:
-        yield worker
-    Path(lock.lock_file).unlink(missing_ok=True)
+    try:
+        with lock:
+            yield worker
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _is_alive(what: Search, worker: str | None) -> bool:

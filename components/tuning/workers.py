@@ -16,8 +16,8 @@ T = TypeVar("T")
 def work_together(workers: int, work: Callable[[T], None], task: T) -> None:
     """Do the work here and in `workers - 1` processes beside this one, until each has found nothing left to do.
 
-    A process that is killed loses its trial only: those who are left take it up, and this one looks once more after
-    the others are gone.
+    A process that is killed loses its trial only: those who are left take it up, and this one looks once more where
+    one was killed.
 
     Args:
         workers: How many work.
@@ -33,15 +33,16 @@ def work_together(workers: int, work: Callable[[T], None], task: T) -> None:
         other.start()
     try:
         work(task)
-        _wait(others)
+        killed = _wait(others)
     finally:
         for other in others:
             other.terminate()
-    if others:
+    if killed:
         work(task)
 
 
-def _wait(others: Sequence[BaseProcess]) -> None:
+def _wait(others: Sequence[BaseProcess]) -> int:
+    """How many were killed."""
     for other in others:
         other.join()
     killed = [other.exitcode for other in others if (other.exitcode or 0) < 0]
@@ -53,3 +54,4 @@ def _wait(others: Sequence[BaseProcess]) -> None:
             f"search: {len(broken)} of {len(others)} further processes ended with exit code {broken[0]}; "
             "their traceback is in the log above. Run with workers=1 to see it here."
         )
+    return len(killed)

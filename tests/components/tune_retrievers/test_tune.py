@@ -70,6 +70,12 @@ def test_quotas_stay_within_the_size_of_the_configured_pool(tuned):
     assert tuning.tuned.size <= 1.2 * (3 + 8)  # judged on other users than those that the size was kept for
 
 
+def test_pool_of_another_size_is_made_when_asked_for(trained, tmp_path):
+    tuning = tune_retrievers(task_of(trained, tmp_path / "journal", trials=1, candidates=5.0), tmp_path / "out")
+    assert tuning.tuned.size <= 1.2 * 5 < 0.9 * (3 + 8)
+    assert sum(tuning.retrievers.quotas.values()) < 3 + 8
+
+
 def test_result_and_each_generators_history_are_written(tuned):
     folder, tuning = tuned
     written = json.loads((folder / "out" / "tuning.json").read_text())
@@ -142,6 +148,24 @@ def test_without_trials_the_step_passes_the_configuration_on(trained, tmp_path, 
     )
     assert passed == START.model_dump_json()
     assert json.loads((tmp_path / "tuning" / "tuning.json").read_text())["retrievers"] == START.model_dump()
+
+
+def test_step_with_trials_gives_the_searched_configuration_on(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv(HOME_VARIABLE, str(trained.home))
+    found_config = step.python_func(
+        events=SimpleNamespace(path=artifact(trained, "ingest-events/events")),
+        features=SimpleNamespace(path=artifact(trained, "compute-features/features")),
+        config=RetrieverTuningConfig(trials=5, users=20, folds=1).model_dump_json(),
+        retrievers=START.model_dump_json(),
+        split=trained.config.resolved_split().model_dump_json(),
+        as_of=trained.config.as_of,
+        seed=1,
+        tuning=SimpleNamespace(path=str(tmp_path / "tuning")),
+    )
+    written = json.loads((tmp_path / "tuning" / "tuning.json").read_text())
+    assert json.loads(found_config) == written["retrievers"]
+    assert RetrieversConfig.model_validate_json(found_config).rp3beta.min_users < NOBODY
+    assert written["tuned"]["new_recall"] > written["configured"]["new_recall"]
 
 
 def test_tuned_parameters_and_quotas_reach_the_manifest(trained, tmp_path, monkeypatch):
