@@ -21,7 +21,7 @@ class RetrieverTuningConfig(SearchConfig):
     candidates: float | None = Field(
         None,
         gt=0,
-        description="Mean distinct candidates of a query that the quotas may give; null: as many as the configured ones",
+        description="Mean distinct candidates of a query that the quotas give; null: as many as configured, where that is better",
     )
     quota_step: int = Field(10, ge=1, description="Candidates that a quota grows by in the search")
     max_quota: int = Field(400, ge=1, description="Largest quota of one generator")

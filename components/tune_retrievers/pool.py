@@ -11,6 +11,8 @@ from components.retrieval.query import Query
 
 NEVER = np.iinfo(np.int16).max
 """Rank of an item that a generator does not name."""
+LAST_SHARE = 0.2
+"""Of each quota: the candidates that tell what a further one is worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,10 @@ class PoolScore:
     def objective(self) -> float:
         """Mean of the two recalls: what the user takes again is most of the answers, and what is new is the point."""
         return (self.recall + self.new_recall) / 2
+
+    def net(self, price: float, size: float) -> float:
+        """The objective less what the candidates beyond a size are worth: a larger pool holds more in any case."""
+        return self.objective - price * (self.size - size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,12 @@ class Ranks:
             sum(part.queries for part in parts),
             sum(part.new_queries for part in parts),
         )
+
+    def price(self, quotas: Mapping[str, int]) -> float:
+        """What one more candidate is worth, in units of the objective: what each of the last ones of the pool adds."""
+        pool = self.score(quotas)
+        smaller = self.score({name: round(quota * (1 - LAST_SHARE)) for name, quota in quotas.items()})
+        return (pool.objective - smaller.objective) / (pool.size - smaller.size) if pool.size > smaller.size else 0.0
 
     def score(self, quotas: Mapping[str, int]) -> PoolScore:
         """The pool of these quotas; a generator that is absent gives nothing."""

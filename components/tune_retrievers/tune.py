@@ -2,7 +2,8 @@
 
 The pool is what the ranker gets, so a generator is not judged by its own list. A trial replaces its list in the pool of
 all others and counts what the whole then holds of the relevant items: finding what the others find already is worth
-nothing.
+nothing. Lists that overlap less make the pool larger, which holds more in any case, so each candidate beyond the
+configured size costs what the last ones of the configured pool bring.
 """
 
 import hashlib
@@ -164,13 +165,15 @@ def search_all(task: RetrieverTask, clock: Clock = time.monotonic) -> None:
 
 
 def pool_objective(name: str, task: RetrieverTask, cuts: Sequence[JudgedCut], pools: Sequence[Lists]) -> Objective:
-    """Mean over the cuts of the pool's recall, with one generator fitted anew and the others as configured."""
+    """Mean over the cuts of the pool's net recall, with one generator fitted anew and the others as configured."""
+    ranks = [Ranks.of(pool, cut.queries, cut.relevant) for pool, cut in zip(pools, cuts, strict=True)]
+    price, sizes = Ranks.joined(ranks).price(task.quotas), [one.score(task.quotas).size for one in ranks]
 
     def objective(params: Params, report: Report) -> float:
         config, scores = with_params(task.retrievers, name, params), list[float]()
-        for cut, pool in zip(cuts, pools, strict=True):
+        for cut, pool, size in zip(cuts, pools, sizes, strict=True):
             changed = {**pool, name: cut.lists(cut.fit(name, config), k=task.quotas[name])}
-            scores.append(Ranks.of(changed, cut.queries, cut.relevant).score(task.quotas).objective)
+            scores.append(Ranks.of(changed, cut.queries, cut.relevant).score(task.quotas).net(price, size))
             if len(scores) < len(cuts):
                 report(len(scores) - 1, float(np.mean(scores)))
         return float(np.mean(scores))
@@ -183,29 +186,32 @@ def settle(task: RetrieverTask, searches: Mapping[str, Found]) -> RetrieverTunin
     asked, confirming = task.read()
     lists = [dict(lists_of(task.retrievers, task.quotas, cut)) for cut in confirming]
     config, kept = task.retrievers, []
-    best = configured = _score(lists, confirming, task.quotas)
+    ranks = _ranks(lists, confirming)
+    best = configured = ranks.score(task.quotas)
+    price, size = ranks.price(task.quotas), configured.size
     for name, one in searches.items():
         changed = with_params(config, name, one.params)
         pools = [{**pool, name: cut.lists(cut.fit(name, changed), k=task.quotas[name])}
                  for pool, cut in zip(lists, confirming, strict=True)]  # fmt: skip
         score = _score(pools, confirming, task.quotas)
-        if score.objective > best.objective:
+        if score.net(price, size) > best.net(price, size):
             config, lists, best = changed, pools, score
             kept.append(name)
     log.info("parameters kept of %s: %s", ", ".join(kept) or "none", _sentence(configured, best))
-    quotas = _quotas(task, config, asked)
+    quotas = _quotas(task, config, asked, task.config.candidates or size)
     moved = _score([lists_of(config, quotas, cut) for cut in confirming], confirming, quotas)
     log.info("quotas %s: %s", quotas, _sentence(best, moved))
-    if moved.objective > best.objective or task.config.candidates is not None:  # another size was asked for
+    if (
+        moved.net(price, size) > best.net(price, size) or task.config.candidates is not None
+    ):  # another size was asked for
         config, best = config.model_copy(update={"quotas": {**dict.fromkeys(config.quotas, 0), **quotas}}), moved
     return RetrieverTuning(config, searches, tuple(kept), configured, best)
 
 
-def _quotas(task: RetrieverTask, config: RetrieversConfig, cuts: Sequence[JudgedCut]) -> dict[str, int]:
-    """The best quotas for a pool as large as the configured one, or as asked."""
+def _quotas(task: RetrieverTask, config: RetrieversConfig, cuts: Sequence[JudgedCut], size: float) -> dict[str, int]:
+    """The best quotas for a pool of a size."""
     most = max(task.config.max_quota, *task.quotas.values())
     ranks = _ranks([lists_of(config, dict.fromkeys(task.quotas, most), cut) for cut in cuts], cuts)
-    size = task.config.candidates or ranks.score(task.quotas).size
     start = {name: min(quota, task.config.quota_step) for name, quota in task.quotas.items()}
     return search_quotas(ranks, start=start, size=size, step=task.config.quota_step, most=task.config.max_quota)
 

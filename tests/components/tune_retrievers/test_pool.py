@@ -33,6 +33,15 @@ def test_query_without_a_new_answer_does_not_count_among_the_new_ones():
     assert both.score({"b": 1}) == PoolScore(recall=1 / 2, new_recall=1 / 1, size=1)
 
 
+def test_candidate_costs_what_the_last_ones_of_the_pool_bring():
+    """Of two lists of five the last fifth is one each: the pool falls from ten to eight, its recall from 2/2 to 1/2."""
+    ranks = pool([1, 2, 3, 4, 5], [6, 7, 8, 9, 10], relevant=[1, 10], known=[])
+    quotas = {"a": 5, "b": 5}
+    assert ranks.price(quotas) == pytest.approx((1 - 1 / 2) / (10 - 8))
+    assert ranks.score(quotas).net(0.25, size=8) == pytest.approx(1 - 0.25 * 2)
+    assert ranks.score(quotas).net(0.25, size=10) == 1.0
+
+
 def test_empty_list_and_query_without_candidates_are_no_error():
     assert pool([], [], relevant=[1], known=[]).score({"a": 5, "b": 5}) == PoolScore(0.0, 0.0, 0.0)
 
