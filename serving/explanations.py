@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from components.artifacts.bundle import Bundle
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking
-from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS
+from feature_repo.schema import PROMOTION_DAYS, RANKER_FEATURE_NAMES, RETRIEVERS
 from serving.protocol import Contribution, Explanation, Source
 from serving.reasons import verb_of
 

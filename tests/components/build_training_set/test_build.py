@@ -7,10 +7,11 @@ import pytest
 
 from components.artifacts.cuts import Cuts, SplitConfig, parse_moment, seconds
 from components.artifacts.tables import read_table
-from components.build_training_set.build import FIRST_EVENTS, NEW_USER, build_training_set
+from components.build_training_set.build import FIRST_EVENTS, build_training_set
 from components.build_training_set.config import TrainingSetConfig
 from components.build_training_set.new_users import new_user_query, without_users
 from components.point_in_time.cut_models import read_cut
+from components.ranking.labels import NEW_USER
 from tests.toy_world import USERS, write_toy_events
 
 NEGATIVES, JUDGED = 5, 20

@@ -158,7 +158,9 @@ def test_a_promotion_ahead_counts_from_its_announcement_on(tmp_path):
         "promotions",
     )
     rows = snapshot(tmp_path, "item_stats", event("u", "a", CUT - DAY), promotions=promotions)
-    assert rows["in time"]["item_mailer_rate_next_7d"] == pytest.approx(0.7 * 5 / 7)  # it runs in five of the seven days
+    assert rows["in time"]["item_mailer_rate_next_7d"] == pytest.approx(
+        0.7 * 5 / 7
+    )  # it runs in five of the seven days
     assert rows["in time"]["item_mailer_rate"] is None  # it does not run yet
     assert set(rows) == {"a", "in time"}
 
