@@ -34,7 +34,7 @@ from pipelines.monitoring import Judged, monitor_champion
 from pipelines.replay import Replayed, Visit, as_newcomers, replay, visits, wait_until_logged
 from pipelines.retraining import Retraining, retrain_if_advised
 from pipelines.run import TrainingRun, run_training
-from pipelines.server_process import RunningServer, server
+from pipelines.server_process import RunningServer, server, wait_for_items
 
 WEEK = timedelta(days=7)
 REPLAYED_WEEKS = 2
@@ -253,6 +253,7 @@ def _replay(demo: Demo, running: RunningServer, events: Path, moments: list[date
         for week, baskets in enumerate(weeks):
             if week:
                 materialize_features(demo.home, end=moments[week])
+                wait_for_items(running, moments[week])
             demo.replays.add(_replay_week(running, baskets, total, progress, before=demo.replays.requests))
         wait_until_logged(demo.home, moments[0], moments[-1], queries=demo.replays.requests)
         progress.note(demo.replays.sentence)
@@ -262,6 +263,7 @@ def _drill(demo: Demo, running: RunningServer, events: Path, week: list[datetime
     with demo.stage("drill"):
         progress.stage(f"Drill: {week[0].date()} to {week[1].date()}, as if {NEWCOMERS:.0%} of the households were new")
         materialize_features(demo.home, end=week[0])
+        wait_for_items(running, week[0])
         baskets = as_newcomers(list(visits(events, *week)), NEWCOMERS)
         demo.drill = _replay_week(running, baskets, len(baskets), progress, before=0)
         wait_until_logged(demo.home, *week, queries=demo.drill.requests)

@@ -10,7 +10,7 @@ from components.artifacts.bundle import Bundle, load_bundle
 from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import NotFoundError
 from components.artifacts.registry import open_registry
-from components.point_in_time.queries import queries_at
+from components.point_in_time.queries import queries_at, refreshed_items_at
 from components.ranking.two_stage import Ranking
 from components.retrieval.query import Query
 from serving.explanations import explain, words_of
@@ -44,9 +44,10 @@ def explain_user(
     Raises:
         NotFoundError: No such bundle, or the catalogue has no such item.
     """
-    loaded = load_bundle(open_registry(home).version(model_name, bundle).folder)
-    moment = parse_moment(as_of or loaded.manifest.facts.as_of)
-    items = loaded.model.items
+    trained = load_bundle(open_registry(home).version(model_name, bundle).folder)
+    moment = parse_moment(as_of or trained.manifest.facts.as_of)
+    items = refreshed_items_at(home, trained.model.items, cut=moment)
+    loaded = trained.with_items(items)
     [query] = queries_at(home, [user_id], items, cut=moment)
     ranking = loaded.model.rank(query)
     listed = loaded.policy.arrange(query, ranking, k=max(k, 1)).ranking

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from components.artifacts.errors import RecsysError
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+REFRESH_SECONDS = 30.0
 POLL_SECONDS = 0.2
 
 
@@ -69,6 +71,22 @@ def server(home: Path, **settings: str | float) -> Iterator[RunningServer]:
         yield running
     finally:
         _stop(process)
+
+
+def wait_for_items(running: RunningServer, moment: datetime) -> None:
+    """Until the server has taken over the item features that were materialised as of a moment.
+
+    Raises:
+        ServerFailedError: It has not in half a minute.
+    """
+    end = time.monotonic() + REFRESH_SECONDS
+    while time.monotonic() < end:
+        if httpx.get(f"{running.url}/readyz", timeout=2.0).json()["items_as_of"] >= moment.isoformat():
+            return
+        time.sleep(POLL_SECONDS)
+    raise ServerFailedError(
+        f"the server has no item features as of {moment.isoformat()} after {REFRESH_SECONDS:.0f} s. Its log: {running.log}"
+    )
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from components.ranking.ranker import Ranker
 from feature_repo.schema import RANKER_FEATURE_NAMES
+from serving.live_recommender import LiveRecommender
 from serving.protocol import InvalidRequestError, RecommendationRequest, RecommendationResponse
-from serving.recommender import Recommender
 
 Payload: TypeAlias = Any
 """Decoded JSON of V1, or an InferRequest of V2 and gRPC: kserve publishes no types."""
@@ -26,7 +26,7 @@ class RecommenderModel(Model):
     all users); outputs `item_id` BYTES, `score` FP32 and `reason` BYTES, each [n, k], short lists padded with "" and NaN.
     """
 
-    def __init__(self, name: str, recommender: Recommender) -> None:
+    def __init__(self, name: str, recommender: LiveRecommender) -> None:
         super().__init__(name)
         self.recommender = recommender
         self.ready = True

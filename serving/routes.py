@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from serving.live_recommender import LiveRecommender
 from serving.protocol import FeedbackRequest, InvalidRequestError, RecommendationRequest
-from serving.recommender import Recommender
 
 LIST_FILTERS = ("departments", "categories", "brands", "exclude_item_ids")
 PLAIN = ("user_id", "store_id", "request_time", "explain")
@@ -20,7 +20,7 @@ class TooLargeError(InvalidRequestError):
     http_status = 413
 
 
-def add_routes(app: FastAPI, recommender: Recommender, *, is_ready: Callable[[], bool]) -> None:
+def add_routes(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable[[], bool]) -> None:
     """Put the routes on KServe's application.
 
     Args:
@@ -60,6 +60,7 @@ def add_routes(app: FastAPI, recommender: Recommender, *, is_ready: Callable[[],
         state = {
             "bundle_id": manifest.bundle_id,
             "as_of": manifest.facts.as_of,
+            "items_as_of": recommender.items_as_of.isoformat(),
             "variant": recommender.settings.variant,
         }
         return JSONResponse({"ready": is_ready(), **state}, 200 if is_ready() else 503)
@@ -70,7 +71,7 @@ def add_routes(app: FastAPI, recommender: Recommender, *, is_ready: Callable[[],
         return JSONResponse({"error": str(error)}, error.http_status)
 
 
-def _answer(recommender: Recommender, request: RecommendationRequest) -> JSONResponse:
+def _answer(recommender: LiveRecommender, request: RecommendationRequest) -> JSONResponse:
     return JSONResponse(recommender.recommend(request).model_dump(mode="json"))
 
 

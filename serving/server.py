@@ -12,6 +12,7 @@ from components.artifacts.registry import open_registry, require_champion
 from components.reranking.config import PolicyConfig
 from components.reranking.policy import ListPolicy
 from serving.feedback import FeedbackLog
+from serving.live_recommender import LiveRecommender
 from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
 from serving.recommender import Recommender
@@ -33,12 +34,14 @@ def run_server(settings: Settings) -> None:
     log.info("bundle %s answers its %d golden requests right", bundle.manifest.bundle_id, len(bundle.golden))
     predictions = PredictionLog(settings.home, settings.flush_seconds) if settings.log_impressions else None
     users, feedback = UserReader(settings.home), FeedbackLog(settings.home)
-    recommender = Recommender(bundle, users, predictions, feedback, settings)
+    live = LiveRecommender(Recommender(bundle, users, predictions, feedback, settings))
     if predictions:
         predictions.start()
+    live.start()
     try:
-        _start(recommender)
+        _start(live)
     finally:
+        live.close()
         if predictions:
             predictions.close()
 
@@ -70,7 +73,7 @@ def _named_bundle(settings: Settings) -> Bundle:
     return load_bundle(open_registry(settings.home).version(settings.model_name, settings.bundle).folder)
 
 
-def _start(recommender: Recommender) -> None:
+def _start(recommender: LiveRecommender) -> None:
     settings = recommender.settings
     server_module = _import_kserve(settings)
     from serving.models import RankerModel, RecommenderModel

@@ -37,6 +37,11 @@ class Settings(BaseModel):
     )
     log_impressions: bool = Field(True, description="Write what was shown to logs/impressions")
     flush_seconds: float = Field(5.0, gt=0, description="Longest time that an impression waits in memory")
+    refresh_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="How often the server looks for newer item features, what `features materialize` put there",
+    )
     exploration_share: float = Field(
         0.0,
         ge=0,

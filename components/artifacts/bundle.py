@@ -14,7 +14,7 @@ Nothing in it is executed when it is read. A bundle is immutable: its id is a ha
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile
@@ -157,6 +157,11 @@ class Bundle:
     model: TwoStageModel
     policy: ListPolicy
     golden: tuple[GoldenRequest, ...]
+
+    def with_items(self, items: ItemTable) -> "Bundle":
+        """The same models over newer features of the same items."""
+        model = replace(self.model, items=items)
+        return replace(self, model=model, policy=ListPolicy.of(model, self.policy.config))
 
 
 def write_bundle(

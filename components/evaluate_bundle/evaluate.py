@@ -23,7 +23,7 @@ from components.evaluate_bundle.evaluation import CatalogueFacts, Evaluation, Li
 from components.evaluate_bundle.gate import Gate, check_metric, decide_gate
 from components.evaluate_bundle.rank_systems import CHAMPION, popularity, system_lists
 from components.evaluate_bundle.report import render_report
-from components.point_in_time.queries import queries_at
+from components.point_in_time.queries import queries_at, refreshed_items_at
 from components.ranking.labels import relevant_items
 from components.retrieval.items import ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, HISTORY_LENGTH, RETRIEVERS, USER_ID
@@ -145,15 +145,15 @@ def _collect(
     config: EvaluationConfig,
 ) -> Lists:
     items, depth = ours.model.items, config.list_length + HISTORY_LENGTH
-    popular = popularity(ours.model)
+    served = {cut: ours.with_items(refreshed_items_at(home, items, cut=cut)) for cut in cuts.test}
     codes, lists = _Codes(items), Lists()
     lists.cold_items = np.flatnonzero(np.isnan(items.feature("item_age_days"))).astype(np.int64)
     for cut in cuts.test:
         relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
-        users = sorted(relevant)
+        users, popular = sorted(relevant), popularity(served[cut].model)
         for query in queries_at(home, users, items, cut=cut) if users else []:
-            ranking = ours.model.rank(query)
-            listed = None if ours.policy.is_empty else ours.policy.arrange(query, ranking, k=depth).ranking
+            ranking = served[cut].model.rank(query)
+            listed = None if ours.policy.is_empty else served[cut].policy.arrange(query, ranking, k=depth).ranking
             answers = system_lists(ranking, listed, popular, k=depth)
             wanted = codes.of(relevant[query.user_id])
             lists.query_ids.append(f"{query.user_id}@{cut.date()}")
@@ -179,12 +179,13 @@ def _champion_lists(
 ) -> list[NDArray[np.int64]]:
     """The champion's answers to the same users, from what is known at the cut, by its own items.
 
-    It gets no newer item features than those it was trained with, as a server without a refresh would.
+    Its item features are those of the cut too, as its server has them.
     """
-    items = champion.model.items
+    served = champion.with_items(refreshed_items_at(home, champion.model.items, cut=cut))
+    items = served.model.items
     lists = []
     for query in queries_at(home, users, items, cut=cut) if users else []:
-        ranked = champion.policy.arrange(query, champion.model.rank(query), k=depth).ranking.item_nums
+        ranked = served.policy.arrange(query, served.model.rank(query), k=depth).ranking.item_nums
         lists.append(codes.of([str(item_id) for item_id in items.item_ids[ranked]]))
     return lists
 

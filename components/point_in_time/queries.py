@@ -34,6 +34,11 @@ def item_table_at(home: Path, items: pa.Table, *, cut: datetime) -> ItemTable:
     return ItemTable.build(items, join_items(home, _entities(ITEM_ID, ids, cut)))
 
 
+def refreshed_items_at(home: Path, items: ItemTable, *, cut: datetime) -> ItemTable:
+    """A bundle's items with the features that were valid at the cut: what a server that refreshes them has."""
+    return items.refreshed(join_items(home, _entities(ITEM_ID, items.table[ITEM_ID].combine_chunks(), cut)))
+
+
 def rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     """Each row as feature name to value: a number, a string, a numpy array for a list, or None."""
     columns = {name: _values(table[name].combine_chunks()) for name in table.column_names}

@@ -60,6 +60,10 @@ class ItemTable:
             )
         return cls(pa.table(columns, names=[ITEM_ID, *TEXT_COLUMNS, *FEATURE_NAMES]).combine_chunks())
 
+    def refreshed(self, features: pa.Table) -> "ItemTable":
+        """The same items, by the same numbers, with newer features; `features` as in `build`."""
+        return ItemTable.build(self.table.select([ITEM_ID, *TEXT_COLUMNS]), features)
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """What `write` wrote."""

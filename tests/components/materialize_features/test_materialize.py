@@ -19,7 +19,7 @@ def home(tmp_path_factory):
 
 def test_newest_snapshot_at_or_before_the_end_goes_online(home):
     done = {one.view: one for one in materialize_features(home, end=moment(7))}
-    assert set(done) == {"user_profile", "user_stats", "user_history", "user_category_affinity"}
+    assert set(done) == {"user_profile", "user_stats", "user_history", "user_category_affinity", "item_stats"}
     assert {one.snapshot for one in done.values()} == {"20240212T000000Z"}
     assert done["user_history"].rows == USERS
 
