@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
+import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.expr.types import Table
@@ -15,7 +16,7 @@ from components.artifacts.cuts import stamp
 from components.artifacts.feature_manifest import FeatureManifest
 from components.artifacts.tables import TIMESTAMP
 from components.compute_features.config import FeaturesConfig
-from components.compute_features.engine import connect, load_base
+from components.compute_features.engine import BASE, connect, fork, load_base
 from components.compute_features.item_features import item_profile, item_stats
 from components.compute_features.user_features import user_category_affinity, user_history, user_profile, user_stats
 from feature_repo.schema import EVENT_TIMESTAMP, VIEWS, Dtype, ViewSpec, schema_hash, view
@@ -23,7 +24,7 @@ from feature_repo.schema import EVENT_TIMESTAMP, VIEWS, Dtype, ViewSpec, schema_
 log = logging.getLogger(__name__)
 
 MOST_WORKERS = 4
-"""Connections side by side; each has one thread, so that sums come out the same, and its own copy of the events."""
+"""Connections side by side, each of one thread, so that sums come out the same; all read one copy of the events."""
 
 ARROW_TYPES = {
     Dtype.FLOAT32: pa.float32(),
@@ -52,18 +53,22 @@ def compute_features(
     """
     workers = min(MOST_WORKERS, os.cpu_count() or 1, len(snapshots))
     shares = [list(snapshots[place::workers]) for place in range(workers)]
+    connection = connect(config.engine)
+    load_base(connection, events)
+    forks = [fork(connection) for _ in shares]
     with ThreadPoolExecutor(workers) as pool:
-        written = [
-            file for files in pool.map(lambda cuts: _compute(events, store, cuts, config), shares) for file in files
-        ]
+        parts = pool.map(lambda one, cuts: _compute(one, events, store, cuts), forks, shares)
+        written = [file for files in parts for file in files]
+    connection.disconnect()
     paths, rows = zip(*written, strict=True)
     return FeatureManifest.of(store, paths, rows, schema_hash=_hash_of_views())
 
 
-def _compute(events: Path, store: Path, cuts: Sequence[datetime], config: FeaturesConfig) -> list[tuple[Path, int]]:
+def _compute(
+    connection: ibis.BaseBackend, events: Path, store: Path, cuts: Sequence[datetime]
+) -> list[tuple[Path, int]]:
     """The files of some snapshots and their rows, over a connection of its own."""
-    connection = connect(config.engine)
-    base = load_base(connection, events)
+    base = connection.table(BASE)
     users, items, promotions = (connection.read_parquet(str(events / f"{name}.parquet")) for name in _OTHERS)
     written = []
     for cut in cuts:

@@ -10,6 +10,10 @@ from components.artifacts.errors import ConfigError
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 BASE = "base"
+BASE_COLUMNS = (
+    USER_ID, ITEM_ID, EVENT_TIMESTAMP, "weight", "store_id", "value_usd", "discount_usd", "first_of_pair",
+    "first_of_user", "first_of_item", "gap_days", "visit", "unit_price_usd", "gross_usd",
+)  # fmt: skip
 
 
 def connect(engine: str) -> ibis.BaseBackend:
@@ -22,8 +26,19 @@ def connect(engine: str) -> ibis.BaseBackend:
         raise ConfigError(f"features.engine: {engine!r} is not known; expected duckdb.")
     connection = ibis.duckdb.connect()
     connection.raw_sql("SET TimeZone = 'UTC'")
-    connection.raw_sql("SET threads = 1")  # float sums in one order: the same input gives the same bytes
     return connection
+
+
+def fork(connection: ibis.BaseBackend) -> ibis.BaseBackend:
+    """Another connection to the same tables, for a thread of its own.
+
+    From here on a query runs in the thread that asks it, so float sums have one order: the same input gives the same
+    bytes. Threads work side by side on one copy of the base.
+    """
+    forked = ibis.duckdb.from_connection(connection.con.cursor())
+    forked.raw_sql("SET TimeZone = 'UTC'")
+    forked.raw_sql("SET threads = 1")
+    return forked
 
 
 def load_base(connection: ibis.BaseBackend, events: Path) -> Table:
@@ -36,6 +51,8 @@ def load_base(connection: ibis.BaseBackend, events: Path) -> Table:
     gap_days: Days since the previous interaction of the pair, null at the first.
     visit: The session, or the day where the data have no sessions.
     unit_price_usd, gross_usd: Money per piece, money before discount.
+
+    Nothing is summed here, so it may take all cores. What no feature reads stays behind.
     """
     interactions = connection.read_parquet(str(events / "interactions.parquet"))
     time = interactions[EVENT_TIMESTAMP]
@@ -50,7 +67,7 @@ def load_base(connection: ibis.BaseBackend, events: Path) -> Table:
         unit_price_usd=interactions.value_usd / interactions.quantity.nullif(0),
         gross_usd=interactions.value_usd + interactions.discount_usd.fill_null(0),
     )
-    return connection.create_table(BASE, base.order_by([EVENT_TIMESTAMP, "event_id"]), temp=True)
+    return connection.create_table(BASE, base.order_by([EVENT_TIMESTAMP, "event_id"]).select(*BASE_COLUMNS))
 
 
 def days_between(earlier: ibis.Value, later: ibis.Value) -> ibis.Value:

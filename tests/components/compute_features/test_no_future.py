@@ -50,6 +50,18 @@ def test_computing_again_gives_the_same_bytes(tmp_path):
     assert digests(tmp_path / "a", tables) == digests(tmp_path / "b", tables)
 
 
+def test_snapshots_computed_side_by_side_have_the_bytes_of_those_computed_alone(tmp_path):
+    cuts = [moment(6), moment(8), moment(10), moment(11)]
+    write_tables(toy_tables(weeks=12), tmp_path / "events")
+    together = compute_features(tmp_path / "events", tmp_path / "together", cuts, config=FeaturesConfig())
+    alone = [
+        file
+        for cut in cuts
+        for file in compute_features(tmp_path / "events", tmp_path / "alone", [cut], config=FeaturesConfig()).files
+    ]
+    assert sorted(alone, key=lambda file: file.path) == list(together.files)
+
+
 def test_half_written_snapshot_is_never_seen_by_feasts_glob(tmp_path):
     digests(tmp_path / "a", toy_tables(weeks=3))
     assert {path.suffix for path in (tmp_path / "a" / "store").rglob("*") if path.is_file()} == {".parquet"}
