@@ -4,6 +4,7 @@ Columns are named once, here. A table is written as Parquet with microsecond UTC
 default of nanoseconds is read by Feast's training joins but breaks its materialisation with DuckDB 2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,13 +82,18 @@ class Tables:
     promotions: pa.Table
 
 
-def conform(table: pa.Table, name: str) -> pa.Table:
+def conform(table: pa.Table, name: str, columns: Sequence[str] = ()) -> pa.Table:
     """The table with exactly the canonical columns, in order and type; absent nullable columns become null.
+
+    Args:
+        table: Any columns.
+        name: Of the canonical table.
+        columns: The canonical columns that are wanted, all where none is named.
 
     Raises:
         ContractError: A required column is missing or a column cannot be cast.
     """
-    schema = SCHEMAS[name]
+    schema = pa.schema([SCHEMAS[name].field(column) for column in columns or SCHEMAS[name].names])
     missing = [field.name for field in schema if not field.nullable and field.name not in table.column_names]
     if missing:
         raise ContractError(
@@ -123,9 +129,13 @@ def read_tables(folder: Path) -> Tables:
     return Tables(**{name: read_table(folder, name) for name in SCHEMAS})
 
 
-def read_table(folder: Path, name: str) -> pa.Table:
-    """One of the canonical tables of a folder."""
+def read_table(folder: Path, name: str, columns: Sequence[str] = ()) -> pa.Table:
+    """One of the canonical tables of a folder; of its columns those named, all where none is.
+
+    A step that names what it uses holds a third of the interactions' memory: ids of events and sessions weigh most.
+    """
     path = folder / f"{name}.parquet"
     if not path.exists():
         raise ContractError(f"{path}: no such table. Expected what `ingest_events` writes: {', '.join(SCHEMAS)}.")
-    return conform(pq.read_table(path), name)
+    there = [column for column in pq.read_schema(path).names if not columns or column in columns]
+    return conform(pq.read_table(path, columns=there), name, columns)

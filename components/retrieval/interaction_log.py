@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from components.retrieval.items import UNKNOWN, ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, SECONDS_PER_DAY, USER_ID
 
+LOG_COLUMNS = (USER_ID, ITEM_ID, EVENT_TIMESTAMP, "weight", "store_id")
+"""Columns of the canonical table that a log is made of."""
+
 SparseMatrix: TypeAlias = Any
 """A csr_array of two dimensions: scipy's stubs lose the number of dimensions in sums and products."""
 
@@ -44,7 +47,7 @@ class InteractionLog:
 
     @classmethod
     def before(cls, interactions: pa.Table, items: ItemTable, cut: datetime) -> Self:
-        """The part of the canonical table before a cut; items that the item table lacks are left out."""
+        """The part of the canonical table (LOG_COLUMNS) before a cut; items that the item table lacks are left out."""
         speaks = pc.and_(
             pc.less(interactions[EVENT_TIMESTAMP], pa.scalar(cut, interactions[EVENT_TIMESTAMP].type)),
             pc.greater(interactions["weight"], 0.0),
@@ -52,13 +55,13 @@ class InteractionLog:
         known = interactions.filter(speaks)
         item_nums = items.nums(known[ITEM_ID].combine_chunks())
         known, item_nums = known.filter(pa.array(item_nums != UNKNOWN)), item_nums[item_nums != UNKNOWN]
-        users, user_nums = np.unique(known[USER_ID].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+        users, user_nums = _codes(known[USER_ID])
         stores, store_nums = _codes(known["store_id"])
         micros = known[EVENT_TIMESTAMP].cast(pa.int64()).to_numpy()
         order = np.lexsort((item_nums, micros, user_nums))
         age_days = (cut.timestamp() * 1e6 - micros) / (1e6 * SECONDS_PER_DAY)
         return cls(
-            user_nums=user_nums[order].astype(np.int32),
+            user_nums=user_nums[order],
             item_nums=item_nums[order],
             store_nums=store_nums[order],
             age_days=age_days[order].astype(np.float32),

@@ -15,6 +15,7 @@ from components.point_in_time.cut_models import read_items, write_fitted, write_
 from components.point_in_time.queries import item_table_at
 from components.retrieval.config import RetrieversConfig
 from components.retrieval.fit import fit_retrievers
+from components.retrieval.interaction_log import LOG_COLUMNS
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,6 @@ def fit_cuts(events: Path, features: Path, home: Path, out: Path, cuts: Cuts, *,
 def _fit(events: Path, out: Path, cut: datetime, config: RetrieversConfig) -> float:
     """In a worker: fit and write one cut; its seconds."""
     began = time.monotonic()
-    interactions, items = read_table(events, "interactions"), read_items(out, cut)
+    interactions, items = read_table(events, "interactions", LOG_COLUMNS), read_items(out, cut)
     write_fitted(out, cut, fit_retrievers(interactions, items, cut=cut, config=config))
     return time.monotonic() - began
