@@ -15,6 +15,9 @@ class EvaluationConfig(BaseModel):
 
     ks: tuple[int, ...] = Field((5, 10, 20, 50), min_length=1, description="Cut-offs of the metrics, items")
     list_length: int = Field(100, ge=1, description="Items of each list that are judged; not under the largest k")
+    max_users_per_cut: int = Field(
+        5_000, ge=1, description="Users asked at each test cut, drawn with the seed: intervals hardly narrow beyond"
+    )
     draws: int = Field(1000, ge=100, description="Bootstrap samples over users")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the intervals")
     cold_history: int = Field(10, ge=0, description="A user with at most so many items in the history is cold")

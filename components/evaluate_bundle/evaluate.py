@@ -24,7 +24,7 @@ from components.evaluate_bundle.gate import Gate, check_metric, decide_gate
 from components.evaluate_bundle.rank_systems import CHAMPION, popularity, system_lists
 from components.evaluate_bundle.report import render_report
 from components.point_in_time.queries import queries_at, refreshed_items_at
-from components.ranking.labels import relevant_items
+from components.ranking.labels import LABEL_COLUMNS, relevant_items
 from components.retrieval.items import ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, HISTORY_LENGTH, RETRIEVERS, USER_ID
 
@@ -63,7 +63,7 @@ def evaluate_bundle(
     check_metric(gate_config, config)
     ours = load_bundle(bundle)
     champion, remark = _champion(home, model_name, ours, as_of)
-    interactions = read_table(events, "interactions")
+    interactions = read_table(events, "interactions", LABEL_COLUMNS)
     lists = _collect(interactions, home, ours, champion, Cuts(as_of, split), split, config)
     _require_queries(lists, events, Cuts(as_of, split), split)
     objective = str(ours.manifest.facts.training.get("objective", ""))
@@ -150,7 +150,7 @@ def _collect(
     lists.cold_items = np.flatnonzero(np.isnan(items.feature("item_age_days"))).astype(np.int64)
     for cut in cuts.test:
         relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
-        users, popular = sorted(relevant), popularity(served[cut].model)
+        users, popular = _asked(sorted(relevant), cut, config), popularity(served[cut].model)
         for query in queries_at(home, users, items, cut=cut) if users else []:
             ranking = served[cut].model.rank(query)
             listed = None if ours.policy.is_empty else served[cut].policy.arrange(query, ranking, k=depth).ranking
@@ -172,6 +172,14 @@ def _collect(
             lists.systems.setdefault(CHAMPION, []).extend(_champion_lists(champion, home, users, cut, codes, depth))
         log.info("test cut %s: %s queries ranked by %d systems", cut.date(), f"{len(users):,}", len(lists.systems))
     return lists
+
+
+def _asked(users: Sequence[str], cut: datetime, config: EvaluationConfig) -> list[str]:
+    """All users with an answer, or as many as are asked at most, drawn anew at each cut; sorted."""
+    if len(users) <= config.max_users_per_cut:
+        return list(users)
+    rng = np.random.default_rng([config.seed, int(cut.timestamp())])
+    return [users[place] for place in sorted(rng.choice(len(users), config.max_users_per_cut, replace=False))]
 
 
 def _champion_lists(

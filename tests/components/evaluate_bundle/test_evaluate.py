@@ -72,6 +72,15 @@ def enthrone(trained, tmp_path):
     return publish
 
 
+def test_no_more_users_are_asked_than_configured_and_the_same_ones_each_time(evaluate):
+    half = CONFIG.model_copy(update={"max_users_per_cut": USERS // 2})
+    gate, figures = GATE.model_copy(update={"min_queries": 1}), {}
+    for run in ("first", "second"):
+        _, figures[run], written, _ = evaluate(config=half, gate_config=gate)
+        assert written["queries"] == USERS // 2  # one test cut
+    assert figures["first"] == figures["second"]
+
+
 def test_bundle_beats_popularity_on_the_toy_world_and_both_files_are_written(evaluate):
     gate, figures, written, out = evaluate()
     assert gate.passed
