@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-quality lock clean
+.PHONY: help setup demo test check bench bench-quality bench-cost lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -37,6 +37,9 @@ bench: setup ## The benchmarks (benchmarks/README.md says what each measures)
 
 bench-quality: .venv/.bench ## Recommendation quality beside other systems; ARGS="--movielens DIR" adds MovieLens
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
+
+bench-cost: setup ## Seconds, CPU and memory of each step of training at 0.15, 1.5 and 15 M interactions; ARGS="--sizes N"
+	@$(BIN)/python -m benchmarks.cost $(ARGS)
 
 .venv/.bench: .venv/.installed benchmarks/requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r benchmarks/requirements.lock
