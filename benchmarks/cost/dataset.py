@@ -15,7 +15,14 @@ from feature_repo.schema import ITEM_ID, USER_ID
 
 ITEM_COLUMNS = (ITEM_ID, "title", "department", "category", "brand", "size", "description")
 USER_COLUMNS = (USER_ID, "age_years", "income_usd", "household_size", "segment")
-PROMOTION_COLUMNS = (ITEM_ID, "start_timestamp", "end_timestamp", "display_rate", "mailer_rate")
+PROMOTION_COLUMNS = (
+    ITEM_ID,
+    "start_timestamp",
+    "end_timestamp",
+    "announced_timestamp",
+    "display_rate",
+    "mailer_rate",
+)
 LINE_COLUMNS = {
     "event_id": "line",
     USER_ID: "customer",
