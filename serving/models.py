@@ -23,7 +23,8 @@ class RecommenderModel(Model):
 
     V1: `{"instances": [{"user_id": "1", "k": 10, "filters": {...}}]}`, one answer per instance.
     V2: inputs `user_id` BYTES [n], and at will `k` INT64 [1], `store_id` BYTES [n] and `filters` BYTES [1] (JSON, for
-    all users); outputs `item_id` BYTES, `score` FP32 and `reason` BYTES, each [n, k], short lists padded with "" and NaN.
+    all users); outputs `item_id` BYTES, `score` FP32, `probability` FP32 and `reason` BYTES, each [n, k], short lists padded
+    with "" and NaN.
     """
 
     def __init__(self, name: str, recommender: LiveRecommender) -> None:
@@ -51,6 +52,7 @@ class RecommenderModel(Model):
         columns: dict[str, tuple[str, Any]] = {
             "item_id": ("BYTES", ""),
             "score": ("FP32", np.nan),
+            "probability": ("FP32", np.nan),
             "reason": ("BYTES", ""),
         }
         outputs = []

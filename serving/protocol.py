@@ -100,13 +100,18 @@ class Explanation(BaseModel):
 
 
 class RecommendedItem(BaseModel):
-    """One line of an answer."""
+    """One line of an answer.
+
+    `score` orders the items of one answer. `probability` is how likely the user takes the item within the horizon that
+    the bundle was trained for (7 days), if the user takes anything in it; null where the bundle cannot say.
+    """
 
     model_config = STRICT
 
     item_id: str
     position: int
     score: float
+    probability: float | None = None
     title: str | None
     department: str | None
     category: str | None

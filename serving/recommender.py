@@ -188,12 +188,13 @@ class Recommender:
         why: Sequence[Reason],
         explained: Sequence[Explanation | None],
     ) -> tuple[RecommendedItem, ...]:
-        table = self.bundle.model.items.table
+        table, probabilities = self.bundle.model.items.table, self.bundle.probabilities(top.scores)
         return tuple(
             RecommendedItem(
                 item_id=item_id,
                 position=place + 1,
                 score=float(top.scores[place]),
+                probability=None if probabilities is None else float(probabilities[place]),
                 **{name: table[name][int(top.item_nums[place])].as_py() for name in ITEM_COLUMNS},
                 retriever=why[place].retriever,
                 reason=why[place].sentence,

@@ -61,8 +61,8 @@ def compare(answers: Sequence[Answers], singles: Sequence[str], config: Evaluati
     if not fresh.query_ids:
         raise ContractError("no query has a relevant item that is new to its user: only `everything` can be measured.")
     return Comparison(
-        evaluate_lists(lists, facts, config, singles, is_probability=False),
-        evaluate_lists(fresh, facts, config, singles, is_probability=False),
+        evaluate_lists(lists, facts, config, singles),
+        evaluate_lists(fresh, facts, config, singles),
     )
 
 

@@ -2,6 +2,7 @@
 
     manifest.json      what it is, with the SHA-256 of every other file
     ranker.ubj         XGBoost's own format
+    calibration.json   from the ranker's score to a probability; bundles of format 2 have none
     items.arrow        the item table
     retrievers/*.npz   plain arrays
     golden.json        requests with the answers that a server must reproduce
@@ -21,10 +22,12 @@ from shutil import copyfile
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
 from components.artifacts.feature_manifest import sha256
 from components.ranking.blend import Blend
+from components.ranking.calibration import ProbabilityMap
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import TwoStageModel
 from components.reranking.config import PolicyConfig
@@ -36,9 +39,9 @@ from feature_repo.schema import RANKER_FEATURES, schema_hash
 
 FORMAT_VERSION = 3
 READABLE = (2, FORMAT_VERSION)
-"""Format 2 had no blend: its lists are ordered by the score alone."""
+"""Format 2 had no blend, so its lists are ordered by the score alone, and no map, so its items come without probability."""
 MANIFEST, RANKER, ITEMS, RETRIEVERS, GOLDEN = "manifest.json", "ranker.ubj", "items.arrow", "retrievers", "golden.json"
-REFERENCE, POLICY = "reference.parquet", "policy.json"
+REFERENCE, POLICY, CALIBRATION = "reference.parquet", "policy.json", "calibration.json"
 SCORE_TOLERANCE = 1e-4
 """Largest difference of a score between the machine that trained and one that serves; an XGBoost 2 model is off by 0.4."""
 
@@ -157,6 +160,11 @@ class Bundle:
     model: TwoStageModel
     policy: ListPolicy
     golden: tuple[GoldenRequest, ...]
+    calibration: ProbabilityMap | None
+
+    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """That each item is taken within the horizon, shape (n,); None where the bundle cannot say."""
+        return None if self.calibration is None else self.calibration.of(self.model.ranker.log_odds(scores))
 
     def with_items(self, items: ItemTable) -> "Bundle":
         """The same models over newer features of the same items."""
@@ -172,6 +180,7 @@ def write_bundle(
     golden: Sequence[GoldenRequest],
     facts: BundleFacts,
     extra_files: Mapping[str, Path],
+    calibration: ProbabilityMap | None = None,
 ) -> Manifest:
     """Write a bundle.
 
@@ -182,6 +191,7 @@ def write_bundle(
         golden: Requests with their answers.
         facts: What the training was.
         extra_files: Name in the bundle to the file that is copied.
+        calibration: From the ranker's margin to a probability; None where nothing is known of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.ranker.save(folder / RANKER)
@@ -189,6 +199,8 @@ def write_bundle(
     write_retrievers(model.retrievers, folder / RETRIEVERS)
     (folder / POLICY).write_text(json.dumps(policy.model_dump(mode="json"), sort_keys=True))
     (folder / GOLDEN).write_text(json.dumps([asdict(request) for request in golden], sort_keys=True))
+    if calibration is not None:
+        calibration.write(folder / CALIBRATION)
     for name, source in extra_files.items():
         copyfile(source, folder / name)
     files = {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if _is_content(path)}
@@ -226,7 +238,8 @@ def load_bundle(folder: Path) -> Bundle:
     )
     policy = ListPolicy.of(model, PolicyConfig.model_validate(json.loads((folder / POLICY).read_text())))
     golden = tuple(GoldenRequest(**request) for request in json.loads((folder / GOLDEN).read_text()))
-    return Bundle(folder, manifest, model, policy, golden)
+    calibration = ProbabilityMap.read(folder / CALIBRATION) if CALIBRATION in manifest.files else None
+    return Bundle(folder, manifest, model, policy, golden, calibration)
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:

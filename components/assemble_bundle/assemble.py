@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.artifacts.bundle import BundleFacts, GoldenRequest, Manifest, write_bundle
+from components.artifacts.bundle import CALIBRATION, REFERENCE, BundleFacts, GoldenRequest, Manifest, write_bundle
 from components.artifacts.cuts import Cuts, SplitConfig, seconds
 from components.artifacts.tables import TIMESTAMP, read_table
 from components.assemble_bundle.config import BundleConfig
 from components.point_in_time.cut_models import read_cut
 from components.point_in_time.queries import user_rows_at
 from components.ranking.blend import Blend
+from components.ranking.calibration import ProbabilityMap
 from components.ranking.labels import LABEL_COLUMNS, label_column, relevant_items
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking, TwoStageModel
@@ -59,7 +60,7 @@ def assemble_bundle(
         events: Canonical tables.
         home: Where the feature store lies.
         models: The retrievers and item tables of each cut.
-        ranker: Folder with `ranker.ubj`.
+        ranker: Folder with `ranker.ubj`, `calibration.json` and `training.json`.
         out: The bundle's folder.
         as_of: The cut whose retrievers serve.
         resolved: The whole pipeline configuration, for the manifest.
@@ -89,7 +90,13 @@ def assemble_bundle(
         pq.write_table(_reference(lists, users, rows, relevant, as_of, config.reference_k), reference)
         golden = _golden(model, users, rows, as_of, config.golden_requests)
         manifest = write_bundle(
-            out, model=model, policy=policy, golden=golden, facts=facts, extra_files={"reference.parquet": reference}
+            out,
+            model=model,
+            policy=policy,
+            golden=golden,
+            facts=facts,
+            extra_files={REFERENCE: reference},
+            calibration=ProbabilityMap.read(ranker / CALIBRATION),
         )
     log.info(
         "bundle %s: %d items, %d retrievers, %d trees",

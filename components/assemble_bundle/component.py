@@ -25,7 +25,7 @@ def assemble_bundle(
     Args:
         events: Canonical tables.
         models: Retrievers and item table of each cut.
-        ranker: ranker.ubj and training.json.
+        ranker: ranker.ubj, calibration.json and training.json.
         config: BundleConfig as JSON.
         retrievers: RetrieversConfig as JSON, as it was fitted.
         policy: PolicyConfig as JSON.

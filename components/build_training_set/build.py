@@ -37,10 +37,12 @@ log = logging.getLogger(__name__)
 
 FIRST_EVENTS = (0, 1, 3, 10)
 """Items of the first visit that are known of a new user: one query each."""
-TRAINING, REFIT, VALIDATION, NEW_USERS = "training", "refit", "validation", "new_users"
+TRAINING, REFIT, VALIDATION = "training", "refit", "validation"
+NEW_USERS, UNANSWERED = "new_users", "unanswered"
 """Files: rows of the training cuts; rows of the validation cut drawn in the same way, for the training that comes after
-the choices were made; and all candidates of some users of the validation cut, as known and as if new, which the choices
-are judged on."""
+the choices were made; all candidates of some users of the validation cut, as known and as if new, which the choices are
+judged on; and the same of as large a share of the known users whose candidates held nothing relevant: no order of them is
+better than another, but without them every candidate would seem likelier than it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def build_training_set(
     config: TrainingSetConfig,
     seed: int,
 ) -> list[CutSummary]:
-    """Write `training.parquet`, `refit.parquet`, `validation.parquet`, `new_users.parquet` and `summary.json`.
+    """Write one Parquet file each of training, refit, validation, new_users and unanswered, and `summary.json`.
 
     What is trained on is thinned alike everywhere: queries that kept more of their irrelevant candidates than others
     teach that their users take less.
@@ -108,7 +110,7 @@ def build_training_set(
     cuts = Cuts(as_of, split)
     interactions = read_table(events, "interactions", tuple(dict.fromkeys((*LABEL_COLUMNS, *LOG_COLUMNS))))
     out.mkdir(parents=True, exist_ok=True)
-    tables: dict[str, list[pa.Table]] = {TRAINING: [], REFIT: [], VALIDATION: [], NEW_USERS: []}
+    tables: dict[str, list[pa.Table]] = {name: [] for name in (TRAINING, REFIT, VALIDATION, NEW_USERS, UNANSWERED)}
     summaries = []
     for cut in [*cuts.training, cuts.validation]:
         relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
@@ -125,8 +127,8 @@ def build_training_set(
         thinned = _table([_thin(block, config.negatives_per_query, rng) for block in [*useful, *new]], items, cut)
         tables[REFIT if cut == cuts.validation else TRAINING].append(thinned)
         if cut == cuts.validation:
-            judged = set(draw([block.query.user_id for block in useful], config.max_validation_users, rng))
-            tables[VALIDATION].append(_table([one for one in useful if one.query.user_id in judged], items, cut))
+            for name, whole in zip((VALIDATION, UNANSWERED), _judged(blocks, config, rng), strict=True):
+                tables[name].append(_table(whole, items, cut))
             tables[NEW_USERS].append(_table(new, items, cut))
         summaries.append(_summary(cut, thinned, blocks))
         log.info("%s cut %s: %s", _kind(cut, cuts), cut.date(), _sentence(summaries[-1]))
@@ -191,6 +193,21 @@ def _new_users(
                 yield replace(block, suffix=f"{NEW_USER}{known}")
 
 
+def _judged(
+    blocks: Sequence[_Block], config: TrainingSetConfig, rng: np.random.Generator
+) -> tuple[list[_Block], list[_Block]]:
+    """Of some users whose candidates hold something relevant, and of as large a share of the others."""
+    useful = [block for block in blocks if block.labels.any()]
+    others = [block for block in blocks if not block.labels.any()]
+    kept = set(draw([block.query.user_id for block in useful], config.max_validation_users, rng))
+    share = len(kept) / max(len(useful), 1)
+    kept |= set(draw([block.query.user_id for block in others], round(share * len(others)), rng))
+    return (
+        [block for block in useful if block.query.user_id in kept],
+        [block for block in others if block.query.user_id in kept],
+    )
+
+
 def _thin(block: _Block, negatives: int, rng: np.random.Generator) -> _Block:
     """The block with all its positives and at most `negatives` others."""
     others = np.flatnonzero(block.labels == 0)
@@ -221,7 +238,7 @@ def _table(blocks: Sequence[_Block], items: ItemTable, cut: datetime) -> pa.Tabl
 
 def _joined(tables: Sequence[pa.Table], name: str, cuts: Cuts) -> pa.Table:
     table = pa.concat_tables(tables)
-    if table.num_rows == 0 and name != NEW_USERS:
+    if table.num_rows == 0 and name not in (NEW_USERS, UNANSWERED):
         moments = cuts.training if name == TRAINING else [cuts.validation]
         raise ContractError(
             f"{name} set: no query between {moments[0].date()} and {moments[-1].date()} has a relevant item among its "

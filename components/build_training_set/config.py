@@ -4,7 +4,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TrainingSetConfig(BaseModel):
-    """How candidates become training rows."""
+    """How candidates become training rows.
+
+    Labels are what users took in the horizon, whatever was shown to them: no position bias enters. Rows made of served
+    impressions would carry one, and would have to be weighted by the propensities of the prediction log.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

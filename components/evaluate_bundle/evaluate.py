@@ -66,13 +66,11 @@ def evaluate_bundle(
     interactions = read_table(events, "interactions", LABEL_COLUMNS)
     lists = _collect(interactions, home, ours, champion, Cuts(as_of, split), split, config)
     _require_queries(lists, events, Cuts(as_of, split), split)
-    objective = str(ours.manifest.facts.training.get("objective", ""))
     evaluation = evaluate_lists(
         lists,
         _facts(ours, interactions, as_of),
         config,
         RETRIEVERS,
-        is_probability=objective == "binary:logistic",
         champion=remark,
     )
     gate = decide_gate(evaluation, gate_config)
@@ -164,7 +162,8 @@ def _collect(
             lists.known.append(query.history.item_nums.astype(np.int64))
             lists.known_weights.append(query.history.decayed_to(query.now_seconds))
             lists.pools.append(answers.pool.astype(np.int64))
-            lists.scores.append(ranking.scores)
+            said = ours.probabilities(ranking.scores)
+            lists.probabilities.extend([] if said is None else [said])
             lists.labels.append(np.isin(ranking.item_nums, wanted))
             for name, ranked in answers.lists.items():
                 lists.systems.setdefault(name, []).append(ranked.astype(np.int64))

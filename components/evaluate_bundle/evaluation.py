@@ -50,7 +50,7 @@ class Lists:
         systems: System to one list per query, best first; longer than what is judged, so that the lists are still
             full where a slice takes the user's own items out.
         cold_items: Codes of items that nobody had taken before the first cut.
-        scores: The ranker's score of every candidate of every query.
+        probabilities: What the bundle says of every candidate of every query, best first; empty where it cannot say.
         labels: 1 where that candidate was relevant.
     """
 
@@ -64,7 +64,7 @@ class Lists:
     pools: list[NDArray[np.int64]] = field(default_factory=list)
     systems: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     cold_items: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    scores: list[NDArray[np.float32]] = field(default_factory=list)
+    probabilities: list[NDArray[np.float64]] = field(default_factory=list)
     labels: list[NDArray[np.bool_]] = field(default_factory=list)
 
 
@@ -96,7 +96,8 @@ class Evaluation:
         slices: Slice to its number of queries and system to metric to interval.
         pool: Size and recall of the candidates.
         best_single: The retriever with the highest NDCG@10.
-        probability: Mean squared error, log loss and calibration of the score; None where it is no probability.
+        probability: Mean squared error, log loss and calibration of the probabilities, of all candidates and of the
+            first 10; None where the bundle says none.
         champion: What the champion is and whether it was compared with, in words.
     """
 
@@ -140,7 +141,6 @@ def evaluate_lists(
     config: EvaluationConfig,
     retrievers: Sequence[str],
     *,
-    is_probability: bool,
     champion: str = "no champion yet",
 ) -> Evaluation:
     """Measure every system.
@@ -150,7 +150,6 @@ def evaluate_lists(
         facts: Of the catalogue.
         config: Cut-offs, intervals.
         retrievers: Names of the systems that are single retrievers.
-        is_probability: Whether the ranker's score is one.
         champion: What became of the champion, in words.
 
     Raises:
@@ -179,7 +178,7 @@ def evaluate_lists(
         slices={part.name: _slice(lists, part, config) for part in _parts(lists, config)},
         pool=_pool(lists),
         best_single=_best_single(systems, retrievers),
-        probability=_probability(lists) if is_probability else None,
+        probability=_probability(lists) if lists.probabilities else None,
         champion=champion,
     )
 
@@ -194,12 +193,14 @@ def _best_single(systems: Mapping[str, Mapping[str, Interval]], retrievers: Sequ
 
 
 def _probability(lists: Lists) -> dict[str, Any]:
-    scores, labels = np.concatenate(lists.scores), np.concatenate(lists.labels).astype(float)
+    said, labels = np.concatenate(lists.probabilities), np.concatenate(lists.labels).astype(float)
+    first = np.concatenate([np.arange(len(one)) < BEYOND_K for one in lists.probabilities])
     return {
-        "mse": mean_squared_error(scores, labels),
-        "log_loss": log_loss(scores, labels),
+        "mse": mean_squared_error(said, labels),
+        "log_loss": log_loss(said, labels),
         "base_rate": float(labels.mean()),
-        "calibration": asdict(calibration(scores, labels)),
+        "calibration": asdict(calibration(said, labels)),
+        "first_10": asdict(calibration(said[first], labels[first])),
     }
 
 

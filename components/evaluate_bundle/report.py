@@ -82,6 +82,9 @@ DEFINITIONS = {
     "Items new to the user": "Only items outside the user's history are relevant; each system's list without the "
     "user's own items is judged.",
     "Items that nobody had taken": "Only items without any interaction before the training date are relevant.",
+    "Probability": "That a candidate is taken within the horizon by a user who takes anything in it, by a map that was "
+    "fitted before the test dates. Calibration compares the mean of ten bins of about equal size with the share that was "
+    "taken; the expected calibration error is the mean distance over rows.",
     "Interval": "Percentile bootstrap over users: a user's queries stay together.",
 }
 
@@ -310,19 +313,22 @@ def _heading(key: str) -> str:
 
 def _probability(evaluation: Evaluation) -> str:
     if evaluation.probability is None:
-        return "<p>The score of this objective orders items and is no probability, so no calibration is reported.</p>"
+        return "<p>This bundle gives no probabilities, so no calibration is reported.</p>"
     import plotly.graph_objects as go
 
-    curve = evaluation.probability["calibration"]
-    figure = go.Figure(go.Scatter(x=curve["predicted"], y=curve["observed"], mode="lines+markers", name="bins"))
-    top = max([*curve["predicted"], *curve["observed"], 0.01])
+    facts = evaluation.probability
+    curves = {"all candidates": facts["calibration"], "first 10 of each list": facts["first_10"]}
+    figure = go.Figure()
+    for name, one in curves.items():
+        figure.add_scatter(x=one["predicted"], y=one["observed"], mode="lines+markers", name=name)
+    top = max([0.01, *(value for one in curves.values() for key in ("predicted", "observed") for value in one[key])])
     figure.add_scatter(x=[0, top], y=[0, top], mode="lines", line={"dash": "dot", "color": OTHERS}, name="perfect")
     axes = {"xaxis": {"title": "mean predicted"}, "yaxis": {"title": "share relevant"}}
-    figure.update_layout(**LAYOUT, title="Calibration of the score", height=360, **axes)
-    facts = evaluation.probability
+    figure.update_layout(**LAYOUT, title="Calibration of the probabilities", height=360, **axes)
     sentence = (
         f"<p>Mean squared error {facts['mse']:.5f}, log loss {facts['log_loss']:.5f}, expected calibration error "
-        f"{curve['error']:.5f}, base rate {facts['base_rate']:.4f}.</p>"
+        f"{facts['calibration']['error']:.5f} of all candidates and {facts['first_10']['error']:.5f} of the first 10, "
+        f"base rate {facts['base_rate']:.4f}.</p>"
     )
     return f"{_chart('calibration', figure)}{sentence}"
 

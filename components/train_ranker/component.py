@@ -21,7 +21,7 @@ def train_ranker(
         tuning: The best parameters.
         config: RankerConfig as JSON.
         seed: Of row and column sampling.
-        ranker: ranker.ubj and training.json.
+        ranker: ranker.ubj, calibration.json and training.json.
         metrics: Validation NDCG@10 and rounds.
     """
     import json

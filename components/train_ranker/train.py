@@ -5,12 +5,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
+
+import xgboost as xgb
 
 from components.ranking.blend import Blend
+from components.ranking.calibration import ProbabilityMap
 from components.ranking.config import RankerConfig
 from components.ranking.ranker import Ranker
 from components.ranking.stages import Stage
-from components.ranking.training import RankingRows, fit_ranker
+from components.ranking.training import Fitted, RankingRows, fit_ranker
 from components.train_ranker.choose_blend import NewUser, choose_blend
 from components.tuning.search_space import Params
 
@@ -46,8 +50,35 @@ class TrainedRanker:
     blend_ndcg: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class RankerRows:
+    """What `build_training_set` wrote for the ranker.
+
+    Attributes:
+        training: Rows of the training cuts.
+        refit: Rows of the validation cut, thinned like those.
+        validation: All candidates of some users of the validation cut.
+        unanswered: The same of as large a share of those whose candidates held nothing relevant.
+    """
+
+    training: RankingRows
+    refit: RankingRows
+    validation: RankingRows
+    unanswered: RankingRows
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """From the folder of a training set."""
+        return cls(
+            *(
+                RankingRows.read(folder / f"{name}.parquet")
+                for name in ("training", "refit", "validation", "unanswered")
+            )
+        )
+
+
 def train_ranker(training_set: Path, params: Params, out: Path, *, config: RankerConfig, seed: int) -> TrainedRanker:
-    """Write `ranker.ubj` and `training.json` into `out`.
+    """Write `ranker.ubj`, `calibration.json` and `training.json` into `out`.
 
     Args:
         training_set: What `build_training_set` wrote.
@@ -56,11 +87,34 @@ def train_ranker(training_set: Path, params: Params, out: Path, *, config: Ranke
         config: Objective, rounds, refit.
         seed: Of row and column sampling.
     """
-    training = RankingRows.read(training_set / "training.parquet")
-    validation = RankingRows.read(training_set / "validation.parquet")
+    rows = RankerRows.read(training_set)
+    fitted, booster = fit_and_refit(rows, params, config=config, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+    Ranker(booster).save(out / "ranker.ubj")
+    fit_probabilities(fitted, rows).write(out / "calibration.json")
+    new_users = NewUser.read(training_set / "new_users.parquet", Ranker(fitted.booster))
+    blend, blend_ndcg = choose_blend(config.blend, new_users)
+    trained = TrainedRanker(
+        objective=fitted.stages[-1].objective,
+        stages=fitted.stages,
+        params=params,
+        rounds=fitted.rounds,
+        validation_ndcg=fitted.ndcg,
+        training_queries=rows.training.queries,
+        validation_queries=rows.validation.queries,
+        refitted=config.refit_on_validation,
+        blend=blend,
+        blend_ndcg={f"{strength:g}": ndcg for strength, ndcg in blend_ndcg.items()},
+    )
+    (out / "training.json").write_text(json.dumps(asdict(trained), indent=1))
+    return trained
+
+
+def fit_and_refit(rows: RankerRows, params: Params, *, config: RankerConfig, seed: int) -> tuple[Fitted, xgb.Booster]:
+    """What was found on the validation cut, which it has not learnt from, and the booster that serves."""
     fitted = fit_ranker(
-        training,
-        validation,
+        rows.training,
+        rows.validation,
         params,
         stages=config.stages(),
         early_stopping_rounds=config.early_stopping_rounds,
@@ -68,26 +122,17 @@ def train_ranker(training_set: Path, params: Params, out: Path, *, config: Ranke
     )
     rounds = " then ".join(f"{stage.rounds} rounds {stage.objective}" for stage in fitted.stages)
     log.info("%s; NDCG@10 %.4f among the candidates of the validation cut", rounds, fitted.ndcg)
-    new_users = NewUser.read(training_set / "new_users.parquet", Ranker(fitted.booster))
-    blend, blend_ndcg = choose_blend(config.blend, new_users)
-    booster = fitted.booster
-    if config.refit_on_validation:
-        everything = training.joined(RankingRows.read(training_set / "refit.parquet"))
-        booster = fit_ranker(everything, None, params, stages=fitted.stages, seed=seed).booster
-        log.info("refitted on %d queries", everything.queries)
-    out.mkdir(parents=True, exist_ok=True)
-    Ranker(booster).save(out / "ranker.ubj")
-    trained = TrainedRanker(
-        objective=fitted.stages[-1].objective,
-        stages=fitted.stages,
-        params=params,
-        rounds=fitted.rounds,
-        validation_ndcg=fitted.ndcg,
-        training_queries=training.queries,
-        validation_queries=validation.queries,
-        refitted=config.refit_on_validation,
-        blend=blend,
-        blend_ndcg={f"{strength:g}": ndcg for strength, ndcg in blend_ndcg.items()},
-    )
-    (out / "training.json").write_text(json.dumps(asdict(trained), indent=1))
-    return trained
+    if not config.refit_on_validation:
+        return fitted, fitted.booster
+    everything = rows.training.joined(rows.refit)
+    log.info("refitting on %d queries", everything.queries)
+    return fitted, fit_ranker(everything, None, params, stages=fitted.stages, seed=seed).booster
+
+
+def fit_probabilities(fitted: Fitted, rows: RankerRows) -> ProbabilityMap:
+    """From the score to a probability, on whole lists that the booster before the refit did not learn from.
+
+    The refitted booster knows these lists, and its scores would flatter it.
+    """
+    lists, ranker = rows.validation.joined(rows.unanswered), Ranker(fitted.booster)
+    return ProbabilityMap.fit(ranker.log_odds(ranker.score(lists.matrix)), lists.labels)

@@ -43,8 +43,10 @@ def test_known_user_gets_items_of_the_own_kind_with_reasons(client, trained):
     assert [item["position"] for item in answer["items"]] == [1, 2, 3, 4, 5]
     assert all(likes("u2", item["item_id"]) for item in answer["items"])
     assert answer["items"][0]["reason"].startswith("You bought it ")
-    scores = [item["score"] for item in answer["items"]]
-    assert scores == sorted(scores, reverse=True)
+    for name in ("score", "probability"):
+        values = [item[name] for item in answer["items"]]
+        assert values == sorted(values, reverse=True), name
+    assert 0 < values[-1] <= values[0] < 1
 
 
 def test_unknown_user_gets_what_is_popular_and_is_told_so(client):
@@ -181,7 +183,7 @@ def test_v2_rest_and_grpc_answer_the_same(running, trained):
         assert answer.parameters["bundle_id"] == trained.run.bundle_id or str(answer.parameters["bundle_id"])
         by_name = {output.name: output.as_numpy() for output in answer.outputs}
         assert by_name["item_id"].shape == (2, 3)
-        assert by_name["score"].shape == (2, 3)
+        assert by_name["score"].shape == by_name["probability"].shape == (2, 3)
     assert [[as_text(value) for value in row] for row in rest.outputs[0].as_numpy()] == [
         [as_text(value) for value in row] for row in grpc.outputs[0].as_numpy()
     ]

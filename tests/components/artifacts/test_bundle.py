@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from components.artifacts.bundle import Manifest, check_golden, load_bundle, write_bundle
@@ -47,6 +48,22 @@ def test_bundle_of_another_format_is_refused(copy):
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
     with pytest.raises(ContractError, match="bundle format 99, this version reads 2 and 3"):
         load_bundle(copy)
+
+
+def test_bundle_of_format_2_is_loaded_and_says_no_probability(copy):
+    (copy / "calibration.json").unlink()
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["files"]["calibration.json"]
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 2}))
+    bundle = load_bundle(copy)
+    check_golden(bundle)
+    assert bundle.probabilities(np.zeros(3, np.float32)) is None
+
+
+def test_probabilities_rise_with_the_score(copy):
+    bundle = load_bundle(copy)
+    found = bundle.probabilities(np.array([-3.0, 0.0, 3.0], np.float32))
+    assert 0 < found[0] < found[1] < found[2] < 1
 
 
 def test_folder_that_is_no_bundle_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from components.build_training_set.config import TrainingSetConfig
 from components.build_training_set.new_users import new_user_query, without_users
 from components.point_in_time.cut_models import read_cut
 from components.ranking.labels import NEW_USER
+from components.retrieval.config import RetrieversConfig
 from tests.toy_world import USERS, write_toy_events
 
 NEGATIVES, JUDGED = 5, 20
@@ -59,6 +60,28 @@ def test_judged_users_are_some_of_those_of_the_last_cut(built):
     assert len(judged) == JUDGED
     assert judged < refit
     assert len(refit) == USERS
+
+
+def test_users_whose_candidates_hold_nothing_relevant_are_kept_apart_in_the_same_share(trained, tmp_path):
+    """With the five items that are most popular in the store, many users have none that they take."""
+    [models] = trained.home.glob("artifacts/*/train-retrievers/models")
+    [summary] = build_training_set(
+        write_toy_events(tmp_path / "events"),
+        trained.home,
+        models,
+        tmp_path / "rows",
+        as_of=parse_moment(trained.config.as_of),
+        split=trained.config.resolved_split(),
+        retrieval=RetrieversConfig(quotas={"popular_in_context": 5}),
+        config=TrainingSetConfig(max_validation_users=JUDGED, new_user_share=0),
+        seed=0,
+    )[-1:]
+    judged, unanswered = (pq.read_table(tmp_path / "rows" / f"{name}.parquet") for name in ("validation", "unanswered"))
+    users = [len(pc.unique(table["user_id"])) for table in (judged, unanswered)]
+    share = users[0] / summary.queries
+    assert users[1] == round(share * (USERS - summary.queries)) > 0
+    assert pc.max(unanswered["label"]).as_py() == 0
+    assert set(pc.unique(judged["user_id"]).to_pylist()).isdisjoint(unanswered["user_id"].to_pylist())
 
 
 def test_rows_of_each_file_are_of_its_own_cuts(built, trained):

@@ -13,7 +13,9 @@ UNLISTED = ITEMS + 5
 """Code of an item that no item table has."""
 
 
-def made_up_lists(*, systems: tuple[str, ...] = (TWO_STAGE, POPULARITY, "covisitation", "content")) -> Lists:
+def made_up_lists(
+    *, systems: tuple[str, ...] = (TWO_STAGE, POPULARITY, "covisitation", "content"), with_probabilities: bool = False
+) -> Lists:
     """Each user's two queries have two relevant items: one that the user knows, one that is new.
 
     two_stage has both first, popularity both at the ranks 9 and 10, covisitation the new one first, content none.
@@ -39,7 +41,7 @@ def made_up_lists(*, systems: tuple[str, ...] = (TWO_STAGE, POPULARITY, "covisit
             lists.known.append(np.array([known, *others[20:23]] if user % 2 else [known]))
             lists.known_weights.append(np.ones(len(lists.known[-1]), np.float32))
             lists.pools.append(np.array([known, *others[:9]]))
-            lists.scores.append(np.array([0.75, 0.25], np.float32))
+            lists.probabilities.extend([np.array([0.75, 0.25])] if with_probabilities else [])
             lists.labels.append(np.array([True, False]))
             for system in systems:
                 lists.systems.setdefault(system, []).append(np.asarray(answers[system], np.int64))
@@ -51,13 +53,12 @@ def facts() -> CatalogueFacts:
     return CatalogueFacts(np.arange(ITEMS, dtype=np.int32) % 2, np.full(ITEMS, 0.25))
 
 
-def made_up_evaluation(lists: Lists | None = None, *, is_probability: bool = False, champion: str = "") -> Evaluation:
+def made_up_evaluation(lists: Lists | None = None, *, champion: str = "") -> Evaluation:
     """The figures of the made-up answers."""
     return evaluate_lists(
         lists or made_up_lists(),
         facts(),
         CONFIG,
         ("covisitation", "content"),
-        is_probability=is_probability,
         champion=champion or "no champion yet",
     )

@@ -132,15 +132,24 @@ def test_lists_like_the_history_are_calibrated_and_lean_to_nothing(evaluation):
     assert evaluation.beyond["content"]["miscalibration_nats"] > 0.1  # half of each list, all of a single known item
 
 
-def test_score_that_is_no_probability_has_no_calibration(evaluation):
+def test_bundle_without_probabilities_has_no_calibration(evaluation):
     assert evaluation.probability is None
 
 
-def test_score_that_is_a_probability_is_calibrated():
-    found = made_up_evaluation(is_probability=True).probability
+def test_probabilities_are_held_against_what_was_taken():
+    found = made_up_evaluation(made_up_lists(with_probabilities=True)).probability
     assert found["mse"] == pytest.approx((0.25**2 + 0.25**2) / 2)
     assert found["base_rate"] == 0.5
     assert found["calibration"]["error"] == pytest.approx(0.25)
+
+
+def test_the_first_ten_have_a_calibration_of_their_own():
+    lists = made_up_lists()
+    lists.probabilities = [np.append(np.full(10, 0.5), 0.0) for _ in lists.query_ids]
+    lists.labels = [np.append(np.arange(10) < 3, True) for _ in lists.query_ids]
+    found = made_up_evaluation(lists).probability
+    assert found["first_10"]["error"] == pytest.approx(abs(0.5 - 3 / 10))
+    assert found["calibration"]["error"] == pytest.approx((10 * abs(0.5 - 3 / 10) + 1) / 11)
 
 
 def test_same_lists_give_the_same_figures(evaluation):

@@ -85,7 +85,8 @@ def test_refusal_is_shown_as_one():
 
 
 def test_probability_is_shown_with_its_calibration():
-    assert "expected calibration error 0.25000" in text_of(page(made_up_evaluation(is_probability=True)))
+    found = made_up_evaluation(made_up_lists(with_probabilities=True))
+    assert "expected calibration error 0.25000 of all candidates and 0.25000 of the first 10" in text_of(page(found))
     assert "no calibration is reported" in text_of(page())
 
 
