@@ -194,16 +194,20 @@ def _discount(values: Values) -> str:
 
 
 def _promotion(values: Values) -> str:
-    now, next_days = (
-        " and on ".join(name for name, feature in PROMOTED if values[f"{feature}{when}"] > 0)
-        for when in ("", f"_next_{PROMOTION_DAYS}d")
-    )
-    if not now and not next_days:
+    now, ahead = _promoted(values, ""), _promoted(values, f"_next_{PROMOTION_DAYS}d")
+    if not now and not ahead:
         return "It is in no promotion that is known of"
-    if now == next_days:
-        return f"It is in {now}, also in the next days"
-    when = [f"in {now} now"] if now else []
-    return f"It is {' and '.join([*when, f'in {next_days} in the next days'] if next_days else when)}"
+    if now == ahead:
+        return f"It is {now}, now and in the next days"
+    return "It is " + " and ".join(
+        f"{places} {when}" for places, when in ((now, "now"), (ahead, "in the next days")) if places
+    )
+
+
+def _promoted(values: Values, when: str) -> str:
+    """Where an item is promoted; empty where it is not."""
+    places = (("in the mailer", "item_mailer_rate"), ("on displays", "item_display_rate"))
+    return " and ".join(place for place, feature in places if values[f"{feature}{when}"] > 0)
 
 
 def _loyal(values: Values) -> str:
@@ -244,7 +248,6 @@ def _profile(values: Values) -> str:
     return f"The user's profile: {', '.join(parts)}" if parts else "The user has no profile"
 
 
-PROMOTED = (("the mailer", "item_mailer_rate"), ("displays", "item_display_rate"))
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 TOPICS = (
     Topic(

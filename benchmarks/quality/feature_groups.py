@@ -25,6 +25,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "promotion": (
         "item_display_rate",
         "item_mailer_rate",
+        "item_display_rate_next_7d",
+        "item_mailer_rate_next_7d",
         "context_is_promoted",
         "item_discount_rate_30d",
         "user_discount_rate_90d",
