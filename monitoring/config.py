@@ -16,6 +16,12 @@ class DriftConfig(BaseModel):
     rare_share: float = Field(0.005, ge=0, lt=0.5, description="Bins under this share of the reference are merged")
     floor: float = Field(0.03, ge=0, description="No alarm below this PSI, where a feature's own history is known")
     learning_floor: float = Field(0.10, ge=0, description="No alarm below this PSI while the history is being learnt")
+    item_learning_floor: float = Field(
+        0.25,
+        ge=0,
+        description="The same of items' features: the reference saw them at one moment, so how far prices, demand and "
+        "promotions go from week to week is not known before the history is; 0.25 is the customary sign of a real shift",
+    )
     factor: float = Field(1.5, ge=1, description="Threshold over the worst of the windows without drift")
     history_windows: int = Field(28, ge=1, description="Newest windows without drift that make up the history")
     history_needed: int = Field(28, ge=1, description="Windows without drift until the history is trusted")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from feature_repo.schema import (
     CANDIDATE_FEATURES,
     CROSS_FEATURES,
+    ITEM_NUMERIC,
     RANKER_FEATURE_NAMES,
     RANKER_FEATURES,
     USER_ID,
@@ -185,7 +186,8 @@ def _judge(
     new = _histogram(bins.place(after), sides.current_weights, bins.size)
     score = float(population_stability_index(old, new)) if len(after) else None
     per_user = _user_shares(bins.place(before), sides, bins.size)
-    threshold, source = _threshold(per_user, sides, history, config.drift)
+    floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC else config.drift.learning_floor
+    threshold, source = _threshold(per_user, sides, history, config.drift, floor)
     state, reason = _state(spec, score, threshold, source, sides.users, len(history), config)
     nulls = (
         _null_share(before, sides.reference_weights),
@@ -245,13 +247,13 @@ def _user_shares(places: NDArray[np.intp], sides: _Sides, size: int) -> NDArray[
 
 
 def _threshold(
-    per_user: NDArray[np.float64], sides: _Sides, history: Sequence[float], config: DriftConfig
+    per_user: NDArray[np.float64], sides: _Sides, history: Sequence[float], config: DriftConfig, learning_floor: float
 ) -> tuple[float, str]:
     if len(history) >= config.history_needed:
         recent = history[-config.history_windows :]
         return max(config.floor, config.factor * max(recent)), f"{len(recent)} windows without drift"
     noise = population_stability_index(sides.reference_draws @ per_user, sides.current_draws @ per_user)
-    return max(config.learning_floor, config.factor * float(noise.max())), "sampling noise of the reference's users"
+    return max(learning_floor, config.factor * float(noise.max())), "sampling noise of the reference's users"
 
 
 def _null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, config: DriftConfig) -> float | None:

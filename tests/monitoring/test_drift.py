@@ -141,6 +141,19 @@ def test_a_missing_share_alarms_beyond_its_margin_and_its_noise(missing: int, ex
     assert (nulls.state is State.FAIL) is expected
 
 
+def test_items_features_move_by_themselves_so_their_first_threshold_is_wider() -> None:
+    values = np.linspace(1, 20, 1000)
+    moved = values + 1.4  # index between the two floors
+    user, item = (
+        finding_of(name, values.tolist(), moved.tolist()) for name in ("user_price_usd_90d", "item_users_30d")
+    )
+    assert user.score == item.score
+    assert user.score is not None
+    assert CONFIG.drift.learning_floor < user.score < CONFIG.drift.item_learning_floor
+    assert (user.state, item.state) == (State.WARN, State.OK)
+    assert item.threshold == CONFIG.drift.item_learning_floor
+
+
 def test_too_few_users_are_insufficient() -> None:
     assert finding_of("item_price_usd_90d", [1.0, 2.0], [1.0], ["a"]).state is State.INSUFFICIENT
 
