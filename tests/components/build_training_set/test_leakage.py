@@ -34,7 +34,7 @@ SPLIT = SplitConfig(training_cuts=1, test_cuts=1)
 CUTS = Cuts(moment(12), SPLIT)
 [CUT] = CUTS.training
 RETRIEVAL = RetrieversConfig.model_validate({"rp3beta": {"min_users": 2}, "quotas": dict.fromkeys(RETRIEVERS, 8)})
-FILES = ("training", "refit", "validation", "unanswered")
+FILES = ("training", "refit", "validation", "new_users", "unanswered")
 EVERYTHING = TrainingSetConfig(negatives_per_query=ITEMS, new_user_share=0)
 """No row is drawn, and nobody is asked about as a new user, whose first items are those of the week after the cut."""
 
