@@ -138,7 +138,11 @@ def _ranker(config: PipelineConfig, home: Path) -> Subject:
     """The ranker on a share of the rows that were trained on, judged later by the product's own candidates."""
     rng = np.random.default_rng(config.seed)
     [fold] = read_folds(newest(home, "build-training-set/training_set"), TuningConfig(), config.seed)
-    fold = Fold(fold.learning.take_queries(LEARNT_SHARE, rng), fold.judging.take_queries(JUDGED_SHARE, rng))
+    fold = Fold(
+        fold.learning.take_queries(LEARNT_SHARE, rng),
+        fold.judging.take_queries(JUDGED_SHARE, rng),
+        fold.stopping.take_queries(JUDGED_SHARE, rng),
+    )
     model = load_bundle(newest(home, "assemble-bundle/bundle")).model
     judged = _test_cut(config, home)
     matrices = [_matrix(model, query) for query in judged.queries]
@@ -146,7 +150,13 @@ def _ranker(config: PipelineConfig, home: Path) -> Subject:
     def later(params: Params) -> float:
         stages, patience = ROUNDS.stages(), ROUNDS.early_stopping_rounds
         fitted = fit_ranker(
-            fold.learning, fold.judging, params, stages=stages, early_stopping_rounds=patience, seed=config.seed
+            fold.learning,
+            fold.judging,
+            params,
+            stages=stages,
+            early_stopping_rounds=patience,
+            seed=config.seed,
+            thinned=fold.stopping,
         )
         ranker = Ranker(fitted.booster)
         lists = [nums[np.argsort(-ranker.score(matrix), kind="stable")] for nums, matrix in matrices]

@@ -12,12 +12,17 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
+from components.ranking.ranker import PROBABILITY
 from components.ranking.stages import Stage
 from components.tuning.search_space import Float, Int, Params, SearchSpace
 from feature_repo.schema import RANKER_FEATURE_NAMES
 
 METRIC = "ndcg@10-"
 """The trailing minus makes XGBoost count a query without a relevant item as 0; without it, it counts as 1."""
+
+LOSS = "logloss"
+WATCHED = "watched"
+"""Name of the rows that end a stage in XGBoost's log."""
 
 MAX_BIN = 256
 """Histogram bins per feature. The matrix and the booster must be told the same."""
@@ -110,7 +115,7 @@ class Fitted:
         booster: Each stage cut to its best round where there was a validation set.
         stages: Objectives and the rounds that were kept of each.
         ndcg: NDCG@10 among the candidates of the validation queries, in [0, 1]; NaN without a validation set.
-        history: NDCG@10 after each round, those that were cut off included.
+        history: What was reported after each round, those that were cut off included.
     """
 
     booster: xgb.Booster
@@ -137,12 +142,16 @@ def fit_ranker(
     early_stopping_rounds: int | None = None,
     seed: int,
     report: Report | None = None,
+    thinned: RankingRows | None = None,
 ) -> Fitted:
     """Boosted trees over query groups (Burges, From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82).
 
     Each stage boosts on from the trees of the one before. The logistic loss learns from every candidate, LambdaMART
     from the order of the first ranks only, which the user's own items hold: refining the first by the second keeps
     what was learnt of items new to the user, and orders the top better than either alone.
+
+    NDCG@10 of the logistic stage is a plateau after the first rounds, and its highest point is chance: it has been at
+    round 96 where the loss fell until 296. With `thinned`, that stage ends where its own loss does.
 
     Args:
         training: Rows to learn from.
@@ -151,13 +160,16 @@ def fit_ranker(
         stages: Objectives and their most rounds; a later one that does not help on the validation rows is left out.
         early_stopping_rounds: Rounds without a better validation NDCG@10 before a stage ends.
         seed: Of row and column sampling.
-        report: Told each round's validation NDCG@10.
+        report: Told each round's validation NDCG@10, of a stage that ends by its loss that among the thinned rows.
+        thinned: Rows of later queries with the training's share of irrelevant candidates, for the logistic stage to
+            stop on; None stops it by NDCG@10 too.
     """
     learning = training.dmatrix()
     judging = validation.dmatrix(ref=learning) if validation is not None else None
+    losing = thinned.dmatrix(ref=learning) if thinned is not None and validation is not None else None
     fitted: Fitted | None = None
     for stage in stages:
-        boosting = _Boosting(learning, judging, _booster_params(params, stage.objective, seed), stage)
+        boosting = _Boosting(learning, judging, losing, _booster_params(params, stage.objective, seed), stage)
         fitted = boosting.go_on(fitted, early_stopping_rounds, report)
     if fitted is None:
         raise ContractError("ranker: no stage to train; expected at least one objective with its rounds.")
@@ -166,10 +178,11 @@ def fit_ranker(
 
 @dataclass(frozen=True)
 class _Boosting:
-    """One stage and what it learns from."""
+    """One stage, what it learns from, and what ends it."""
 
     learning: xgb.DMatrix
     judging: xgb.DMatrix | None
+    thinned: xgb.DMatrix | None
     params: Mapping[str, Any]
     stage: Stage
 
@@ -177,26 +190,50 @@ class _Boosting:
         """The booster of the stages before with the rounds of this one that help."""
         earlier = before or Fitted(None, (), float("-inf"))
         history: dict[str, dict[str, list[float]]] = {}
+        watched = self.thinned if self._ends_by_loss else self.judging
         booster = xgb.train(
-            dict(self.params),
+            {**self.params, "eval_metric": [METRIC, LOSS] if self._ends_by_loss else METRIC},
             self.learning,
             num_boost_round=self.stage.rounds,
-            evals=[(self.judging, "validation")] if self.judging is not None else [],
+            evals=[(watched, WATCHED)] if watched is not None else [],
             evals_result=history,
-            callbacks=_callbacks(self.judging is not None, patience, report, len(earlier.history)),
+            callbacks=self._callbacks(patience, report, len(earlier.history)) if watched is not None else [],
             verbose_eval=False,
             xgb_model=earlier.booster,
         )
         if self.judging is None:
             return Fitted(booster, (*earlier.stages, self.stage), float("nan"))
-        return self._best(booster, earlier, tuple(history["validation"][METRIC]))
+        return self._best(booster, earlier, history[WATCHED])
 
-    def _best(self, booster: xgb.Booster, earlier: Fitted, scores: tuple[float, ...]) -> Fitted:
-        everything, best = earlier.history + scores, int(np.argmax(scores))
-        if scores[best] <= earlier.ndcg:
+    @property
+    def _ends_by_loss(self) -> bool:
+        return self.thinned is not None and self.stage.objective == PROBABILITY
+
+    def _callbacks(
+        self, patience: int | None, report: Report | None, rounds_before: int
+    ) -> list[xgb.callback.TrainingCallback]:
+        callbacks: list[xgb.callback.TrainingCallback] = []
+        if patience:
+            metric = LOSS if self._ends_by_loss else METRIC
+            callbacks.append(
+                xgb.callback.EarlyStopping(rounds=patience, metric_name=metric, maximize=not self._ends_by_loss)
+            )
+        if report:
+            callbacks.append(_Reporting(report, rounds_before))
+        return callbacks
+
+    def _best(self, booster: xgb.Booster, earlier: Fitted, scores: Mapping[str, Sequence[float]]) -> Fitted:
+        best = int(np.argmin(scores[LOSS]) if self._ends_by_loss else np.argmax(scores[METRIC]))
+        everything, kept = (*earlier.history, *scores[METRIC]), booster[: earlier.rounds + best + 1]
+        ndcg = self._ndcg(kept) if self._ends_by_loss else scores[METRIC][best]
+        if ndcg <= earlier.ndcg:
             return replace(earlier, history=everything)
-        kept = Stage(self.stage.objective, best + 1)
-        return Fitted(booster[: earlier.rounds + best + 1], (*earlier.stages, kept), scores[best], everything)
+        return Fitted(kept, (*earlier.stages, Stage(self.stage.objective, best + 1)), ndcg, everything)
+
+    def _ndcg(self, booster: xgb.Booster) -> float:
+        """Of the validation rows. XGBoost gives a line of name:value, with tabs between them."""
+        values = dict(part.rpartition(":")[::2] for part in booster.eval(self.judging, WATCHED).split("\t")[1:])
+        return float(values[f"{WATCHED}-{METRIC}"])
 
 
 def _booster_params(params: Mapping[str, Any], objective: str, seed: int) -> dict[str, Any]:
@@ -210,17 +247,6 @@ def _booster_params(params: Mapping[str, Any], objective: str, seed: int) -> dic
     return {**fixed, **ranking, **fitting}
 
 
-def _callbacks(
-    has_validation: bool, early_stopping_rounds: int | None, report: Report | None, rounds_before: int
-) -> list[xgb.callback.TrainingCallback]:
-    callbacks: list[xgb.callback.TrainingCallback] = []
-    if has_validation and early_stopping_rounds:
-        callbacks.append(xgb.callback.EarlyStopping(rounds=early_stopping_rounds, metric_name=METRIC, maximize=True))
-    if has_validation and report:
-        callbacks.append(_Reporting(report, rounds_before))
-    return callbacks
-
-
 class _Reporting(xgb.callback.TrainingCallback):  # type: ignore[misc]  # xgboost publishes no types
     def __init__(self, report: Report, rounds_before: int) -> None:
         super().__init__()
@@ -229,7 +255,7 @@ class _Reporting(xgb.callback.TrainingCallback):  # type: ignore[misc]  # xgboos
     def after_iteration(
         self, _model: xgb.Booster, _epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]
     ) -> bool:
-        scores = evals_log["validation"][METRIC]
+        scores = evals_log[WATCHED][METRIC]
         self.report(self.rounds_before + len(scores) - 1, scores[-1])
         return False
 

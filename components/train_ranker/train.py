@@ -119,6 +119,7 @@ def fit_and_refit(rows: RankerRows, params: Params, *, config: RankerConfig, see
         stages=config.stages(),
         early_stopping_rounds=config.early_stopping_rounds,
         seed=seed,
+        thinned=rows.refit,
     )
     rounds = " then ".join(f"{stage.rounds} rounds {stage.objective}" for stage in fitted.stages)
     log.info("%s; NDCG@10 %.4f among the candidates of the validation cut", rounds, fitted.ndcg)

@@ -22,10 +22,12 @@ class Fold:
     Attributes:
         learning: Rows to learn from.
         judging: Rows of other queries, of users as known.
+        stopping: Rows of the judged queries thinned like those to learn from, for the logistic stage to end on.
     """
 
     learning: RankingRows
     judging: RankingRows
+    stopping: RankingRows
 
     def thinned(self, share: float, rng: np.random.Generator) -> "Fold":
         """The same with a share of the queries to learn from."""
@@ -46,10 +48,11 @@ def read_folds(training_set: Path, config: TuningConfig, seed: int) -> list[Fold
     training = pq.read_table(training_set / "training.parquet")
     if config.validation == "users":
         return user_folds(training, config.folds, seed)
-    return time_folds(training, pq.read_table(training_set / "validation.parquet"), config.folds)
+    validation, refit = (pq.read_table(training_set / f"{name}.parquet") for name in ("validation", "refit"))
+    return time_folds(training, validation, refit, config.folds)
 
 
-def time_folds(training: pa.Table, validation: pa.Table, folds: int) -> list[Fold]:
+def time_folds(training: pa.Table, validation: pa.Table, refit: pa.Table, folds: int) -> list[Fold]:
     """The validation cut judged by all training cuts, then the last training cut by those before it, and so on.
 
     Training cuts hold thinned candidates, so scores of different folds are not of one scale: a mean over all folds
@@ -62,14 +65,12 @@ def time_folds(training: pa.Table, validation: pa.Table, folds: int) -> list[Fol
             f"Set it to {len(cuts)} at most, or raise split.training_cuts."
         )
     earlier = [_fold(training, training, cut) for cut in cuts[len(cuts) - folds + 1 :][::-1]]
-    return [Fold(_rows(training), _rows(validation)), *earlier]
+    return [Fold(_rows(training), _rows(validation), _rows(refit)), *earlier]
 
 
 def _fold(learning: pa.Table, judging: pa.Table, cut: pa.Scalar) -> Fold:
-    before = pc.less(learning[EVENT_TIMESTAMP], cut)
-    return Fold(
-        _rows(learning.filter(before)), _rows(_as_known(judging.filter(pc.equal(judging[EVENT_TIMESTAMP], cut))))
-    )
+    before, at = pc.less(learning[EVENT_TIMESTAMP], cut), pc.equal(judging[EVENT_TIMESTAMP], cut)
+    return _thinned_fold(learning.filter(before), judging.filter(at))
 
 
 def user_folds(training: pa.Table, folds: int, seed: int) -> list[Fold]:
@@ -83,7 +84,11 @@ def user_folds(training: pa.Table, folds: int, seed: int) -> list[Fold]:
 
 def _held_back(training: pa.Table, users: pa.Array) -> Fold:
     judged = pc.is_in(training[USER_ID], users)
-    return Fold(_rows(training.filter(pc.invert(judged))), _rows(_as_known(training.filter(judged))))
+    return _thinned_fold(training.filter(pc.invert(judged)), training.filter(judged))
+
+
+def _thinned_fold(learning: pa.Table, judging: pa.Table) -> Fold:
+    return Fold(_rows(learning), _rows(_as_known(judging)), _rows(judging))
 
 
 def _as_known(table: pa.Table) -> pa.Table:

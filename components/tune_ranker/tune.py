@@ -157,6 +157,7 @@ def fold_objective(folds: Sequence[Fold], config: RankerConfig, seed: int) -> Ob
                 early_stopping_rounds=config.early_stopping_rounds,
                 seed=seed,
                 report=_every_few(report, place * rounds, scores),
+                thinned=fold.stopping,
             )
             scores.append(fitted.ndcg)
         return float(np.mean(scores))

@@ -46,6 +46,31 @@ def test_booster_is_cut_to_its_best_round():
     assert fitted.ndcg == max(fitted.history)
 
 
+def test_logistic_stage_ends_where_its_loss_on_thinned_rows_does_and_is_judged_on_whole_lists():
+    training, whole, thinned = rows(60, 1), rows(50, 2), rows(50, 3)
+    stages = [Stage("binary:logistic", 60)]
+    params = DEFAULT_PARAMS | {"eta": 0.3}
+    fitted = fit_ranker(training, whole, params, stages=stages, early_stopping_rounds=10, seed=1, thinned=thinned)
+
+    def loss(kept: int) -> float:
+        p = fitted_further[:kept].inplace_predict(thinned.matrix)
+        return float(-np.mean(np.log(np.where(thinned.labels > 0, p, 1 - p))))
+
+    fitted_further = fit_ranker(training, None, params, stages=stages, seed=1).booster
+    losses = [loss(kept) for kept in range(1, fitted.rounds + 11)]
+    assert int(np.argmin(losses)) + 1 == fitted.rounds < 60
+    shown = fitted.booster.inplace_predict(whole.matrix)
+    assert fitted.ndcg == pytest.approx(mean_ndcg(shown, whole), abs=1e-5)
+
+
+def mean_ndcg(scores: np.ndarray, data: RankingRows) -> float:
+    """NDCG@10 of one relevant item among 20: 1 / log2(rank + 1), 0 beyond rank 10."""
+    by_query, relevant = scores.reshape(-1, 20), data.labels.reshape(-1, 20).argmax(axis=1)
+    own = by_query[np.arange(len(by_query)), relevant]
+    ranks = 1 + (by_query > own[:, None]).sum(axis=1)
+    return float(np.mean(np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0.0)))
+
+
 def test_second_stage_goes_on_from_the_best_round_of_the_first():
     training, validation = rows(200, 1), rows(100, 2)
     first = fit(training, validation, stages=[Stage("binary:logistic", 5)])

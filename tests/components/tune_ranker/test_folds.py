@@ -37,8 +37,18 @@ def users_of(rows: RankingRows, origin) -> set:
     return {origin[value][1] for value in rows.matrix[:, 0].tolist()}
 
 
+def later() -> tuple:
+    """The validation cut: whole lists, and the rows thinned like those of the training."""
+    return training_table(MONDAYS[3:4], USERS), training_table(MONDAYS[3:4], USERS)
+
+
+def test_the_rows_that_end_the_logistic_stage_are_of_the_judged_cut(training, origin):
+    for fold in time_folds(training, *later(), folds=3):
+        assert cuts_of(fold.stopping, origin) == cuts_of(fold.judging, origin)
+
+
 def test_each_time_fold_judges_a_later_cut_than_any_it_learns_from(training, origin):
-    folds = time_folds(training, training_table(MONDAYS[3:4], USERS), folds=3)
+    folds = time_folds(training, *later(), folds=3)
     judged = [cuts_of(fold.judging, origin) for fold in folds]
     assert judged == [{MONDAYS[3]}, {MONDAYS[2]}, {MONDAYS[1]}]
     for fold in folds:
@@ -47,12 +57,12 @@ def test_each_time_fold_judges_a_later_cut_than_any_it_learns_from(training, ori
 
 
 def test_one_time_fold_is_the_validation_cut_after_all_training_cuts(training):
-    [fold] = time_folds(training, training_table(MONDAYS[3:4], USERS), folds=1)
+    [fold] = time_folds(training, *later(), folds=1)
     assert (fold.learning.queries, fold.judging.queries) == (3 * (USERS + NEW), USERS)
 
 
 def test_users_as_if_new_are_learnt_from_and_not_judged(training):
-    folds = [*time_folds(training, training_table(MONDAYS[3:4], USERS), folds=2), *user_folds(training, 2, seed=0)]
+    folds = [*time_folds(training, *later(), folds=2), *user_folds(training, 2, seed=0)]
     assert [fold.judging.queries for fold in folds] == [USERS, USERS, 3 * USERS // 2, 3 * USERS // 2]
 
 
@@ -65,14 +75,14 @@ def test_no_user_is_on_both_sides_of_a_user_fold_and_each_is_judged_once(trainin
 
 
 def test_query_stays_whole(training):
-    for fold in [*time_folds(training, training_table(MONDAYS[3:4], USERS), folds=2), *user_folds(training, 3, seed=0)]:
+    for fold in [*time_folds(training, *later(), folds=2), *user_folds(training, 3, seed=0)]:
         for rows in (fold.learning, fold.judging):
             assert len(rows.labels) == rows.queries * CANDIDATES
 
 
 def test_more_folds_than_cuts_are_refused(training):
     with pytest.raises(ConfigError, match=r"tuning\.folds: 4, but the training set has 3 cuts.*split\.training_cuts"):
-        time_folds(training, training_table(MONDAYS[3:4], USERS), folds=4)
+        time_folds(training, *later(), folds=4)
 
 
 def test_more_folds_than_users_are_refused(training):

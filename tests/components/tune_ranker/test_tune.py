@@ -66,7 +66,7 @@ def test_score_is_the_mean_over_the_folds(training_set, options):
 
 def test_folds_are_learnt_and_reported_one_after_the_other():
     steps = []
-    folds = [Fold(rows(30, 1), rows(20, seed)) for seed in (2, 3)]
+    folds = [Fold(rows(30, 1), rows(20, seed), rows(20, seed)) for seed in (2, 3)]
     score = fold_objective(folds, SMALL, seed=0)(DEFAULT_PARAMS, lambda step, value: steps.append((step, value)))
     alone = [fold_objective([fold], SMALL, seed=0)(DEFAULT_PARAMS, lambda *_: None) for fold in folds]
     assert score == pytest.approx((alone[0] + alone[1]) / 2)
