@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from components.artifacts.bundle import Bundle
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking
-from feature_repo.schema import PROMOTION_DAYS, RANKER_FEATURE_NAMES, RETRIEVERS
-from serving.protocol import Contribution, Explanation, Source
-from serving.reasons import verb_of
+from feature_repo.schema import PROMOTION_DAYS, RANKER_FEATURE_NAMES
+from serving.protocol import Contribution, Explanation
+from serving.reasons import sources_of, verb_of
 
 Values = Mapping[str, float]
 """A feature's name to its value; NaN is missing."""
@@ -95,7 +95,7 @@ def _explanation(
         topics.append(Contribution(name=BLENDED, contribution=float(moved), sentence=BLENDED_SENTENCE))
     return Explanation(
         base=float(contributions[-1]),
-        sources=_sources(top.candidate_ranks[row]),
+        sources=sources_of(top.candidate_ranks[row]),
         topics=tuple(sorted(topics, key=lambda topic: -abs(topic.contribution))),
         features=tuple(
             Contribution(
@@ -106,11 +106,6 @@ def _explanation(
             for num in np.argsort(-np.abs(parts), kind="stable")[:MOST_FEATURES].tolist()
         ),
     )
-
-
-def _sources(ranks: NDArray[np.float32]) -> tuple[Source, ...]:
-    named = [num for num in np.argsort(ranks, kind="stable").tolist() if not np.isnan(ranks[num])]
-    return tuple(Source(retriever=RETRIEVERS[num], rank=int(ranks[num])) for num in named)
 
 
 def _say(topic: Topic, values: Values, words: Mapping[str, str]) -> str:

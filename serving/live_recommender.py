@@ -10,7 +10,15 @@ from components.artifacts.bundle import Bundle
 from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import ContractError
 from components.artifacts.item_snapshot import published_items, read_items
-from serving.protocol import FeedbackEvent, FeedbackRequest, RecommendationRequest, RecommendationResponse
+from serving.protocol import (
+    FeedbackEvent,
+    FeedbackRequest,
+    RecommendationRequest,
+    RecommendationResponse,
+    ShownResponse,
+    SimilarRequest,
+    SimilarResponse,
+)
 from serving.recommender import Recommender
 from serving.settings import Settings
 
@@ -50,6 +58,14 @@ class LiveRecommender:
     def recommend(self, request: RecommendationRequest) -> RecommendationResponse:
         """As `Recommender.recommend`."""
         return self._current.recommend(request)
+
+    def similar(self, request: SimilarRequest) -> SimilarResponse:
+        """As `Recommender.similar`."""
+        return self._current.similar(request)
+
+    def shown(self, query_id: str) -> ShownResponse:
+        """As `Recommender.shown`."""
+        return self._current.shown(query_id)
 
     def accept(self, request: FeedbackRequest) -> Sequence[FeedbackEvent]:
         """As `Recommender.accept`."""

@@ -1,10 +1,10 @@
 """The two models that KServe's protocols reach: `recommender` (a whole answer) and `ranker` (the bare scores)."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import orjson
 from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput
 from numpy.typing import NDArray
@@ -150,7 +150,7 @@ def _strings(tensor: InferInput) -> list[str]:
 
 def _json(text: str | bytes, where: str) -> Any:  # decoded JSON of any shape
     try:
-        return json.loads(text)
+        return orjson.loads(text)
     except ValueError as error:
         raise InvalidInput(f"{where}: not JSON ({error})") from error
 

@@ -6,9 +6,11 @@ The values are those that the ranker saw, so a training row can be made of them 
 """
 
 import os
+import re
+import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +25,12 @@ from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, RANKER_FEATURE_NAMES, 
 from serving.exploration import Draw
 
 FOLDER = Path("logs") / "impressions"
+QUERY_ID = re.compile(r"[0-9a-f]{32}")
+NANOSECONDS = 10**9
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999, Unix time: a query_id that a client made up may name a later one."""
+SLACK_SECONDS = 60.0
+"""Longest that a flush itself takes, beyond the time that an answer waits for it."""
 
 IMPRESSIONS = pa.schema(
     [
@@ -44,6 +52,11 @@ IMPRESSIONS = pa.schema(
         *(pa.field(name, pa.float32()) for name in RANKER_FEATURE_NAMES),  # NaN is missing
     ]
 )
+
+
+def new_query_id() -> str:
+    """32 hex digits: the milliseconds of now in the first 12, so that its file is found by name, then 80 random bits."""
+    return f"{time.time_ns() // 10**6:012x}{secrets.token_hex(10)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +106,15 @@ class Impressions:
 class PredictionLog:
     """Collects answers and writes them in files of many: at `flush_rows`, after `flush_seconds`, at `close`.
 
+    In a replay requests say what day it is, so an answer may lie in the folder of any day.
+
     A crash loses at most `flush_seconds` of impressions; feedback, which cannot be made again, has its own log.
     """
 
     home: Path
     flush_seconds: float = 5.0
     flush_rows: int = 20_000
+    is_replay: bool = False
     _waiting: list[Impressions] = field(default_factory=list)
     _rows: int = 0
     _files: int = 0
@@ -134,6 +150,31 @@ class PredictionLog:
                 self._write(rows, self.home / FOLDER / f"date={day}")
             return int(table.num_rows)
 
+    def find(self, query_id: str) -> pa.Table:
+        """The rows of one answer, best first, from memory or from the disk; empty where it is in neither."""
+        if QUERY_ID.fullmatch(query_id) is None:
+            return IMPRESSIONS.empty_table()
+        with self._writing, self._lock:  # what is on its way to the disk arrives first
+            waiting = [one for one in self._waiting if one.query_id == query_id]
+        return waiting[0].table() if waiting else self._written(query_id)
+
+    def _written(self, query_id: str) -> pa.Table:
+        asked = int(query_id[:12], 16) * 10**6
+        latest = asked + int((2 * self.flush_seconds + SLACK_SECONDS) * NANOSECONDS)
+        for path in _files_between(self._folders(asked), asked, latest):
+            rows = pq.read_table(path, schema=IMPRESSIONS, partitioning=None, filters=pc.field("query_id") == query_id)
+            if rows.num_rows:
+                return rows.sort_by("position")
+        return IMPRESSIONS.empty_table()
+
+    def _folders(self, asked: int) -> Iterable[Path]:
+        """Where an answer of a moment (Unix nanoseconds) may lie."""
+        if self.is_replay:
+            return (self.home / FOLDER).glob("date=*")
+        moment = datetime.fromtimestamp(min(asked // NANOSECONDS, LAST_SECOND), UTC)
+        days = {moment.date(), (moment - timedelta(minutes=1)).date()}  # a request may begin before midnight
+        return [self.home / FOLDER / f"date={day}" for day in sorted(days)]
+
     def close(self) -> None:
         """Stop the background writer and write what waits."""
         self._stopped.set()
@@ -164,6 +205,16 @@ def read_impressions(home: Path, start: datetime, end: datetime) -> pa.Table:
     inside = pc.and_(pc.greater_equal(time_, pa.scalar(start, TIMESTAMP)), pc.less(time_, pa.scalar(end, TIMESTAMP)))
     order = [(EVENT_TIMESTAMP, "ascending"), ("query_id", "ascending"), ("position", "ascending")]
     return table.filter(inside).sort_by(order)
+
+
+def _files_between(folders: Iterable[Path], earliest: int, latest: int) -> Iterable[Path]:
+    """Files written in [earliest, latest] (Unix nanoseconds), the first first."""
+    paths = [path for folder in folders for path in folder.glob("*.parquet")]
+    return sorted((path for path in paths if earliest <= _written_at(path) <= latest), key=_written_at)
+
+
+def _written_at(path: Path) -> int:
+    return int(path.name.partition("-")[0])
 
 
 def _by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:

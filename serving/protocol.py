@@ -16,12 +16,25 @@ STRICT = ConfigDict(frozen=True, extra="forbid")
 DEFAULT_K = 10
 ID_LENGTH = 256
 """Longest id that is accepted, characters."""
+LIST_FILTERS = {
+    "departments": "department",
+    "categories": "category",
+    "brands": "brand",
+    "exclude_item_ids": "exclude_item_id",
+}
+"""Filters that are lists, to the parameter of a query string that may repeat."""
 
 
 class InvalidRequestError(RecsysError):
     """A request is malformed (HTTP 400)."""
 
     http_status = 400
+
+
+class UnknownError(InvalidRequestError):
+    """What a path names is not known (HTTP 404)."""
+
+    http_status = 404
 
 
 class Filters(BaseModel):
@@ -53,10 +66,29 @@ class RecommendationRequest(BaseModel):
     def _utc(cls, moment: datetime | None) -> datetime | None:
         if moment is None:
             return None
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
 
     @classmethod
     def parse(cls, values: Any, *, where: str) -> Self:  # decoded JSON
+        """A checked request.
+
+        Raises:
+            InvalidRequestError: A field is missing, unknown or of the wrong kind.
+        """
+        return cast("Self", _parse(cls, values, where=where))
+
+
+class SimilarRequest(BaseModel):
+    """Which items go with an item."""
+
+    model_config = STRICT
+
+    item_id: str = Field(min_length=1, max_length=ID_LENGTH, description="The item")
+    k: int = Field(DEFAULT_K, ge=1, description="Items of one page")
+    cursor: str | None = Field(None, max_length=ID_LENGTH, description="`next_cursor` of the page before")
+
+    @classmethod
+    def parse(cls, values: Any, *, where: str) -> Self:  # decoded query string
         """A checked request.
 
         Raises:
@@ -143,6 +175,62 @@ class RecommendationResponse(BaseModel):
     items: tuple[RecommendedItem, ...]
 
 
+class SimilarItem(BaseModel):
+    """An item that goes with the one asked about, and the lists that name it."""
+
+    model_config = STRICT
+
+    item_id: str
+    position: int
+    title: str | None
+    department: str | None
+    category: str | None
+    brand: str | None
+    sources: tuple[Source, ...]
+
+
+class SimilarResponse(BaseModel):
+    """One page; `next_cursor` is null on the last."""
+
+    model_config = STRICT
+
+    item_id: str
+    bundle_id: str
+    items: tuple[SimilarItem, ...]
+    next_cursor: str | None
+
+
+class ShownItem(BaseModel):
+    """One line of an answer that was given; `score` as it was, `explanation` from the features that it had then."""
+
+    model_config = STRICT
+
+    item_id: str
+    position: int
+    score: float
+    retriever: str
+    title: str | None
+    department: str | None
+    category: str | None
+    brand: str | None
+    explanation: Explanation
+
+
+class ShownResponse(BaseModel):
+    """What was answered to a query, from the log of what was shown."""
+
+    model_config = STRICT
+
+    query_id: str
+    user_id: str
+    user_status: UserStatus
+    bundle_id: str
+    variant: str
+    policy: str | None
+    event_timestamp: datetime
+    items: tuple[ShownItem, ...]
+
+
 class FeedbackEvent(BaseModel):
     """What a user did: purchase, click, rating ... Posting an event_id again changes nothing."""
 
@@ -154,7 +242,7 @@ class FeedbackEvent(BaseModel):
     interaction_type: str = Field(min_length=1, max_length=64, description="purchase, click, add_to_cart, rating ...")
     event_timestamp: datetime
     weight: float = Field(1.0, ge=0, le=1e6, description="How strongly it speaks for the item; 0 does not")
-    value_usd: float | None = Field(None, ge=0)
+    value_usd: float | None = Field(None, ge=0, allow_inf_nan=False)
     query_id: str | None = Field(None, max_length=ID_LENGTH, description="The answer that it follows, where known")
     store_id: str | None = Field(None, max_length=ID_LENGTH)
 
@@ -163,7 +251,7 @@ class FeedbackEvent(BaseModel):
     def _aware(cls, moment: datetime) -> datetime:
         if moment.tzinfo is None:
             raise ValueError("expected an offset, for example 2017-10-30T12:00:00Z")
-        return moment.astimezone(UTC)
+        return _in_utc(moment)
 
 
 class FeedbackRequest(BaseModel):
@@ -181,6 +269,30 @@ class FeedbackRequest(BaseModel):
             InvalidRequestError: A field is missing, unknown or of the wrong kind.
         """
         return cast("Self", _parse(cls, values, where="body"))
+
+
+class FeedbackResponse(BaseModel):
+    """How many events are on the disk now, and how many were there before."""
+
+    model_config = STRICT
+
+    accepted: int
+    duplicates: int
+
+
+class ErrorResponse(BaseModel):
+    """What is wrong, where, and what was expected."""
+
+    model_config = STRICT
+
+    error: str
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:  # the first and the last hours of the calendar have no UTC
+        raise ValueError("expected a time between the years 1 and 9999 in UTC") from error
 
 
 def _parse(model: type[Any], values: Any, *, where: str) -> Any:

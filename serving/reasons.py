@@ -11,6 +11,7 @@ from components.reranking.policy import Listing
 from components.retrieval.neighbours import strongest_link
 from components.retrieval.query import Query
 from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS
+from serving.protocol import Source
 
 VERBS = {"purchase": "bought", "rating": "liked", "click": "looked at", "add_to_cart": "put into the cart"}
 """How an interaction type reads in a sentence; others read "picked"."""
@@ -42,6 +43,12 @@ def verb_of(label_types: Sequence[str]) -> str:
 def best_source(ranks: NDArray[np.float32]) -> str:
     """The retriever that put the item highest; ties go to the first in RETRIEVERS, FILL where none named it."""
     return FILL if np.all(np.isnan(ranks)) else RETRIEVERS[int(np.nanargmin(ranks))]
+
+
+def sources_of(ranks: NDArray[np.float32]) -> tuple[Source, ...]:
+    """The retrievers that named an item, best rank first."""
+    named = [num for num in np.argsort(ranks, kind="stable").tolist() if not np.isnan(ranks[num])]
+    return tuple(Source(retriever=RETRIEVERS[num], rank=int(ranks[num])) for num in named)
 
 
 def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: str) -> Reason:

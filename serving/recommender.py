@@ -1,6 +1,5 @@
 """One recommendation: features -> candidates -> ranking -> policy -> answer, and the log of what was shown."""
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from serving.explanations import explain, words_of
 from serving.exploration import Draw, draw_order
 from serving.feedback import FeedbackLog
 from serving.online_features import UserRow
-from serving.prediction_log import Impressions, PredictionLog
+from serving.prediction_log import Impressions, PredictionLog, new_query_id
 from serving.protocol import (
     Explanation,
     FeedbackEvent,
@@ -30,12 +29,17 @@ from serving.protocol import (
     RecommendationRequest,
     RecommendationResponse,
     RecommendedItem,
+    ShownResponse,
+    SimilarRequest,
+    SimilarResponse,
+    UnknownError,
 )
 from serving.reasons import Reason, reasons
 from serving.rules import allowed
 from serving.settings import Settings
+from serving.shown import shown_answer
+from serving.similar import ITEM_COLUMNS, similar_items
 
-ITEM_COLUMNS = ("title", "department", "category", "brand")
 MOST_FILLED = 200
 """Popular items that are ranked for a list which would be short, items."""
 
@@ -72,7 +76,7 @@ class Recommender:
     feedback: FeedbackLog
     settings: Settings
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
-    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+    new_id: Callable[[], str] = field(default=new_query_id)
 
     def recommend(self, request: RecommendationRequest) -> RecommendationResponse:
         """The answer to one request.
@@ -105,6 +109,26 @@ class Recommender:
         )
         self._log(request, response, top, draw, why)
         return response
+
+    def similar(self, request: SimilarRequest) -> SimilarResponse:
+        """A page of the items that go with an item.
+
+        Raises:
+            UnknownError: The bundle has no such item.
+            InvalidRequestError: k is over the limit, or the cursor is none of this bundle's.
+        """
+        self._check_size(request.k)
+        return similar_items(self.bundle, request, now_seconds=seconds(self.clock()))
+
+    def shown(self, query_id: str) -> ShownResponse:
+        """What was answered to a query, and why; reads the disk, so it belongs into a thread.
+
+        Raises:
+            UnknownError: It is not in the log, or another bundle answered it.
+        """
+        if self.predictions is None:
+            raise UnknownError(f"query {query_id}: this server keeps no log of what it shows (log_impressions).")
+        return shown_answer(self.bundle, query_id, self.predictions.find(query_id))
 
     def accept(self, request: FeedbackRequest) -> list[FeedbackEvent]:
         """Write events to the log, then into the users' histories; the events that were new.
@@ -139,9 +163,12 @@ class Recommender:
             row = extend_history(row, item_id=event.item_id, seconds=at, weight=event.weight)
         self.users.write_history(user_id, row, seconds=newest)
 
+    def _check_size(self, k: int) -> None:
+        if k > self.settings.max_k:
+            raise InvalidRequestError(f"k: {k}, expected at most {self.settings.max_k}.")
+
     def _moment(self, request: RecommendationRequest) -> datetime:
-        if request.k > self.settings.max_k:
-            raise InvalidRequestError(f"k: {request.k}, expected at most {self.settings.max_k}.")
+        self._check_size(request.k)
         if request.request_time is None:
             return self.clock()
         if not self.settings.accept_request_time:

@@ -1,16 +1,28 @@
-"""The routes beside KServe's own: recommendations for browsers and services, feedback, health."""
+"""The routes beside KServe's own: recommendations, similar items, feedback, explanations, health.
 
-import json
+The door (`serving.api`) stands in front of them and decides who may ask; they are for the door and for a laptop.
+"""
+
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from serving.live_recommender import LiveRecommender
-from serving.protocol import FeedbackRequest, InvalidRequestError, RecommendationRequest
+from serving.protocol import (
+    LIST_FILTERS,
+    FeedbackRequest,
+    FeedbackResponse,
+    InvalidRequestError,
+    RecommendationRequest,
+    SimilarRequest,
+)
 
-LIST_FILTERS = ("departments", "categories", "brands", "exclude_item_ids")
+QUERY_ID_HEADER = "x-query-id"
+"""The answer's query_id, so that the door can log it without reading the body."""
 PLAIN = ("user_id", "store_id", "request_time", "explain")
 
 
@@ -46,7 +58,22 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable
         body = await _body(request, recommender.settings.max_body_bytes)
         feedback = FeedbackRequest.parse(body)
         fresh = recommender.accept(feedback)
-        return JSONResponse({"accepted": len(fresh), "duplicates": len(feedback.events) - len(fresh)})
+        answer = FeedbackResponse(accepted=len(fresh), duplicates=len(feedback.events) - len(fresh))
+        return JSONResponse(answer.model_dump())
+
+    @app.get("/v1/items/{item_id:path}/similar")
+    async def get_similar(item_id: str, request: Request) -> JSONResponse:
+        """?k=10&cursor=...; what goes with an item, page by page."""
+        given = _known(request, {"k", "cursor"})
+        similar = recommender.similar(SimilarRequest.parse({"item_id": item_id, **given}, where="query"))
+        return JSONResponse(similar.model_dump(mode="json"))
+
+    @app.get("/v1/explanations/{query_id}")
+    async def get_explanation(query_id: str, request: Request) -> JSONResponse:
+        """What was answered to a query and what moved each item, from the log of what was shown."""
+        _known(request, set())
+        shown = await asyncio.to_thread(recommender.shown, query_id)
+        return JSONResponse(shown.model_dump(mode="json"), headers={QUERY_ID_HEADER: query_id})
 
     @app.get("/healthz")
     async def healthz() -> JSONResponse:
@@ -72,22 +99,32 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable
 
 
 def _answer(recommender: LiveRecommender, request: RecommendationRequest) -> JSONResponse:
-    return JSONResponse(recommender.recommend(request).model_dump(mode="json"))
+    answer = recommender.recommend(request)
+    return JSONResponse(answer.model_dump(mode="json"), headers={QUERY_ID_HEADER: answer.query_id})
 
 
 def _from_query(request: Request) -> RecommendationRequest:
     """The query string as a request; departments may be given as `department=a&department=b`."""
-    given = request.query_params
-    singular = {name: name.replace("ies", "y").removesuffix("s") for name in LIST_FILTERS}
-    known = {*PLAIN, "k", "exclude_known", *singular.values()}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise InvalidRequestError(f"query: no parameter {', '.join(unknown)}; there are {', '.join(sorted(known))}.")
-    filters = {name: given.getlist(one) for name, one in singular.items() if one in given}
+    given = _known(request, {*PLAIN, "k", "exclude_known", *LIST_FILTERS.values()})
+    repeated = request.query_params
+    filters: dict[str, Any] = {name: repeated.getlist(one) for name, one in LIST_FILTERS.items() if one in given}
     if "exclude_known" in given:
-        filters["exclude_known"] = given["exclude_known"]  # type: ignore[assignment]  # pydantic reads "true"
+        filters["exclude_known"] = given["exclude_known"]  # pydantic reads "true"
     values = {name: given[name] for name in (*PLAIN, "k") if name in given}
     return RecommendationRequest.parse({**values, "filters": filters}, where="query")
+
+
+def _known(request: Request, known: set[str]) -> dict[str, str]:
+    """The parameters of the query string, the last of a repeated one.
+
+    Raises:
+        InvalidRequestError: One is not known.
+    """
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        there = f"there are {', '.join(sorted(known))}" if known else "it takes none"
+        raise InvalidRequestError(f"query: no parameter {', '.join(unknown)}; {there}.")
+    return dict(request.query_params)
 
 
 async def _body(request: Request, limit: int) -> Any:  # decoded JSON
@@ -102,6 +139,6 @@ async def _body(request: Request, limit: int) -> Any:  # decoded JSON
         if len(content) > limit:
             raise TooLargeError(f"body: over {limit:,} bytes. Send it in parts.")
     try:
-        return json.loads(content)
+        return orjson.loads(content)  # unlike json: no NaN, no endless depth, no lone surrogates
     except ValueError as error:
         raise InvalidRequestError(f"body: not JSON ({error}).") from error

@@ -32,7 +32,9 @@ def run_server(settings: Settings) -> None:
     bundle = open_bundle(settings)
     check_golden(bundle)
     log.info("bundle %s answers its %d golden requests right", bundle.manifest.bundle_id, len(bundle.golden))
-    predictions = PredictionLog(settings.home, settings.flush_seconds) if settings.log_impressions else None
+    predictions = None
+    if settings.log_impressions:
+        predictions = PredictionLog(settings.home, settings.flush_seconds, is_replay=settings.accept_request_time)
     users, feedback = UserReader(settings.home), FeedbackLog(settings.home)
     live = LiveRecommender(Recommender(bundle, users, predictions, feedback, settings))
     if predictions:

@@ -22,6 +22,8 @@ POWERS = (8, 32)
 LEAST_COSINE = 0.3
 """Below it the kernel is under 0.0001."""
 TEXTS_AT_ONCE = 512
+ALIKE = 100
+"""New items that are named as going with one item."""
 
 
 class Content:
@@ -90,6 +92,15 @@ class Content:
         scored = of_text[self.new_text_of] * self.boosts
         fits = (scored > 0) & ~np.isin(self.new_items, history.item_nums)
         return top_k(self.new_items[fits], scored[fits], k=k)
+
+    def alike(self, item_num: int) -> Scored:
+        """New items whose text reads like one item's, as one interaction with it speaks for them."""
+        texts, scores = weighted_rows(self.neighbours, self.text_of[[item_num]], np.ones(1, np.float32))
+        of_text = np.zeros(self.neighbours.shape[1], np.float32)
+        of_text[texts] = scores
+        scored = of_text[self.new_text_of] * self.boosts
+        fits = (scored > 0) & (self.new_items != item_num)
+        return top_k(self.new_items[fits], scored[fits], k=ALIKE)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """The links between texts, each item's text, the new items."""
