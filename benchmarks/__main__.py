@@ -2,10 +2,10 @@
 
 import sys
 
-from benchmarks import off_policy, request_path
+from benchmarks import door, off_policy, request_path
 from components.artifacts.errors import RecsysError
 
-BENCHMARKS = {"off_policy": off_policy.main, "request_path": request_path.main}
+BENCHMARKS = {"door": door.main, "off_policy": off_policy.main, "request_path": request_path.main}
 
 
 def main(names: list[str]) -> int:

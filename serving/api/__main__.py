@@ -1,0 +1,86 @@
+"""`python -m serving.api`: the door as a process of its own; everything is said by RECSYS_API_* variables."""
+
+import logging
+import sys
+
+import orjson
+import uvicorn
+
+from components.artifacts.errors import ConfigError, RecsysError
+from serving.api.app import build_app
+from serving.api.http import bounded_protocol
+from serving.api.keys import read_keys
+from serving.api.settings import DoorSettings, door_settings
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 10
+"""Longest that requests in flight may take after SIGTERM."""
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: what a client writes cannot begin a line of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record."""
+        line = {"time": record.created, "level": record.levelname, "event": record.getMessage()}
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+def main() -> int:
+    """Answer until a signal comes; a refusal is one line and its exit code."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        run_door(door_settings())
+    except RecsysError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def run_door(settings: DoorSettings) -> None:
+    """Answer until a signal comes.
+
+    Raises:
+        ConfigError: There is no key, and others than this machine could reach it.
+        ContractError: The list of keys cannot be read.
+    """
+    check_reach(settings)
+    protocol = bounded_protocol(max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds)
+    uvicorn.run(
+        build_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http=protocol,
+        ws="none",
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+def check_reach(settings: DoorSettings) -> None:
+    """Refuse to listen where others reach a door without keys; say so where only this machine does.
+
+    Raises:
+        ConfigError: It would.
+    """
+    if read_keys(settings.home):
+        return
+    if not settings.is_loopback:
+        raise ConfigError(
+            f"host {settings.host}: there is no key in {settings.home}, so anyone who reaches this address could ask. "
+            "Make one with `recsys keys create NAME`, or listen on 127.0.0.1."
+        )
+    log.warning("no keys: whoever is on this machine may ask. `recsys keys create NAME` makes the first and locks it")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""The public door: who may ask, how often and how much; then the server behind answers."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from serving.api.contract import DOCUMENT, FORWARDED, HEALTH, METRICS, READY, PublicRoute, openapi
+from serving.api.errors import (
+    BadRequestError,
+    ForbiddenError,
+    OverloadedError,
+    RateLimitedError,
+    RefusedError,
+    TooSlowError,
+    UnauthorisedError,
+)
+from serving.api.keys import SCOPES, ApiKey, KeyRing, Scope
+from serving.api.limits import RateLimiter
+from serving.api.metrics import DoorMetrics
+from serving.api.requests import Head, decoded, is_local, read_body, read_head, user_of
+from serving.api.settings import DoorSettings
+from serving.api.upstream import QUERY_ID_HEADER, STABLE, Upstreams, choose_upstream
+
+access_log = logging.getLogger("recsys.access")
+UNMATCHED = "unmatched"
+"""Route label of what no route takes: a path of the client's choice would be a label without end."""
+ANYONE = ApiKey(key_id="anyone", name="anyone", scopes=SCOPES, sha256="", created=datetime(1970, 1, 1, tzinfo=UTC))
+"""Who asks a door without keys, which answers on loopback only."""
+
+
+@dataclass
+class Exchange:
+    """What is known of one request when it is logged."""
+
+    route: str
+    started: float = field(default_factory=time.perf_counter)
+    head: Head = field(default_factory=dict)
+    key: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    upstream: str | None = None
+    query_id: str | None = None
+
+
+class Door:
+    """The handlers of the routes, over one set of settings."""
+
+    def __init__(self, settings: DoorSettings) -> None:
+        self.settings = settings
+        self.keys = KeyRing(settings.home)
+        self.metrics = DoorMetrics()
+        self.limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
+        self.upstreams = Upstreams(settings.upstreams, self.metrics, connections=settings.max_in_flight)
+        self._in_flight = 0
+        self._document = json.dumps(openapi()).encode()
+
+    def handler(self, route: PublicRoute) -> Callable[[Request], Awaitable[Response]]:
+        """What answers a route: the checks in order of their price, then the answer."""
+        answers = {
+            HEALTH: self._healthz,
+            READY: self._readyz,
+            METRICS: self._metrics,
+            DOCUMENT: self._openapi,
+        }
+        answer = answers.get(route)
+
+        async def handle(request: Request) -> Response:
+            exchange = Exchange(route.path)
+            try:
+                self._admit(request, route.scope, exchange)
+                response = await (answer() if answer else self._forwarded(route, request, exchange))
+            except RefusedError as refusal:
+                response = _refused(refusal)
+            return self._finished(request, response, exchange)
+
+        return handle
+
+    async def unmatched(self, request: Request, error: Exception) -> Response:
+        """404 and 405 of the router."""
+        assert isinstance(error, HTTPException)
+        said = {404: "no such path; /openapi.json lists them.", 405: "this path takes another method."}
+        message = {"error": said.get(error.status_code, error.detail)}
+        response = JSONResponse(message, error.status_code, headers=error.headers)
+        return self._finished(request, response, Exchange(UNMATCHED))
+
+    async def failed(self, _request: Request, _error: Exception) -> Response:
+        """A fault of our own: its traceback is in the log, and not in the answer."""
+        self.metrics.answered(UNMATCHED, 500, 0.0)
+        return JSONResponse({"error": "the door failed; its log says why."}, 500)
+
+    def _admit(self, request: Request, scope: Scope | None, exchange: Exchange) -> None:
+        exchange.head = read_head(request, self.settings.max_head_bytes)
+        if scope is None:
+            return
+        key = self._key(exchange.head)
+        exchange.key = key.name
+        if scope not in key.scopes:
+            raise ForbiddenError(f"key {key.name!r}: lacks the scope {scope}; it has {', '.join(key.scopes)}.")
+        allowance = self.limiter.take(key.key_id, time.monotonic())
+        exchange.headers |= self.limiter.headers(allowance)
+        if not allowance.is_granted:
+            self.metrics.rate_limited.labels(key.name).inc()
+            raise RateLimitedError(f"key {key.name!r}: asks too often. Retry-After says when there is room.")
+
+    def _key(self, head: Head) -> ApiKey:
+        self.keys.refresh()
+        if not self.keys.is_locked:
+            if not is_local(head):
+                raise ForbiddenError("host: this door has no keys and answers to localhost only.")
+            return ANYONE
+        secret = _secret(head)
+        if secret is None:
+            raise UnauthorisedError("no key; expected `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+        key = self.keys.find(secret)
+        state = key.state(datetime.now(UTC)) if key else "unknown"
+        if key is None or state != "active":
+            raise UnauthorisedError(f"key: {state}. Ask whoever runs this for a new one.")
+        return key
+
+    async def _forwarded(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
+        if self._in_flight >= self.settings.max_in_flight:
+            raise OverloadedError("too many requests at once. Try again.")
+        self._in_flight += 1
+        self.metrics.in_flight.inc()
+        try:
+            return await self._within_deadline(route, request, exchange)
+        finally:
+            self._in_flight -= 1
+            self.metrics.in_flight.dec()
+
+    async def _within_deadline(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
+        seconds = self.settings.deadline_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ask(route, request, exchange)
+        except TimeoutError as error:
+            if exchange.upstream is None:
+                raise TooSlowError(f"body: not here after {seconds:g} s.", {"connection": "close"}) from error
+            raise self.upstreams.missed(exchange.upstream, seconds) from error
+
+    async def _ask(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
+        body = await read_body(request, exchange.head, self.settings.max_body_bytes) if route.body else None
+        user_id = user_of(request, None if body is None else decoded(body))
+        exchange.upstream = choose_upstream(request, user_id)
+        answer = await self.upstreams.forward(
+            exchange.upstream,
+            route.method,
+            _path(route, request),
+            request.scope["query_string"].decode("latin-1"),
+            body,
+        )
+        exchange.query_id = answer.query_id
+        return Response(answer.body, answer.status, media_type=answer.content_type)
+
+    async def _healthz(self) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def _readyz(self) -> Response:
+        """Without what the server behind says of its bundle: nobody asked for a key here."""
+        try:
+            async with asyncio.timeout(self.settings.deadline_seconds):
+                answer = await self.upstreams.forward(STABLE, "GET", "/readyz", "", None)
+        except (RefusedError, TimeoutError):
+            return JSONResponse({"ready": False}, 503, headers={"retry-after": "1"})
+        return JSONResponse({"ready": answer.status == 200})
+
+    async def _metrics(self) -> Response:
+        return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def _openapi(self) -> Response:
+        return Response(self._document, media_type="application/json")
+
+    def _finished(self, request: Request, response: Response, exchange: Exchange) -> Response:
+        seconds = time.perf_counter() - exchange.started
+        if exchange.query_id is not None:
+            exchange.headers[QUERY_ID_HEADER] = exchange.query_id
+        response.raw_headers.extend((name.encode(), value.encode()) for name, value in exchange.headers.items())
+        self.metrics.answered(exchange.route, response.status_code, seconds)
+        access_log.info(
+            "request",
+            extra={
+                "fields": {
+                    "method": request.method,
+                    "route": exchange.route,
+                    "status": response.status_code,
+                    "seconds": round(seconds, 6),
+                    "key": exchange.key,
+                    "upstream": exchange.upstream,
+                    "query_id": exchange.query_id,
+                }
+            },
+        )
+        return response
+
+
+def build_app(settings: DoorSettings) -> Starlette:
+    """The ASGI application.
+
+    Raises:
+        ContractError: The list of keys cannot be read.
+    """
+    door = Door(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await door.upstreams.open()
+        yield
+        await door.upstreams.close()
+
+    routes = [
+        Route(_pattern(route.path), door.handler(route), methods=[route.method])
+        for route in (*FORWARDED, HEALTH, READY, METRICS, DOCUMENT)
+    ]
+    app = Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers={HTTPException: door.unmatched, 500: door.failed}
+    )
+    app.router.redirect_slashes = False  # a redirect would repeat the Host that the client wrote
+    return app
+
+
+def _pattern(path: str) -> str:
+    """Starlette's path: an item_id may hold a slash, which arrives as %2F."""
+    return path.replace("{item_id}", "{item_id:path}")
+
+
+def _path(route: PublicRoute, request: Request) -> str:
+    """The path to ask behind, made anew from its parameters: what the client wrote around them does not go along."""
+    path = route.path
+    for name, value in request.path_params.items():
+        if not value or value in {".", ".."}:
+            raise BadRequestError(f"{name}: {value!r}, expected an id.")
+        path = path.replace(f"{{{name}}}", quote(value, safe=""))
+    return path
+
+
+def _secret(head: Head) -> str | None:
+    """The key that a request brings.
+
+    Raises:
+        BadRequestError: It brings two.
+    """
+    given, own = head.get(b"authorization"), head.get(b"x-api-key")
+    if given is not None and own is not None:
+        raise BadRequestError("Authorization and X-API-Key: both are given, expected one.")
+    if given is None:
+        return None if own is None else own.decode("latin-1")
+    scheme, _, secret = given.decode("latin-1").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else None
+
+
+def _refused(refusal: RefusedError) -> Response:
+    return JSONResponse({"error": str(refusal)}, refusal.http_status, headers=refusal.headers)

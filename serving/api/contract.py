@@ -1,0 +1,206 @@
+"""The public routes as data, and the OpenAPI document that is derived from them and from the protocol's models."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from serving.api.keys import Scope
+from serving.protocol import (
+    LIST_FILTERS,
+    ErrorResponse,
+    FeedbackRequest,
+    FeedbackResponse,
+    Filters,
+    RecommendationRequest,
+    RecommendationResponse,
+    ShownResponse,
+    SimilarRequest,
+    SimilarResponse,
+)
+
+TITLE, VERSION = "recsys", "v1"
+SCHEMAS = "#/components/schemas/{model}"
+OWN_STATUSES: Mapping[int, str] = {
+    400: "Malformed; the message names the field",
+    401: "No key, or none in force",
+    403: "The key lacks the scope",
+    404: "Not known",
+    408: "The request did not arrive in time",
+    413: "The body is too large",
+    415: "Not UTF-8, or compressed",
+    429: "The key asks too often; Retry-After says when",
+    431: "The head is too large",
+    502: "The server behind failed",
+    503: "Too much in flight, or no server behind; Retry-After says when",
+    504: "The server behind did not answer in time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRoute:
+    """One operation.
+
+    Attributes:
+        method: Of HTTP.
+        path: With its parameters in braces.
+        scope: What a key needs; None asks for no key.
+        summary: One line.
+        query: Model whose fields are the parameters of path and query string.
+        body: Model of the JSON body.
+        answer: Model of the answer; None where it is no model's.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    scope: Scope | None
+    summary: str
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    answer: type[BaseModel] | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique: `get_v1_items_item_id_similar`."""
+        return re.sub(r"[/.]", "_", f"{self.method}{self.path}".lower()).translate({ord("{"): None, ord("}"): None})
+
+
+class Named(BaseModel):
+    """The query that a path names."""
+
+    query_id: str
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: Literal["alive"]
+
+
+class Readiness(BaseModel):
+    """Whether the server behind answers."""
+
+    ready: bool
+
+
+FORWARDED = (
+    PublicRoute(
+        "GET",
+        "/v1/recommendations",
+        "recommend",
+        "Items for a user",
+        query=RecommendationRequest,
+        answer=RecommendationResponse,
+    ),
+    PublicRoute(
+        "POST",
+        "/v1/recommendations",
+        "recommend",
+        "Items for a user",
+        body=RecommendationRequest,
+        answer=RecommendationResponse,
+    ),
+    PublicRoute(
+        "GET",
+        "/v1/items/{item_id}/similar",
+        "recommend",
+        "Items that go with an item, page by page",
+        query=SimilarRequest,
+        answer=SimilarResponse,
+    ),
+    PublicRoute(
+        "POST",
+        "/v1/events",
+        "events",
+        "What users did; an event_id that was posted before changes nothing",
+        body=FeedbackRequest,
+        answer=FeedbackResponse,
+    ),
+    PublicRoute(
+        "GET",
+        "/v1/explanations/{query_id}",
+        "explain",
+        "What was answered to a query, and what moved each item",
+        query=Named,
+        answer=ShownResponse,
+    ),
+)
+HEALTH = PublicRoute("GET", "/healthz", None, "The process lives", answer=Health)
+READY = PublicRoute("GET", "/readyz", None, "The server behind answers", answer=Readiness)
+METRICS = PublicRoute("GET", "/metrics", "metrics", "Prometheus metrics")
+DOCUMENT = PublicRoute("GET", "/openapi.json", None, "This document")
+ROUTES = (*FORWARDED, HEALTH, READY, METRICS, DOCUMENT)
+
+
+def openapi() -> dict[str, Any]:
+    """OpenAPI 3.1 of all routes."""
+    models = {model for route in ROUTES for model in (route.body, route.answer) if model} | {ErrorResponse}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=SCHEMAS)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": VERSION},
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def _operation(route: PublicRoute) -> dict[str, Any]:
+    operation: dict[str, Any] = {"operationId": route.name, "summary": route.summary, "responses": _responses(route)}
+    if route.query is not None:
+        operation["parameters"] = list(_parameters(route, route.query))
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": _json(route.body)}
+    if route.scope is not None:
+        operation["description"] = f"Scope: {route.scope}."
+        operation["security"] = [{"bearer": []}, {"header": []}]
+    return operation
+
+
+def _responses(route: PublicRoute) -> dict[str, Any]:
+    content: dict[str, Any] = {"text/plain": {}} if route is METRICS else {"application/json": {}}
+    answer = {"description": "The answer", "content": content if route.answer is None else _json(route.answer)}
+    refusals = {
+        str(status): {"description": said, "content": _json(ErrorResponse)} for status, said in OWN_STATUSES.items()
+    }
+    if route is READY:
+        refusals["503"] = {"description": "Not ready", "content": _json(Readiness)}
+    return {"200": answer, **refusals}
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": SCHEMAS.format(model=model.__name__)}}}
+
+
+def _parameters(route: PublicRoute, model: type[BaseModel]) -> Iterable[dict[str, Any]]:
+    """The model's fields as parameters; the filters stand beside the others, lists repeat."""
+    for name, field in model.model_fields.items():
+        if field.annotation is Filters:
+            yield from _parameters(route, Filters)
+            continue
+        schema = {key: value for key, value in _schema_of(model, name).items() if key not in {"title", "description"}}
+        in_path = f"{{{name}}}" in route.path
+        yield {
+            "name": LIST_FILTERS.get(name, name),
+            "in": "path" if in_path else "query",
+            "required": in_path or field.is_required(),
+            "description": field.description or "",
+            "schema": schema,
+        }
+
+
+def _schema_of(model: type[BaseModel], name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = model.model_json_schema(ref_template=SCHEMAS)["properties"][name]
+    return schema
