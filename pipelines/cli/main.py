@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from components.artifacts.errors import RecsysError
-from pipelines.cli import data, demo, features, model, monitor, serve, train
+from pipelines.cli import data, demo, features, keys, model, monitor, serve, stack, train
 
 HELP = """A recommender platform: data -> features -> training -> serving -> monitoring -> retraining.
 
@@ -15,7 +15,7 @@ HELP = """A recommender platform: data -> features -> training -> serving -> mon
   recsys demo                        all of it on real retail data, in a few minutes
   recsys data check my.yaml          what is in my tables, what is missing, and what that costs
   recsys train run my.yaml           train, evaluate and register a bundle
-  recsys serve                       answer requests with the champion
+  recsys up                          answer requests with the champion (recsys down stops it)
 
 State lies in $RECSYS_HOME (default: ./.recsys). Exit codes: 0 done, 1 a step failed, 2 wrong usage or
 configuration, 3 the gate refused the bundle, 4 data or an artifact breaks its contract.
@@ -26,6 +26,10 @@ app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.add_typer(features.app, name="features")
 app.add_typer(model.app, name="model")
+app.command("up")(stack.up)
+app.command("down")(stack.down)
+app.command("status")(stack.status)
+app.add_typer(keys.app, name="keys")
 app.command("serve")(serve.serve)
 app.add_typer(monitor.app, name="monitor")
 app.command("demo")(demo.demo)

@@ -1,0 +1,193 @@
+"""Door and server on a laptop: started together, found again by what they wrote down, stopped cleanly.
+
+$RECSYS_HOME/run/server.json, door.json     pid, start time, URL, log of each
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import httpx
+import orjson
+import psutil
+
+from components.artifacts.errors import ConfigError
+from pipelines.server_process import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailedError
+from serving.api.keys import read_keys
+from serving.api.settings import door_settings
+from serving.settings import settings_from_environment
+
+FOLDER = "run"
+PARTS = ("server", "door")
+"""In the order of starting; stopped the other way round, so that no request is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process that `up` started.
+
+    Attributes:
+        name: One of PARTS.
+        pid: Of the process.
+        started: Its start, Unix seconds: a pid alone may belong to another process by now.
+        url: Where it answers.
+        log: What it prints.
+    """
+
+    name: str
+    pid: int
+    started: float
+    url: str
+    log: str
+
+    @classmethod
+    def read(cls, home: Path, name: str) -> Self | None:
+        """What was written down; None where nothing was, or nothing that can be read."""
+        try:
+            return cls(**orjson.loads(_record(home, name).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def process(self) -> psutil.Process | None:
+        """The process, if it still is the one that was started."""
+        try:
+            found = psutil.Process(self.pid)
+            is_same = found.create_time() == self.started and found.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return found if is_same else None
+
+
+def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int]) -> list[Part]:
+    """Start the server, then the door, each ready before the next; both stop again if one does not become ready.
+
+    Args:
+        home: State folder.
+        server: Fields of `serving.settings.Settings`.
+        door: Fields of `serving.api.settings.DoorSettings`.
+
+    Raises:
+        ConfigError: They run already, a port is taken, or a value is wrong.
+        ServerFailedError: One did not become ready; the message names its log.
+    """
+    running = [part.name for part in status(home)]
+    if running:
+        raise ConfigError(f"{' and '.join(running)} of {home}: running already. `recsys down` stops them.")
+    behind = settings_from_environment({"home": home, **server})
+    front = door_settings({"home": home, **door, "upstreams": f"stable=http://127.0.0.1:{behind.http_port}"})
+    for host, port in ((behind.host, behind.http_port), (front.host, front.port)):
+        _check_free(host, port)
+    server_url, door_url = f"http://127.0.0.1:{behind.http_port}", f"http://{_reachable(front.host)}:{front.port}"
+    door_variables = {**_variables("RECSYS_API_", door), "RECSYS_API_UPSTREAMS": f"stable={server_url}"}
+    try:
+        return [
+            _start(home, "server", "serving", _variables("RECSYS_", server), server_url),
+            _start(home, "door", "serving.api", door_variables, door_url),
+        ]
+    except BaseException:
+        down(home)
+        raise
+
+
+def down(home: Path) -> list[Part]:
+    """Stop what `up` started and wait for it; what was running. Harmless to repeat, and it touches no other process."""
+    stopped = status(home)
+    for part in reversed(stopped):
+        _stop(part)
+    for name in PARTS:
+        _record(home, name).unlink(missing_ok=True)
+    return stopped
+
+
+def status(home: Path) -> list[Part]:
+    """The processes of `up` that are running."""
+    parts = [Part.read(home, name) for name in PARTS]
+    return [part for part in parts if part is not None and part.process() is not None]
+
+
+def example(home: Path, url: str) -> str:
+    """A first question, as a line for a shell."""
+    key = " -H 'Authorization: Bearer KEY'" if read_keys(home) else ""
+    return f"curl{key} '{url}/v1/recommendations?user_id=1&k=5'"
+
+
+def _start(home: Path, name: str, module: str, variables: Mapping[str, str], url: str) -> Part:
+    log = home / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own
+            [sys.executable, "-W", "ignore", "-m", module],
+            env=os.environ | variables | {"RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in this shell is not meant for it
+        )
+    part = Part(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log))
+    _record(home, name).parent.mkdir(parents=True, exist_ok=True)
+    _record(home, name).write_bytes(orjson.dumps(asdict(part)))
+    _wait_until_ready(part, process.poll)
+    return part
+
+
+def _wait_until_ready(part: Part, ended: Callable[[], int | None]) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        code = ended()
+        if code is not None:
+            last = Path(part.log).read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise ServerFailedError(f"the {part.name} ended with exit code {code}: {last[0]}. Its log: {part.log}")
+        try:
+            if httpx.get(f"{part.url}/readyz", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(POLL_SECONDS)
+    raise ServerFailedError(f"the {part.name} was not ready after {START_SECONDS:.0f} s. Its log: {part.log}")
+
+
+def _stop(part: Part) -> None:
+    """Ask, wait, and end it if it does not listen."""
+    for ask in (signal.SIGTERM, signal.SIGKILL):
+        process = part.process()
+        if process is None:
+            return
+        process.send_signal(ask)
+        end = time.monotonic() + STOP_SECONDS
+        while part.process() is not None and time.monotonic() < end:  # not wait(): a zombie that nobody reaps is gone
+            time.sleep(POLL_SECONDS)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port that something else listens on: its answers would be taken for ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} of {host}: {error.strerror}. Choose another, or stop what has it."
+            ) from error
+
+
+def _reachable(host: str) -> str:
+    """An address of this machine at which a listener on `host` answers."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _variables(prefix: str, settings: Mapping[str, str | int]) -> dict[str, str]:
+    return {f"{prefix}{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def _record(home: Path, name: str) -> Path:
+    return home / FOLDER / f"{name}.json"

@@ -1,0 +1,84 @@
+"""`recsys up`, `down`, `status` and `keys`, as a user meets them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import httpx
+import psutil
+import pytest
+
+from components.artifacts.errors import ConfigError
+from pipelines.server_process import free_ports
+from pipelines.stack import Part, down, status, up
+from tests.pipelines.test_cli import recsys
+
+
+@pytest.fixture
+def stopped_after(trained):
+    yield trained.home
+    down(trained.home)
+    (trained.home / "keys.json").unlink(missing_ok=True)
+
+
+def test_up_answers_with_a_key_and_down_stops_both_and_may_be_repeated(stopped_after):
+    home = stopped_after
+    front, behind = free_ports(2)
+    secret = recsys("keys", "create", "shop", home=home).stdout.strip()
+    said = recsys(
+        "up", "--port", str(front), "--server-port", str(behind), "--grpc-port", "0", home=home
+    ).stdout  # fmt: skip
+    url = f"http://127.0.0.1:{front}"
+    assert f"curl -H 'Authorization: Bearer KEY' '{url}/v1/recommendations?user_id=1&k=5'" in said
+    question = {"params": {"user_id": "u2", "k": 3}}
+    assert httpx.get(f"{url}/v1/recommendations", **question).status_code == 401
+    answer = httpx.get(f"{url}/v1/recommendations", headers={"x-api-key": secret}, **question)
+    assert len(answer.json()["items"]) == 3
+    assert "running already" in recsys("up", "--port", str(front), home=home, status=2).stderr
+    assert f"door    {url}" in recsys("status", home=home).stdout
+    pids = [part.pid for part in status(home)]
+    assert recsys("down", home=home).stdout.count("stopped") == 2
+    assert all(not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie" for pid in pids)
+    assert "nothing was running" in recsys("down", home=home).stdout
+    assert "not running" in recsys("status", home=home, status=1).stdout
+    assert "Traceback" not in (home / "logs" / "server.log").read_text() + (home / "logs" / "door.log").read_text()
+
+
+def test_keys_are_listed_and_taken_back(tmp_path):
+    recsys("keys", "create", "shop", "--scope", "metrics", "--expires-days", "30", home=tmp_path)
+    assert "active" in recsys("keys", "list", home=tmp_path).stdout
+    assert "revoked" in recsys("keys", "revoke", "shop", home=tmp_path).stdout
+    assert "revoked" in recsys("keys", "list", home=tmp_path).stdout
+    assert "expected a name" in recsys("keys", "create", "x", "--scope", "all", home=tmp_path, status=2).stderr
+
+
+def test_down_leaves_a_process_alone_that_only_has_the_pid(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        (tmp_path / "run").mkdir()
+        record = {"name": "server", "pid": stranger.pid, "started": 1.0, "url": "http://127.0.0.1:1", "log": ""}
+        (tmp_path / "run" / "server.json").write_text(json.dumps(record))
+        assert status(tmp_path) == []
+        assert down(tmp_path) == []
+        assert stranger.poll() is None
+        os.kill(stranger.pid, signal.SIGKILL)
+    assert Part.read(tmp_path, "server") is None
+
+
+def test_port_that_is_taken_is_named_before_anything_starts(tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1"):
+            up(tmp_path, {"http_port": port}, {"port": free_ports(1)[0]})
+
+
+def test_up_without_a_champion_leaves_nothing_running(tmp_path):
+    front, behind = free_ports(2)
+    said = recsys("up", "--port", str(front), "--server-port", str(behind), home=tmp_path, status=1).stderr
+    assert "Train one with `recsys train run`" in said
+    assert status(tmp_path) == []
