@@ -70,11 +70,11 @@ def test_explanation_is_found_on_the_disk_too(client, trained):
     assert client.get(f"/v1/explanations/{query_id}").status_code == 200
 
 
-@pytest.mark.parametrize("query_id", ["nobody-asked", "0" * 32, "f" * 32, new_query_id()])
-def test_query_that_nobody_asked_is_a_404(client, query_id):
-    response = client.get(f"/v1/explanations/{query_id}")
-    assert response.status_code == 404
-    assert "never answered here, or is older than the log" in response.json()["error"]
+def test_query_that_nobody_asked_is_a_404(client):
+    for query_id in ("nobody-asked", "0" * 32, "f" * 32, new_query_id()):
+        response = client.get(f"/v1/explanations/{query_id}")
+        assert response.status_code == 404
+        assert "never answered here, or is older than the log" in response.json()["error"]
 
 
 def test_log_of_live_traffic_looks_at_the_day_of_the_query_only(tmp_path):
