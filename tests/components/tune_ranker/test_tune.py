@@ -20,7 +20,8 @@ SMALL = RankerConfig(max_rounds=12, refine_rounds=6, early_stopping_rounds=5)
 def training_set(tmp_path):
     """Three training cuts and the validation cut, on disk as `build_training_set` leaves them."""
     pq.write_table(training_table(MONDAYS[:3], users=12), tmp_path / "training.parquet")
-    pq.write_table(training_table(MONDAYS[3:4], users=12), tmp_path / "validation.parquet")
+    for name in ("validation", "refit"):
+        pq.write_table(training_table(MONDAYS[3:4], users=12), tmp_path / f"{name}.parquet")
     (tmp_path / "summary.json").write_text("[]")
     return tmp_path
 
