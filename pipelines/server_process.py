@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,22 +55,66 @@ def server(home: Path, **settings: str | float) -> Iterator[RunningServer]:
     """
     http_port, grpc_port = free_ports(2)
     given = {"http_port": http_port, "grpc_port": grpc_port, **settings}
-    environment = {f"RECSYS_{name.upper()}": str(value) for name, value in given.items()}
+    variables = {f"RECSYS_{name.upper()}": str(value) for name, value in given.items()}
     log = home / "logs" / "server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "serving"],
-            env=os.environ | environment | {"RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    process = start_process(home, "serving", variables, log)
     running = RunningServer(f"http://127.0.0.1:{http_port}", grpc_port, process.pid, log)
     try:
-        _wait_until_ready(process, running)
+        wait_until_ready("server", running.url, log, process.poll)
         yield running
     finally:
         _stop(process)
+
+
+def start_process(
+    home: Path, module: str, variables: Mapping[str, str], log: Path, *, is_detached: bool = False
+) -> subprocess.Popen[bytes]:
+    """`python -m module` on a state folder, its output in a log.
+
+    Args:
+        home: State folder.
+        module: What is run.
+        variables: Of its environment, over this process's own.
+        log: Is begun anew.
+        is_detached: Whether it lives on without this shell: Ctrl-C there is not meant for it.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        return subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own
+            [sys.executable, "-W", "ignore", "-m", module],
+            env=os.environ | variables | {"RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL if is_detached else None,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=is_detached,
+        )
+
+
+def wait_until_ready(name: str, url: str, log: Path, ended: Callable[[], int | None]) -> None:
+    """Until /readyz is green.
+
+    Args:
+        name: Of the process, for people.
+        url: Where it will answer.
+        log: What it prints.
+        ended: Its exit code, None while it runs.
+
+    Raises:
+        ServerFailedError: It ended, or was not ready in two minutes.
+    """
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        code = ended()
+        if code is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise ServerFailedError(f"the {name} ended with exit code {code}: {last[0]}. Its log: {log}")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(POLL_SECONDS)
+    raise ServerFailedError(f"the {name} was not ready after {START_SECONDS:.0f} s. Its log: {log}")
 
 
 def wait_for_items(running: RunningServer, moment: datetime) -> None:
@@ -98,23 +142,6 @@ def free_ports(count: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], running: RunningServer) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            last = running.log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise ServerFailedError(
-                f"the server ended with exit code {process.returncode}: {last[0]}. Its log: {running.log}"
-            )
-        try:
-            if httpx.get(f"{running.url}/readyz", timeout=2.0).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(POLL_SECONDS)
-    raise ServerFailedError(f"the server was not ready after {START_SECONDS:.0f} s. Its log: {running.log}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

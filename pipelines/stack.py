@@ -3,23 +3,19 @@
 $RECSYS_HOME/run/server.json, door.json     pid, start time, URL, log of each
 """
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-import httpx
 import orjson
 import psutil
 
 from components.artifacts.errors import ConfigError
-from pipelines.server_process import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ServerFailedError
+from pipelines.server_process import POLL_SECONDS, STOP_SECONDS, start_process, wait_until_ready
 from serving.api.keys import read_keys
 from serving.api.settings import door_settings
 from serving.settings import settings_from_environment
@@ -120,37 +116,12 @@ def example(home: Path, url: str) -> str:
 
 def _start(home: Path, name: str, module: str, variables: Mapping[str, str], url: str) -> Part:
     log = home / "logs" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own
-            [sys.executable, "-W", "ignore", "-m", module],
-            env=os.environ | variables | {"RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in this shell is not meant for it
-        )
+    process = start_process(home, module, variables, log, is_detached=True)
     part = Part(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log))
     _record(home, name).parent.mkdir(parents=True, exist_ok=True)
     _record(home, name).write_bytes(orjson.dumps(asdict(part)))
-    _wait_until_ready(part, process.poll)
+    wait_until_ready(name, url, log, process.poll)
     return part
-
-
-def _wait_until_ready(part: Part, ended: Callable[[], int | None]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        code = ended()
-        if code is not None:
-            last = Path(part.log).read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise ServerFailedError(f"the {part.name} ended with exit code {code}: {last[0]}. Its log: {part.log}")
-        try:
-            if httpx.get(f"{part.url}/readyz", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(POLL_SECONDS)
-    raise ServerFailedError(f"the {part.name} was not ready after {START_SECONDS:.0f} s. Its log: {part.log}")
 
 
 def _stop(part: Part) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.command import run
 from benchmarks.cost.output import print_table, read_results, write_results
 from benchmarks.cost.run import measure_size
-from components.artifacts.errors import RecsysError
 from components.artifacts.tables import Tables
 from components.datasets.complete_journey import load_complete_journey
 from components.datasets.config import CompleteJourneyConfig
@@ -20,20 +20,11 @@ from pipelines.cli.progress import ConsoleProgress
 
 HERE = Path(__file__).parent
 SIZES = (150_000, 1_500_000, 15_000_000)
-NARROWEST = 110
-"""Columns of the table."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the sizes, print the table, write the results; the exit code."""
-    options = parser().parse_args(arguments)
-    console = Console(width=max(Console().width, NARROWEST))
-    try:
-        _run(options, console)
-    except RecsysError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run(_run, parser().parse_args(arguments))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.command import run
 from benchmarks.quality.moments import trainer
 from benchmarks.quality.output import print_tables, write_results
 from benchmarks.quality.plan import (
@@ -23,24 +24,15 @@ from benchmarks.quality.plan import (
 from benchmarks.quality.ratings import PREDICTORS, predictors
 from benchmarks.quality.run import measure
 from benchmarks.quality.systems.catalogue import SYSTEMS, chosen
-from components.artifacts.errors import ConfigError, RecsysError
+from components.artifacts.errors import ConfigError
 from pipelines.cli.progress import ConsoleProgress
 
 HERE = Path(__file__).parent
-NARROWEST = 110
-"""Columns: a narrower terminal, or a log file, gets lines that run over rather than cut figures."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the data sets, print the tables, write the results; the exit code."""
-    options = parser().parse_args(arguments)
-    console = Console(width=max(Console().width, NARROWEST))
-    try:
-        _run(options, console)
-    except RecsysError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run(_run, parser().parse_args(arguments))
 
 
 def parser() -> argparse.ArgumentParser:
