@@ -89,8 +89,9 @@ class LiveRecommender:
         if moment <= self._items_as_of:
             return False
         items = self._trained.bundle.model.items.refreshed(features)
-        self._current = replace(self._trained, bundle=self._trained.bundle.with_items(items))
-        self._items_as_of = moment
+        successor = replace(self._trained, bundle=self._trained.bundle.with_items(items))
+        successor.prepare()
+        self._current, self._items_as_of = successor, moment
         log.info("item features as of %s", moment.isoformat())
         return True
 

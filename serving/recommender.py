@@ -38,7 +38,7 @@ from serving.reasons import Reason, reasons
 from serving.rules import allowed
 from serving.settings import Settings
 from serving.shown import shown_answer
-from serving.similar import ITEM_COLUMNS, similar_items
+from serving.similar import labels_of, similar_items
 
 MOST_FILLED = 200
 """Popular items that are ranked for a list which would be short, items."""
@@ -109,6 +109,10 @@ class Recommender:
         )
         self._log(request, response, top, draw, why)
         return response
+
+    def prepare(self) -> None:
+        """Make now what the first request would make."""
+        _ = self.bundle.model.items.features, self._popular
 
     def similar(self, request: SimilarRequest) -> SimilarResponse:
         """A page of the items that go with an item.
@@ -215,14 +219,14 @@ class Recommender:
         why: Sequence[Reason],
         explained: Sequence[Explanation | None],
     ) -> tuple[RecommendedItem, ...]:
-        table, probabilities = self.bundle.model.items.table, self.bundle.probabilities(top.scores)
+        probabilities = self.bundle.probabilities(top.scores)
         return tuple(
             RecommendedItem(
                 item_id=item_id,
                 position=place + 1,
                 score=float(top.scores[place]),
                 probability=None if probabilities is None else float(probabilities[place]),
-                **{name: table[name][int(top.item_nums[place])].as_py() for name in ITEM_COLUMNS},
+                **labels_of(self.bundle.model, int(top.item_nums[place])),
                 retriever=why[place].retriever,
                 reason=why[place].sentence,
                 explanation=explained[place],

@@ -23,6 +23,8 @@ FEATURE_NAMES = tuple(spec.name for spec in ITEM_NUMERIC)
 TEXT_COLUMNS = ("title", "department", "category", "brand", "size", "description")
 LABEL_COLUMNS = ("category", "department", "brand")
 """Columns whose values many items share."""
+OF_THE_CATALOGUE = ("item_ids", "num_of", "categories", "category_codes", "label_codes", "category_code_of")
+"""Cached properties of an ItemTable that its features have no part in."""
 UNKNOWN = -1
 """Code of a label that is null or not in the table."""
 
@@ -61,8 +63,13 @@ class ItemTable:
         return cls(pa.table(columns, names=[ITEM_ID, *TEXT_COLUMNS, *FEATURE_NAMES]).combine_chunks())
 
     def refreshed(self, features: pa.Table) -> "ItemTable":
-        """The same items, by the same numbers, with newer features; `features` as in `build`."""
-        return ItemTable.build(self.table.select([ITEM_ID, *TEXT_COLUMNS]), features)
+        """The same items, by the same numbers, with newer features; `features` as in `build`.
+
+        What was derived from the catalogue alone is taken over: a server would make it anew in its next request.
+        """
+        fresh = ItemTable.build(self.table.select([ITEM_ID, *TEXT_COLUMNS]), features)
+        fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name in OF_THE_CATALOGUE})
+        return fresh
 
     @classmethod
     def read(cls, path: Path) -> Self:

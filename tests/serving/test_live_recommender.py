@@ -40,12 +40,16 @@ def test_refreshed_features_are_those_of_the_offline_store_at_that_moment(live, 
     newest = newest_snapshot(trained.home, ITEM_STATS, SERVED_FROM)
     moment = parse_moment(newest.stem)
     before = live.bundle.model.items
+    numbers, ids = before.num_of, before.item_ids  # as after the golden requests
     publish_items(live.settings.home, newest)
     assert live.refresh()
     assert live.items_as_of == moment > parse_moment(trained.config.as_of)
     after = live.bundle.model.items
     assert np.array_equal(after.item_ids, before.item_ids)
     assert not np.array_equal(after.features, before.features, equal_nan=True)
+    assert vars(after)["num_of"] is numbers  # what the catalogue alone says is not made anew in the next request
+    assert vars(after)["item_ids"] is ids
+    assert "features" in vars(after)
     expected = refreshed_items_at(trained.home, before, cut=moment)
     assert np.array_equal(after.features, expected.features, equal_nan=True)
     assert live.bundle.policy.model is live.bundle.model
