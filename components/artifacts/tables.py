@@ -88,12 +88,12 @@ def conform(table: pa.Table, name: str, columns: Sequence[str] = ()) -> pa.Table
     Args:
         table: Any columns.
         name: Of the canonical table.
-        columns: The canonical columns that are wanted, all where none is named.
+        columns: The canonical columns that are wanted, all where none is named; one that is named twice comes once.
 
     Raises:
         ContractError: A required column is missing or a column cannot be cast.
     """
-    schema = pa.schema([SCHEMAS[name].field(column) for column in columns or SCHEMAS[name].names])
+    schema = pa.schema([SCHEMAS[name].field(column) for column in dict.fromkeys(columns or SCHEMAS[name].names)])
     missing = [field.name for field in schema if not field.nullable and field.name not in table.column_names]
     if missing:
         raise ContractError(

@@ -22,7 +22,7 @@ from components.point_in_time.cut_models import read_cut
 from components.point_in_time.queries import user_rows_at
 from components.ranking.blend import Blend
 from components.ranking.calibration import ProbabilityMap
-from components.ranking.labels import LABEL_COLUMNS, label_column, relevant_items
+from components.ranking.labels import ANSWER_COLUMNS, label_column, relevant_items
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking, TwoStageModel
 from components.reranking.config import PolicyConfig
@@ -77,7 +77,7 @@ def assemble_bundle(
     model = TwoStageModel(
         items, retrievers, dict(quotas), Ranker.load(ranker / "ranker.ubj"), Blend(**blend) if blend else None
     )
-    interactions = read_table(events, "interactions", LABEL_COLUMNS)
+    interactions = read_table(events, "interactions", ANSWER_COLUMNS)
     relevant = relevant_items(interactions, as_of, cuts.horizon, split.label_types)
     rng = np.random.default_rng(seed)
     users = sorted(relevant)

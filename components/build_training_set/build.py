@@ -24,7 +24,7 @@ from components.build_training_set.new_users import new_user_query, without_user
 from components.point_in_time.cut_models import read_cut
 from components.point_in_time.queries import queries_at, user_rows_at
 from components.ranking.feature_matrix import feature_matrix
-from components.ranking.labels import LABEL_COLUMNS, NEW_USER, items_in_order, label_column, relevant_items
+from components.ranking.labels import ANSWER_COLUMNS, NEW_USER, items_in_order, label_column, relevant_items
 from components.retrieval.candidates import generate_candidates
 from components.retrieval.config import RetrieversConfig
 from components.retrieval.interaction_log import LOG_COLUMNS
@@ -108,7 +108,7 @@ def build_training_set(
         seed: Of the sampling.
     """
     cuts = Cuts(as_of, split)
-    interactions = read_table(events, "interactions", tuple(dict.fromkeys((*LABEL_COLUMNS, *LOG_COLUMNS))))
+    interactions = read_table(events, "interactions", (*ANSWER_COLUMNS, *LOG_COLUMNS))
     out.mkdir(parents=True, exist_ok=True)
     tables: dict[str, list[pa.Table]] = {name: [] for name in (TRAINING, REFIT, VALIDATION, NEW_USERS, UNANSWERED)}
     summaries = []

@@ -24,7 +24,7 @@ from components.evaluate_bundle.gate import Gate, check_metric, decide_gate
 from components.evaluate_bundle.rank_systems import CHAMPION, popularity, system_lists
 from components.evaluate_bundle.report import render_report
 from components.point_in_time.queries import queries_at, refreshed_items_at
-from components.ranking.labels import LABEL_COLUMNS, relevant_items
+from components.ranking.labels import ANSWER_COLUMNS, relevant_items
 from components.retrieval.items import ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, HISTORY_LENGTH, RETRIEVERS, USER_ID
 
@@ -63,7 +63,7 @@ def evaluate_bundle(
     check_metric(gate_config, config)
     ours = load_bundle(bundle)
     champion, remark = _champion(home, model_name, ours, as_of)
-    interactions = read_table(events, "interactions", LABEL_COLUMNS)
+    interactions = read_table(events, "interactions", ANSWER_COLUMNS)
     lists = _collect(interactions, home, ours, champion, Cuts(as_of, split), split, config)
     _require_queries(lists, events, Cuts(as_of, split), split)
     evaluation = evaluate_lists(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from components.retrieval.items import UNKNOWN, ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
-LABEL_COLUMNS = ("event_id", USER_ID, ITEM_ID, EVENT_TIMESTAMP, "interaction_type", "weight")
+ANSWER_COLUMNS = ("event_id", USER_ID, ITEM_ID, EVENT_TIMESTAMP, "interaction_type", "weight")
 """Columns of the canonical table that the answers are found by."""
 NEW_USER = "#new"
 """In the query ids of users who are asked about as if they were new; the number of known items follows."""

@@ -13,10 +13,10 @@ from components.artifacts.cuts import Cuts, SplitConfig
 from components.artifacts.errors import ConfigError, ContractError
 from components.artifacts.tables import read_table
 from components.point_in_time.queries import item_table_at, queries_at
-from components.ranking.labels import relevant_items
+from components.ranking.labels import ANSWER_COLUMNS, relevant_items
 from components.retrieval.config import RetrieversConfig
 from components.retrieval.fit import FITS
-from components.retrieval.interaction_log import InteractionLog
+from components.retrieval.interaction_log import LOG_COLUMNS, InteractionLog
 from components.retrieval.items import ItemTable
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever
@@ -85,7 +85,8 @@ def read_judged(
     Raises:
         ContractError: Nobody has a relevant item after a cut.
     """
-    interactions, catalogue = read_table(events, "interactions"), read_table(events, "items")
+    interactions = read_table(events, "interactions", (*ANSWER_COLUMNS, *LOG_COLUMNS))
+    catalogue = read_table(events, "items")
     judged = []
     for cut in moments:
         relevant = _answers(interactions, cut, split)

@@ -18,6 +18,7 @@ def test_named_columns_are_read_in_the_order_named_and_no_others(folder):
     assert everything.schema == INTERACTIONS
     assert some.column_names == ["item_id", "user_id"]
     assert some.equals(everything.select(["item_id", "user_id"]))
+    assert read_table(folder, "interactions", ("item_id", "user_id", "item_id")).equals(some)
 
 
 def test_required_column_that_a_file_lacks_is_named(folder, tmp_path):
