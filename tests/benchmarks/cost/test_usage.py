@@ -5,7 +5,7 @@ from benchmarks.cost.usage import UsageMeter, _descendants, _ended_cpu_seconds, 
 from pipelines.local_runner import SilentProgress
 
 HOLDS_MEMORY = "held = bytearray(b'x' * 200 * 2**20); print('held', flush=True); input()"
-BURNS_CPU = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+BURNS_CPU = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
 
 
 def test_memory_counts_what_a_child_of_a_child_holds():
@@ -34,7 +34,7 @@ def test_cpu_seconds_are_those_of_ended_steps_of_a_run_that_is_on():
         assert process.stdout.readline() == "done\n"
         burnt = _ended_cpu_seconds() - before
         process.communicate("\n")
-    assert 0.3 <= burnt < 3.0
+    assert 0.35 <= burnt < 3.0  # the kernel counts in ticks and may leave the last one out
 
 
 def test_peak_belongs_to_the_step_that_was_running():
