@@ -193,6 +193,7 @@ ITEM_PROFILE = ViewSpec(
     (
         text("item_department", "First level of the catalogue"),
         text("item_category", "Second level of the catalogue"),
+        text("item_subcategory", "Third level of the catalogue"),
         text("item_brand", "Brand"),
     ),
 )
@@ -259,6 +260,16 @@ CROSS_FEATURES: tuple[FeatureSpec, ...] = (
     count("user_item_decayed_count", "The user's interactions with the item, decayed to now"),
     rate("user_item_share", "The item's share of the user's interactions"),
     rate("user_item_category_share_90d", "Share of the user's last 90 days' interactions in the item's category"),
+    count("user_subcategory_count", "The user's interactions with the item's subcategory"),
+    count("user_subcategory_items", "Distinct items of the subcategory that the user knows"),
+    count("user_subcategory_decayed_count", "The user's interactions with the subcategory, decayed to now"),
+    amount("user_subcategory_recency_days", "Time since the user's last interaction with the subcategory", unit="days"),
+    amount(
+        "user_subcategory_overdue_rate",
+        "Time since that over the user's mean time between interactions with it",
+        unit="1",
+    ),
+    rate("user_item_subcategory_share", "The item's share of the user's decayed interactions with its subcategory"),
     amount("item_price_to_user_price_rate", "The item's price over the user's mean price", unit="1"),
     count("item_trend_rate", "The item's last 7 days over its weekly mean of the last 90"),
 )

@@ -219,6 +219,13 @@ def _category(values: Values) -> str:
     )
 
 
+def _subcategory(values: Values) -> str:
+    count, last = values["user_subcategory_count"], values["user_subcategory_recency_days"]
+    if np.isnan(last):
+        return "The user {verb} nothing of its kind before"
+    return f"The user {{verb}} something of its kind {_times(count)}, last {_ago(last)}"
+
+
 def _moment(values: Values) -> str:
     if np.isnan(values["context_weekday"]):
         return "When it is asked is not known"
@@ -270,6 +277,7 @@ TOPICS = (
     Topic("discount", ("item_discount_rate_30d",), _discount),
     Topic("promotion", ("item_display_rate*", "item_mailer_rate*", "context_is_promoted"), _promotion),
     Topic("category", ("user_item_category_share_90d",), _category),
+    Topic("kind", ("user_subcategory_*", "user_item_subcategory_share"), _subcategory),
     Topic("moment", ("context_*",), _moment),
     Topic("profile", ("user_age_years", "user_income_usd", "user_household_size"), _profile),
     Topic("habits", ("user_*",), _habits),

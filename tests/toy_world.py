@@ -145,6 +145,7 @@ def _items() -> pa.Table:
                 "title": [f"Item {num}" for num in nums],
                 "department": ["Even" if num % 2 == 0 else "Odd" for num in nums],
                 "category": [f"C{num % 4}" for num in nums],
+                "subcategory": [f"S{num % 8}" for num in nums],
                 "brand": ["Private" if num % 3 == 0 else "National" for num in nums],
                 "description": [f"{'even' if num % 2 == 0 else 'odd'} thing of kind {num % 4}" for num in nums],
             }

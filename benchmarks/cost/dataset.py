@@ -13,7 +13,7 @@ from benchmarks.cost.households import MONEY, Lines, RealData, copies
 from components.artifacts.tables import TIMESTAMP, Tables
 from feature_repo.schema import ITEM_ID, USER_ID
 
-ITEM_COLUMNS = (ITEM_ID, "title", "department", "category", "brand", "size", "description")
+ITEM_COLUMNS = (ITEM_ID, "title", "department", "category", "subcategory", "brand", "size", "description")
 USER_COLUMNS = (USER_ID, "age_years", "income_usd", "household_size", "segment")
 PROMOTION_COLUMNS = (
     ITEM_ID,

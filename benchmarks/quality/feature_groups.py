@@ -21,6 +21,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "own counts": ("user_item_count", "user_item_decayed_count", "user_item_share"),
     "category affinity": ("user_item_category_share_90d",),
+    "subcategory": (
+        "user_subcategory_count",
+        "user_subcategory_items",
+        "user_subcategory_decayed_count",
+        "user_subcategory_recency_days",
+        "user_subcategory_overdue_rate",
+        "user_item_subcategory_share",
+    ),
     "price": ("item_price_usd_90d", "item_price_to_user_price_rate", "user_price_usd_90d"),
     "promotion": (
         "item_display_rate",

@@ -40,6 +40,7 @@ ITEMS = pa.schema(
         pa.field("title", pa.string()),
         pa.field("department", pa.string()),  # first level of the catalogue
         pa.field("category", pa.string()),  # second level
+        pa.field("subcategory", pa.string()),  # third level
         pa.field("brand", pa.string()),
         pa.field("size", pa.string()),
         pa.field("description", pa.string()),

@@ -13,7 +13,13 @@ LONGEST_DAYS = max(WINDOWS_DAYS)
 
 def item_profile(items: Table) -> Table:
     """The catalogue's labels, one row per item."""
-    return items.select(ITEM_ID, item_department=items.department, item_category=items.category, item_brand=items.brand)
+    return items.select(
+        ITEM_ID,
+        item_department=items.department,
+        item_category=items.category,
+        item_subcategory=items.subcategory,
+        item_brand=items.brand,
+    )
 
 
 def item_stats(base: Table, items: Table, promotions: Table, cut: datetime) -> Table:

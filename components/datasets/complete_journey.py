@@ -163,6 +163,7 @@ def _items(products: pa.Table) -> pa.Table:
     return pa.table(
         {
             **{name: products[name] for name in (ITEM_ID, "department", "category", "brand", "size")},
+            "subcategory": products["product_type"],
             "title": pa.array([_sized(texts[_labels(row)][0], row["size"]) for row in rows], pa.string()),
             "description": pa.array(
                 [_made_by(texts[_labels(row)][1], row["manufacturer"]) for row in rows], pa.string()

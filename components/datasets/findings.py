@@ -311,6 +311,7 @@ NEEDED_BY: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("interactions", "store_id"): ("user_store_id", "context_is_home_store"),
     ("items", "department"): ("item_department",),
     ("items", "category"): CATEGORIES,
+    ("items", "subcategory"): ("item_subcategory",),
     ("items", "brand"): ("item_brand",),
     ("users", "age_years"): ("user_age_years",),
     ("users", "income_usd"): ("user_income_usd",),

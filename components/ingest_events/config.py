@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 FILLABLE = ("quantity", "value_usd", "discount_usd", "rating")
 """Columns of interactions that may be unknown and are numbers."""
-CASED = ("title", "department", "category", "brand", "size", "description", "segment")
+CASED = ("title", "department", "category", "subcategory", "brand", "size", "description", "segment")
 """Labels of items and users."""
 
 

@@ -3,6 +3,7 @@
 Columns are `feature_repo.schema.RANKER_FEATURES`, in that order.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from components.retrieval.candidates import Candidates
 from components.retrieval.items import UNKNOWN, ItemTable
-from components.retrieval.query import Query
+from components.retrieval.query import History, Query
 from feature_repo.schema import (
     CANDIDATE_FEATURES,
     CONTEXT_FEATURES,
@@ -60,6 +61,7 @@ def _cross_columns(query: Query, item_nums: NDArray[np.int32], items: ItemTable)
         np.isnan(interval_days), items.feature("item_repurchase_interval_days")[item_nums], interval_days
     )
     decayed = _gather(history.decayed_counts, place, missing=0.0)
+    own_decayed = decayed * np.exp(-np.nan_to_num(recency_days) / DECAY_DAYS)
     total = history.counts.sum()
     week, quarter = (items.feature(f"item_interactions_{days}d")[item_nums] for days in (7, 90))
     price = items.feature("item_price_usd_90d")[item_nums]
@@ -68,12 +70,51 @@ def _cross_columns(query: Query, item_nums: NDArray[np.int32], items: ItemTable)
         recency_days,
         interval_days,
         _ratio(recency_days, rhythm_days),
-        decayed * np.exp(-np.nan_to_num(recency_days) / DECAY_DAYS),
+        own_decayed,
         counts / total if total > 0 else np.zeros_like(counts),
         _category_shares(query, items.category_codes[item_nums]),
+        *_subcategory_columns(query, item_nums, items, own_decayed=own_decayed),
         _ratio(price, np.full_like(price, query.user_features[USER_NAMES.index("user_price_usd_90d")])),
         _ratio(week * WEEKS_PER_90_DAYS, quarter, missing=0.0),
     ]
+
+
+def _subcategory_columns(
+    query: Query, item_nums: NDArray[np.int32], items: ItemTable, *, own_decayed: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """What the user did with the subcategory of each item; missing where the item has none."""
+    history, codes = query.history, items.subcategory_codes[item_nums]
+    known, group_of = np.unique(items.subcategory_codes[history.item_nums], return_inverse=True)
+    groups = _groups(history, group_of, len(known), query.now_seconds)
+    place = _places(codes, known)
+    counts, kinds, decayed = (_gather(groups[name], place, missing=0.0) for name in ("counts", "items", "decayed"))
+    recency_days, interval_days = (_gather(groups[name], place) for name in ("recency_days", "interval_days"))
+    columns = [
+        counts,
+        kinds,
+        decayed,
+        recency_days,
+        _ratio(recency_days, interval_days),
+        np.minimum(_ratio(own_decayed, decayed), 1.0),  # of rounding
+    ]
+    return [np.where(codes == UNKNOWN, np.nan, column).astype(np.float32) for column in columns]
+
+
+def _groups(
+    history: History, group_of: NDArray[np.intp], groups: int, now_seconds: int
+) -> Mapping[str, NDArray[np.float64]]:
+    """What the items of a history come to by group, each of shape (groups,)."""
+    counts = np.bincount(group_of, history.counts, minlength=groups)
+    first, last = np.full(groups, np.inf), np.full(groups, -np.inf)
+    np.minimum.at(first, group_of, history.first_seconds)
+    np.maximum.at(last, group_of, history.last_seconds)
+    return {
+        "counts": counts,
+        "items": np.bincount(group_of, minlength=groups).astype(np.float64),
+        "decayed": np.bincount(group_of, history.decayed_to(now_seconds), minlength=groups),
+        "recency_days": np.maximum(now_seconds - last, 0) / SECONDS_PER_DAY,
+        "interval_days": np.where(counts > 1, (last - first) / SECONDS_PER_DAY / np.maximum(counts - 1, 1), np.nan),
+    }
 
 
 def _context_columns(query: Query, item_nums: NDArray[np.int32], items: ItemTable) -> list[NDArray[np.float32]]:

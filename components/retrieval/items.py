@@ -20,10 +20,18 @@ from components.artifacts.errors import ContractError
 from feature_repo.schema import ITEM_ID, ITEM_NUMERIC
 
 FEATURE_NAMES = tuple(spec.name for spec in ITEM_NUMERIC)
-TEXT_COLUMNS = ("title", "department", "category", "brand", "size", "description")
+TEXT_COLUMNS = ("title", "department", "category", "subcategory", "brand", "size", "description")
 LABEL_COLUMNS = ("category", "department", "brand")
 """Columns whose values many items share."""
-OF_THE_CATALOGUE = ("item_ids", "num_of", "categories", "category_codes", "label_codes", "category_code_of")
+OF_THE_CATALOGUE = (
+    "item_ids",
+    "num_of",
+    "categories",
+    "category_codes",
+    "label_codes",
+    "category_code_of",
+    "subcategory_codes",
+)
 """Cached properties of an ItemTable that its features have no part in."""
 UNKNOWN = -1
 """Code of a label that is null or not in the table."""
@@ -112,6 +120,17 @@ class ItemTable:
     def category_codes(self) -> NDArray[np.int32]:
         """Shape (n_items,); UNKNOWN where the item has no category."""
         return self._codes("category", self.categories)
+
+    @cached_property
+    def subcategory_codes(self) -> NDArray[np.int32]:
+        """Shape (n_items,): the deepest level that is known, a subcategory of its category, else the category.
+
+        UNKNOWN where the item has neither.
+        """
+        labels = self.table.select(["category", "subcategory"]).to_pydict().values()
+        pairs = [pair if any(pair) else None for pair in zip(*labels, strict=True)]
+        codes = {pair: code for code, pair in enumerate(dict.fromkeys(filter(None, pairs)))}
+        return np.array([UNKNOWN if pair is None else codes[pair] for pair in pairs], np.int32)
 
     @cached_property
     def label_codes(self) -> Mapping[str, NDArray[np.int32]]:

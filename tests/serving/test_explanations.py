@@ -123,6 +123,12 @@ def test_every_topic_has_a_sentence_where_everything_is_missing(bundle):
             "It is on displays, now and in the next days",
         ),
         ("promotion", {"item_display_rate": 0.0}, "It is in no promotion that is known of"),
+        ("kind", {"user_subcategory_recency_days": np.nan}, "The user bought nothing of its kind before"),
+        (
+            "kind",
+            {"user_subcategory_recency_days": 3.0, "user_subcategory_count": 7.0},
+            "The user bought something of its kind 7 times, last 3 days ago",
+        ),
         ("category", {"user_item_category_share_90d": 0.043}, "4.3% of what the user takes is Cheese"),
         ("popularity", {"item_users_30d": 1}, "1 person took it in the last 30 days"),
     ],

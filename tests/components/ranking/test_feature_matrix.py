@@ -18,7 +18,7 @@ DAY = 86_400
 NOW = 1_509_321_600  # 2017-10-30 00:00 UTC, a Monday
 
 
-def item_table() -> ItemTable:
+def item_table(**labels: list[str | None]) -> ItemTable:
     values = {
         "item_interactions_7d": [7.0, 0.0, 0.0],
         "item_interactions_90d": [45.0, 0.0, 10.0],
@@ -28,7 +28,8 @@ def item_table() -> ItemTable:
         "item_mailer_rate": [None, None, 0.0],
     }
     columns = {name: pa.array(values.get(name, [None] * 3), pa.float32()) for name in FEATURE_NAMES}
-    catalogue = conform(pa.table({"item_id": ["a", "b", "c"], "category": ["x", None, "y"]}), "items")
+    labels = labels or {"category": ["x", None, "y"]}
+    catalogue = conform(pa.table({"item_id": ["a", "b", "c"], **labels}), "items")
     return ItemTable.build(catalogue, pa.table({"item_id": ["a", "b", "c"], **columns}))
 
 
@@ -43,6 +44,9 @@ ROW = {
     "user_price_usd_90d": 2.0,
     "user_store_id": "s1",
 }
+
+
+A_FADED, B_FADED = math.exp(-10 / DECAY_DAYS), math.exp(-60 / DECAY_DAYS)
 
 
 def matrix(row=ROW, store_id=None):
@@ -110,6 +114,36 @@ def test_no_candidate_gives_an_empty_matrix():
 def test_item_columns_are_the_tables_own():
     start = RANKER_FEATURE_NAMES.index(ITEM_NUMERIC[0].name)
     assert np.array_equal(matrix()[:, start : start + len(ITEM_NUMERIC)], item_table().features, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("user_subcategory_count", [3 + 1, 3 + 1, math.nan]),  # a and b are of one, c is of none
+        ("user_subcategory_items", [2, 2, math.nan]),
+        ("user_subcategory_decayed_count", [2 * A_FADED + B_FADED] * 2 + [math.nan]),
+        ("user_subcategory_recency_days", [10, 10, math.nan]),  # a's last, which is the newer one
+        ("user_subcategory_overdue_rate", [10 / ((60 - 10) / (4 - 1))] * 2 + [math.nan]),  # 4 times in 50 days
+        (
+            "user_item_subcategory_share",
+            [2 * A_FADED / (2 * A_FADED + B_FADED), B_FADED / (2 * A_FADED + B_FADED), math.nan],
+        ),
+    ],
+)
+def test_column_of_the_subcategory(name, expected):
+    items = item_table(category=["x", "x", None], subcategory=["milk", "milk", None])
+    query = build_query("u", ROW | {"user_history_item_ids": ["a", "gone", "b"]}, items, now_seconds=NOW)
+    named = Scored(np.array([0, 1, 2], np.int32), np.array([3.0, 2.0, 1.0], np.float32))
+    values = feature_matrix(query, fuse({RETRIEVERS[0]: named}), items)[:, RANKER_FEATURE_NAMES.index(name)]
+    assert same(values, expected)
+
+
+def test_subcategories_of_one_name_are_of_their_category_and_an_item_without_one_is_of_its_category():
+    items = item_table(category=["x", "y", "y"], subcategory=["misc", "misc", None])
+    query = build_query("u", {**ROW, "user_history_item_ids": ["a", "b", "c"]}, items, now_seconds=NOW)
+    named = Scored(np.array([0, 1, 2], np.int32), np.array([3.0, 2.0, 1.0], np.float32))
+    values = feature_matrix(query, fuse({RETRIEVERS[0]: named}), items)
+    assert values[:, RANKER_FEATURE_NAMES.index("user_subcategory_items")].tolist() == [1, 1, 1]
 
 
 def test_event_with_a_time_after_the_request_is_no_negative_recency():

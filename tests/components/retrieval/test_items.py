@@ -37,6 +37,15 @@ def test_categories_have_codes_in_sorted_order_and_none_is_unknown():
     assert items.category_codes.tolist() == [1, UNKNOWN, 0]
 
 
+def test_subcategory_is_the_deepest_level_that_is_known():
+    labels = {"category": ["x", "x", "y", "x", None, "x"], "subcategory": ["s", "t", "s", "s", None, None]}
+    items = ItemTable.build(conform(pa.table({"item_id": list("abcdef"), **labels}), "items"), features(a=1.0))
+    a, b, c, d, e, f = items.subcategory_codes.tolist()
+    assert a == d
+    assert len({a, b, c, e, f}) == 5  # "s" of x is another than "s" of y, and x alone is another again
+    assert e == UNKNOWN
+
+
 def test_unknown_ids_have_no_number():
     items = ItemTable.build(catalogue(("a", "x")), features(a=1.0))
     assert items.nums(pa.array(["z", "a"])).tolist() == [UNKNOWN, 0]
