@@ -34,8 +34,8 @@ class LiveRecommender:
     """
 
     def __init__(self, recommender: Recommender) -> None:
-        self._trained = self._current = recommender
-        self._items_as_of = parse_moment(recommender.bundle.manifest.facts.as_of)
+        self._trained = recommender
+        self._answer_with(recommender, parse_moment(recommender.bundle.manifest.facts.as_of))
         self._seen: tuple[int, int] | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -91,7 +91,7 @@ class LiveRecommender:
         items = self._trained.bundle.model.items.refreshed(features)
         successor = replace(self._trained, bundle=self._trained.bundle.with_items(items))
         successor.prepare()
-        self._current, self._items_as_of = successor, moment
+        self._answer_with(successor, moment)
         log.info("item features as of %s", moment.isoformat())
         return True
 
@@ -106,6 +106,11 @@ class LiveRecommender:
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
+
+    def _answer_with(self, recommender: Recommender, items_as_of: datetime) -> None:
+        self._current, self._items_as_of = recommender, items_as_of
+        bundle_id = recommender.bundle.manifest.bundle_id
+        recommender.metrics.serves(bundle_id, variant=recommender.settings.variant, items_as_of=items_as_of)
 
     def _refresh_regularly(self) -> None:
         while not self._closing.wait(self.settings.refresh_seconds):

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from components.artifacts.bundle import Bundle
 from components.artifacts.cuts import seconds
-from components.ranking.two_stage import Ranking
+from components.ranking.two_stage import Lap, Ranking
 from components.reranking.policy import Listing
 from components.retrieval.history import extend_history
 from components.retrieval.query import Query, build_query
 from serving.explanations import explain, words_of
 from serving.exploration import Draw, draw_order
 from serving.feedback import FeedbackLog
+from serving.metrics import ServerMetrics
 from serving.online_features import UserRow
 from serving.prediction_log import Impressions, PredictionLog, new_query_id
 from serving.protocol import (
@@ -68,6 +69,7 @@ class Recommender:
         settings: Limits, the variant.
         clock: Now, in UTC.
         new_id: Makes query ids.
+        metrics: Where stages and users are counted.
     """
 
     bundle: Bundle
@@ -77,6 +79,7 @@ class Recommender:
     settings: Settings
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     new_id: Callable[[], str] = field(default=new_query_id)
+    metrics: ServerMetrics = field(default_factory=ServerMetrics)
 
     def recommend(self, request: RecommendationRequest) -> RecommendationResponse:
         """The answer to one request.
@@ -84,19 +87,23 @@ class Recommender:
         Raises:
             InvalidRequestError: k is over the limit, or the request names a time and may not.
         """
-        moment = self._moment(request)
+        moment, lap = self._moment(request), self.metrics.stages()
         user = self.users.read(request.user_id, now_seconds=seconds(moment))
+        self.metrics.user(user.status)
+        lap("user_row")
         model = self.bundle.model
         query = build_query(
             request.user_id, user.row, model.items, now_seconds=seconds(moment), store_id=request.store_id
         )
         query_id = self.new_id()
-        listing, draw = self._top(query, request, query_id)
+        lap("query")
+        listing, draw = self._top(query, request, query_id, lap)
         top = listing.ranking
         why = reasons(model, query, listing, self._label_types)
         explained: Sequence[Explanation | None] = [None] * len(top)
         if request.explain:
             explained = explain(model.ranker, top, words_of(self.bundle, top.item_nums))
+        lap("reasons")
         item_ids = tuple(str(item_id) for item_id in model.items.item_ids[top.item_nums])
         response = RecommendationResponse(
             query_id=query_id,
@@ -107,7 +114,9 @@ class Recommender:
             event_timestamp=moment,
             items=self._items(top, item_ids, why, explained),
         )
+        lap("answer")
         self._log(request, response, top, draw, why)
+        lap("log")
         return response
 
     def prepare(self) -> None:
@@ -181,15 +190,17 @@ class Recommender:
             )
         return request.request_time
 
-    def _top(self, query: Query, request: RecommendationRequest, query_id: str) -> tuple[Listing, Draw]:
+    def _top(self, query: Query, request: RecommendationRequest, query_id: str, lap: Lap) -> tuple[Listing, Draw]:
         exploration = self.settings.exploration
-        listing = self._listed(query, request, max(request.k, exploration.depth if exploration.share else 0))
+        listing = self._listed(query, request, max(request.k, exploration.depth if exploration.share else 0), lap)
         draw = draw_order(exploration, len(listing.ranking), k=request.k, query_id=query_id)
-        return replace(listing, ranking=listing.ranking.take(draw.order)), draw
+        listing = replace(listing, ranking=listing.ranking.take(draw.order))
+        lap("policy")
+        return listing, draw
 
-    def _listed(self, query: Query, request: RecommendationRequest, k: int) -> Listing:
+    def _listed(self, query: Query, request: RecommendationRequest, k: int, lap: Lap) -> Listing:
         """The first k by the policy; what candidates, filters and rules leave short is filled with what is popular."""
-        ranking = self.bundle.model.rank(query)
+        ranking = self.bundle.model.rank(query, lap)
 
         def permits(item_nums: NDArray[np.int32]) -> NDArray[np.bool_]:
             return allowed(request.filters, query, self.bundle.model.items, item_nums)

@@ -6,13 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from components.artifacts.bundle import Bundle, check_golden, load_bundle
 from components.artifacts.errors import ConfigError
 from components.artifacts.registry import open_registry, require_champion
 from components.reranking.config import PolicyConfig
 from components.reranking.policy import ListPolicy
 from serving.feedback import FeedbackLog
+from serving.front import Front
 from serving.live_recommender import LiveRecommender
+from serving.metrics import ServerMetrics
 from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
 from serving.recommender import Recommender
@@ -36,12 +40,13 @@ def run_server(settings: Settings) -> None:
     if settings.log_impressions:
         predictions = PredictionLog(settings.home, settings.flush_seconds, is_replay=settings.accept_request_time)
     users, feedback = UserReader(settings.home), FeedbackLog(settings.home)
-    live = LiveRecommender(Recommender(bundle, users, predictions, feedback, settings))
+    metrics = ServerMetrics(REGISTRY)
+    live = LiveRecommender(Recommender(bundle, users, predictions, feedback, settings, metrics=metrics))
     if predictions:
         predictions.start()
     live.start()
     try:
-        _start(live)
+        _start(live, metrics)
     finally:
         live.close()
         if predictions:
@@ -75,9 +80,9 @@ def _named_bundle(settings: Settings) -> Bundle:
     return load_bundle(open_registry(settings.home).version(settings.model_name, settings.bundle).folder)
 
 
-def _start(recommender: LiveRecommender) -> None:
+def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
     settings = recommender.settings
-    server_module = _import_kserve(settings)
+    server_module = _import_kserve(settings, metrics)
     from serving.models import RankerModel, RecommenderModel
     from serving.routes import add_routes
 
@@ -105,8 +110,8 @@ def _start(recommender: LiveRecommender) -> None:
     server.start(models)
 
 
-def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
-    """KServe's server module, told to listen on the configured address: it knows 0.0.0.0 only.
+def _import_kserve(settings: Settings, metrics: ServerMetrics) -> Any:  # kserve publishes no types
+    """KServe's server module, told to listen on the configured address (it knows 0.0.0.0 only) and behind our front.
 
     KServe reads sys.argv when it is imported; the options here are this program's own.
     """
@@ -121,6 +126,10 @@ def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.config.host = settings.host
+            self.config.app = Front(model_server.app, metrics)
+            # The front logs what went wrong: a line for each request would cost as much as the rest of HTTP.
+            access_log = logging.getLogger("uvicorn.access")
+            access_log.handlers, access_log.propagate = [], False
 
     model_server.RESTServer = BoundRestServer
     aio_server = grpc_server.aio.server
@@ -131,7 +140,7 @@ def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
-    """KServe logs a traceback for a client's mistake; the access log has its 4xx, and the client the reason."""
+    """KServe logs a traceback for a client's mistake; the front logs its 4xx, and the client the reason."""
     from kserve.errors import InvalidInput, ModelNotFound
 
     return not (record.exc_info and isinstance(record.exc_info[1], InvalidInput | ModelNotFound))

@@ -1,7 +1,8 @@
 """Candidates, then ranking: the recommendation itself, the same object in evaluation and in serving."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,13 @@ from components.retrieval.candidates import Candidates, generate_candidates, unn
 from components.retrieval.items import ItemTable
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever
+
+Lap: TypeAlias = Callable[[str], None]
+"""Told the name of a stage when it ends."""
+
+
+def untimed(_stage: str) -> None:
+    """Nobody asks how long it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +80,20 @@ class TwoStageModel:
         """The union of the sources' items."""
         return generate_candidates(query, self.retrievers, self.quotas)
 
-    def rank(self, query: Query) -> Ranking:
-        """All candidates, best first; ties go to the better fused rank."""
-        ranking = self._scored(query, self.candidates(query))
+    def rank(self, query: Query, lap: Lap = untimed) -> Ranking:
+        """All candidates, best first; ties go to the better fused rank.
+
+        Args:
+            query: The request.
+            lap: Is told when candidates, matrix and ranking are there.
+        """
+        candidates = self.candidates(query)
+        lap("candidates")
+        ranking = self._scored(query, candidates, lap)
         ranking = ranking.take(np.argsort(-ranking.scores, kind="stable"))
-        return ranking if self.blend is None else self._blended(query, ranking, self.blend)
+        ranking = ranking if self.blend is None else self._blended(query, ranking, self.blend)
+        lap("ranking")
+        return ranking
 
     def _blended(self, query: Query, ranking: Ranking, blend: Blend) -> Ranking:
         """The items in the order of the blend. Scores stay with the places, so they fall and mean what they meant."""
@@ -93,6 +110,7 @@ class TwoStageModel:
         """Items that need be no candidates, in the order given, as the ranker sees them without any source."""
         return self._scored(query, unnamed(item_nums))
 
-    def _scored(self, query: Query, candidates: Candidates) -> Ranking:
+    def _scored(self, query: Query, candidates: Candidates, lap: Lap = untimed) -> Ranking:
         matrix = feature_matrix(query, candidates, self.items)
+        lap("matrix")
         return Ranking(candidates.item_nums, self.ranker.score(matrix), candidates.ranks, matrix)

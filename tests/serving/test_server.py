@@ -12,6 +12,7 @@ import pytest
 from components.artifacts.bundle import load_bundle
 from feature_repo.schema import RANKER_FEATURE_NAMES
 from pipelines.server_process import ServerFailedError, server
+from serving.metrics import STAGES
 from serving.prediction_log import read_impressions
 from tests.serving.conftest import SERVED_FROM
 from tests.toy_world import likes
@@ -34,6 +35,26 @@ def test_ready_means_that_the_golden_requests_were_answered(client, trained):
     assert answer == {"ready": True, "bundle_id": trained.run.bundle_id, "variant": "stable"}
     assert as_of == (trained.config.as_of + "T00:00:00+00:00", SERVED_FROM.isoformat())  # materialised before the start
     assert client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_metrics_tell_rate_stages_users_and_what_answers(client, trained):
+    def read() -> dict[str, float]:
+        lines = client.get("/metrics").text.splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+    route, of_nobody = '{route="/v1/recommendations",status="200"}', '{user_status="missing"}'
+    before = read()
+    assert items(ask(client, user_id="nobody"))
+    after = read()
+    for name in (
+        f"recsys_server_requests_total{route}",
+        f"recsys_server_users_total{of_nobody}",
+        *(f'recsys_server_stage_duration_seconds_count{{stage="{stage}"}}' for stage in STAGES),
+    ):
+        assert after[name] - before.get(name, 0) == 1, name
+    assert after[f'recsys_server_bundle_info{{bundle_id="{trained.run.bundle_id}",variant="stable"}}'] == 1
+    assert after["recsys_server_items_as_of_timestamp_seconds"] == SERVED_FROM.timestamp()
+    assert after["recsys_server_requests_in_flight"] == 1  # the one that reads this
 
 
 def test_known_user_gets_items_of_the_own_kind_with_reasons(client, trained):
