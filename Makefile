@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-quality bench-cost lock clean
+.PHONY: help setup servers demo test check bench bench-quality bench-cost lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -19,6 +19,9 @@ setup: .venv/.installed ## Install the locked environment into .venv
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock .ci/installer.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+servers: ## Redis and PostgreSQL from apt, for the tests that need real ones (they skip where these are missing)
+	@.ci/servers
 
 demo: setup ## Real retail data -> features -> training -> serving -> monitoring -> retraining, with a summary
 	@$(BIN)/recsys demo

@@ -1,13 +1,16 @@
-"""What several tests share: one real training run on the toy world, and the folder that it left."""
+"""What several tests share: one real training run on the toy world, the folder that it left, and real servers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
 from pipelines.config import PipelineConfig, load_config
 from pipelines.local_runner import SilentProgress
 from pipelines.run import TrainingRun, run_training
+from tests.servers import PostgresServer, RedisServer, own_folder
 from tests.toy_world import toy_config
 
 
@@ -29,3 +32,23 @@ def trained(tmp_path_factory) -> Trained:
     config = load_config(str(path))
     home = folder / "home"
     return Trained(home, path, config, run_training(config, home, progress=SilentProgress()))
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A running Redis, shared by all tests of a process: whoever stops it starts it again."""
+    server = RedisServer(own_folder())
+    server.start()
+    yield server
+    server.stop()
+    rmtree(server.folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL with an empty database."""
+    server = PostgresServer(own_folder())
+    server.start()
+    yield server
+    server.stop()
+    rmtree(server.folder)

@@ -1,0 +1,146 @@
+"""Redis and PostgreSQL as processes of a test's own: on a free port of loopback, in a folder of their own, ended by pid."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from pipelines.server_process import free_ports
+
+START_SECONDS, POLL_SECONDS = 30.0, 0.02
+PASSWORD = "s3cret-of-the-tests"  # asked for by both, so that a test sees where it turns up
+INSTALL = "sudo apt-get install redis-server postgresql, or `make servers`"
+
+
+def program(name: str) -> str:
+    """The path of a server's program. Without it the test is skipped, and in CI failed: there it may not be missing."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    found = shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")]))
+    if found is not None:
+        return found
+    said = f"{name} is not installed: {INSTALL}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(said)
+    pytest.skip(said)
+
+
+@dataclass
+class RedisServer:
+    """A Redis that forgets everything when it stops; it can be stopped, stalled and started again on its port."""
+
+    folder: Path
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+
+    def client(self) -> Redis:
+        return Redis.from_url(self.url)
+
+    def empty(self) -> None:
+        with self.client() as client:
+            client.flushdb()
+
+    def start(self) -> None:
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
+        self.process = start(
+            [program("redis-server"), *arguments, "--dir", str(self.folder)], self.folder / "redis.log"
+        )
+        wait_until(lambda: listens(self.port), self.process, self.folder / "redis.log")
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stall(self) -> None:
+        """It accepts connections and says nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+@dataclass
+class PostgresServer:
+    """A PostgreSQL with an empty database, run by another user where the tests are root's: it refuses to be root's."""
+
+    folder: Path
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://recsys:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        initdb, postgres = program("initdb"), program("postgres")
+        user = unprivileged()
+        secret, log = self.folder / "secret", self.folder / "postgres.log"
+        secret.write_text(PASSWORD)
+        if user is not None:
+            for path in (self.folder, secret):
+                shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
+        identity = ["--username", "recsys", "--pwfile", str(secret), "--auth", "scram-sha-256"]
+        start([initdb, "--no-sync", *identity, "-D", str(self.folder / "data")], log, user).wait()
+        fast = ["-c", "fsync=off", "-c", f"unix_socket_directories={self.folder}", "-h", "127.0.0.1"]
+        self.process = start([postgres, "-D", str(self.folder / "data"), "-p", str(self.port), *fast], log, user)
+        is_ready = [program("pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
+        wait_until(lambda: subprocess.run(is_ready, check=False).returncode == 0, self.process, log)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)  # "fast": connections are ended
+        self.process.wait()
+
+
+def own_folder() -> Path:
+    """One that another user can reach: pytest's own temporary folders are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="recsys-tests-"))
+    folder.chmod(0o755)
+    return folder
+
+
+def unprivileged() -> str | None:
+    """Who runs what root may not."""
+    if os.getuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def start(command: Sequence[str], log: Path, user: str | None = None) -> subprocess.Popen[bytes]:
+    group = None if user is None else pwd.getpwnam(user).pw_gid
+    groups = None if user is None else []
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdout=output, stderr=output, cwd="/", user=user, group=group, extra_groups=groups
+        )
+
+
+def wait_until(is_there: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not is_there():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(POLL_SECONDS)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        one.settimeout(1.0)
+        return one.connect_ex(("127.0.0.1", port)) == 0
