@@ -2,10 +2,15 @@
 
 import sys
 
-from benchmarks import door, off_policy, request_path
+from benchmarks import door, off_policy, online_store, request_path
 from components.artifacts.errors import RecsysError
 
-BENCHMARKS = {"door": door.main, "off_policy": off_policy.main, "request_path": request_path.main}
+BENCHMARKS = {
+    "door": door.main,
+    "off_policy": off_policy.main,
+    "online_store": online_store.main,
+    "request_path": request_path.main,
+}
 
 
 def main(names: list[str]) -> int:

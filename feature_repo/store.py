@@ -2,10 +2,7 @@
 
 import warnings
 from pathlib import Path
-from string import Template
-from typing import Any
 
-import yaml
 from filelock import FileLock
 
 from feature_repo.lean_feast import FeatureStore, RepoConfig  # isort: split
@@ -14,64 +11,70 @@ from feature_repo.entities import ITEM, USER
 from feature_repo.on_demand import context_view
 from feature_repo.schema import SchemaError
 from feature_repo.services import ranker_service
+from feature_repo.store_config import StoreConfig
 from feature_repo.views import feature_views
 
 REPO = Path(__file__).parent
-LOSSY_STORES = frozenset({"file", "dask"})
+BATCH_SECONDS = 30.0
+"""Longest that a job's exchange with an online store that is a server may take; a request's is far shorter."""
 
 
-def open_store(home: Path) -> FeatureStore:
+def open_store(
+    home: Path, stores: StoreConfig | None = None, *, timeout_seconds: float = BATCH_SECONDS
+) -> FeatureStore:
     """The feature store of a state folder.
 
     Args:
         home: State folder, absolute.
+        stores: Where registry and online store lie; None: as the environment says.
+        timeout_seconds: Longest that an online store that is a server may take to connect, and to answer.
 
     Raises:
         SchemaError: The configuration names an offline store that loses rows, or half of the store's files are gone.
     """
     if not home.is_absolute():
         raise SchemaError(f"{home}: the state folder must be absolute, Feast's SQLite registry stores the path.")
+    stores = stores or StoreConfig.from_environment()
     folder = home / "feast"
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "registry.db").exists() and not (folder / "online.db").exists():
+    if stores == StoreConfig() and (folder / "registry.db").exists() and not (folder / "online.db").exists():
         # Feast would say "no changes to infrastructure" and then fail every read with "no such table".
         raise SchemaError(f"{folder}: registry.db is there but online.db is gone. Run `recsys features apply`.")
-    return _store(home)
+    return _store(home, stores, timeout_seconds)
 
 
-def apply(home: Path) -> None:
+def apply(home: Path, stores: StoreConfig | None = None) -> None:
     """Register entities, views, on-demand views and services; harmless to repeat, safe to run in several processes."""
+    stores = stores or StoreConfig.from_environment()
     folder = home / "feast"
     folder.mkdir(parents=True, exist_ok=True)
     views = feature_views(home)
     with FileLock(folder / ".apply.lock"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Feast calls on-demand views experimental at each apply
-        if not (folder / "online.db").exists():
+        if stores == StoreConfig() and not (folder / "online.db").exists():
             (folder / "registry.db").unlink(missing_ok=True)  # else Feast thinks that the tables are there
-        store = _store(home)
+        store = _store(home, stores, BATCH_SECONDS)
         store.apply([USER, ITEM, *views.values(), context_view(views["item_stats"]), ranker_service(views)])
 
 
-def refuse_lossy(offline_store: str) -> None:
-    """Refuse Feast's dask store: a million rows went in, 846,336 came back.
+def _store(home: Path, stores: StoreConfig, timeout_seconds: float) -> FeatureStore:
+    store = FeatureStore(config=RepoConfig(**stores.feast(home), repo_path=REPO))
+    if stores.online_url is not None:
+        store._get_provider().online_store._client = _redis(stores.online_url, timeout_seconds)
+    return store
 
-    Raises:
-        SchemaError: The store is `file` or `dask`.
+
+def _redis(url: str, timeout_seconds: float) -> object:
+    """A client that Feast takes for its own. Feast's connection string cannot hold every password (it is split at
+    commas and read as JSON), and redis-py tries again for seconds by default: a dead store cost 8.6 s a request.
     """
-    if offline_store in LOSSY_STORES:
-        raise SchemaError(
-            f"feature_store.yaml: offline_store.type is {offline_store!r}, which drops rows in point-in-time joins "
-            "(feast issue 6787). Use duckdb, or a warehouse."
-        )
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-
-def _store(home: Path) -> FeatureStore:
-    content = _config(home)
-    refuse_lossy(content["offline_store"]["type"])
-    return FeatureStore(config=RepoConfig(**content, repo_path=REPO))
-
-
-def _config(home: Path) -> dict[str, Any]:
-    text = Template((REPO / "feature_store.yaml").read_text()).substitute(RECSYS_HOME=str(home))
-    content: dict[str, Any] = yaml.safe_load(text)
-    return content
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )

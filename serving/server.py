@@ -39,8 +39,8 @@ def run_server(settings: Settings) -> None:
     predictions = None
     if settings.log_impressions:
         predictions = PredictionLog(settings.home, settings.flush_seconds, is_replay=settings.accept_request_time)
-    users, feedback = UserReader(settings.home), FeedbackLog(settings.home)
-    metrics = ServerMetrics(REGISTRY)
+    users = UserReader(settings.home, timeout_seconds=settings.online_timeout_seconds)
+    feedback, metrics = FeedbackLog(settings.home), ServerMetrics(REGISTRY)
     live = LiveRecommender(Recommender(bundle, users, predictions, feedback, settings, metrics=metrics))
     if predictions:
         predictions.start()

@@ -37,6 +37,11 @@ class Settings(BaseModel):
     )
     log_impressions: bool = Field(True, description="Write what was shown to logs/impressions")
     flush_seconds: float = Field(5.0, gt=0, description="Longest time that an impression waits in memory")
+    online_timeout_seconds: float = Field(
+        0.05,
+        gt=0,
+        description="Longest that a request waits for an online store that is a server; then it is answered without it",
+    )
     refresh_seconds: float = Field(
         5.0,
         gt=0,

@@ -9,7 +9,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -99,24 +99,27 @@ def _batch(home: Path, spec: ViewSpec, newest: Path) -> Materialized:
 
 
 def _live(home: Path, spec: ViewSpec, newest: Path) -> Materialized:
-    """Row by row: Feast's materialisation would put a snapshot over what live events made newer."""
-    from feature_repo.online import OnlineRow, OnlineRows
+    """Rows that live events made newer stay, also while they are written: Feast's materialisation would overwrite them."""
+    from feature_repo.online import OnlineRows
+    from feature_repo.online_values import OnlineRow, Rows
 
-    online, moment = OnlineRows(home), seconds(parse_moment(newest.stem))
-    table, kept = pq.read_table(newest), 0
+    online, moment = OnlineRows(home).of_entity([spec]), seconds(parse_moment(newest.stem))
+    table = pq.read_table(newest)
+    kept: set[str] = set()
+
+    def newer(entity_id: str, there: Rows) -> Mapping[str, OnlineRow]:
+        stored = there[spec.name]
+        if stored is None or stored.seconds <= moment:
+            return {spec.name: OnlineRow(values[entity_id], moment)}
+        kept.add(entity_id)
+        return {}
+
     for start in range(0, table.num_rows, BATCH_ROWS):
         part = table.slice(start, BATCH_ROWS)
         ids = part[spec.entity].to_pylist()
-        values = rows_of(part.select([feature.name for feature in spec.features]))
-        stored = online.read(spec, ids)
-        fresh = {
-            entity_id: OnlineRow(row, moment)
-            for entity_id, row, there in zip(ids, values, stored, strict=True)
-            if there is None or there.seconds <= moment
-        }
-        kept += len(ids) - len(fresh)
-        online.write(spec, fresh)
-    return Materialized(spec.name, newest.stem, table.num_rows, kept)
+        values = dict(zip(ids, rows_of(part.select([feature.name for feature in spec.features])), strict=True))
+        online.update(ids, newer)
+    return Materialized(spec.name, newest.stem, table.num_rows, len(kept))
 
 
 def _items(home: Path, newest: Path) -> Materialized:

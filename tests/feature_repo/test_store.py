@@ -11,10 +11,12 @@ import pytest
 
 from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
-from feature_repo.online import OnlineRow, OnlineRows
+from feature_repo.online import OnlineRows
+from feature_repo.online_values import OnlineRow
 from feature_repo.schema import USER_HISTORY, VIEWS, SchemaError
 from feature_repo.services import RANKER_SERVICE
-from feature_repo.store import apply, open_store, refuse_lossy
+from feature_repo.store import apply, open_store
+from feature_repo.store_config import refuse_lossy
 from feature_repo.views import FEAST_TYPES
 from tests.toy_world import moment, write_toy_events
 

@@ -63,7 +63,8 @@ def test_fault_of_the_store_is_a_status_and_a_log_line(home, monkeypatch, caplog
     def fail(*_args):
         raise OSError("disk gone")
 
-    monkeypatch.setattr(reader._online, "read", fail)
+    monkeypatch.setattr(reader._rows, "read", fail)
+    monkeypatch.setattr(reader._history, "update", fail)
     assert reader.read("u1", now_seconds=AT).status == "store_error"
     assert "user u1 cannot be read (OSError('disk gone'))" in caplog.text
     assert not reader.write_history("u1", {}, seconds=AT)

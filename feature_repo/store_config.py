@@ -1,0 +1,99 @@
+"""Where Feast's registry and online store lie: files of the state folder, or the servers that the environment names.
+
+A connection string holds a password. It comes from the environment (a secret, on a cluster), it is in no file and in no
+log, and Feast's own configuration, which others print, knows host and port only.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import yaml
+
+from feature_repo.schema import SchemaError
+
+REGISTRY_URL, ONLINE_STORE_URL = "RECSYS_REGISTRY_URL", "RECSYS_ONLINE_STORE_URL"
+REGISTRY_SCHEMES, ONLINE_SCHEMES = ("postgresql+psycopg", "sqlite"), ("redis", "rediss", "unix")
+LOSSY_STORES = frozenset({"file", "dask"})
+TEMPLATE = Path(__file__).parent / "feature_store.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """The two stores that may be servers.
+
+    Attributes:
+        registry_url: SQLAlchemy URL of the registry's database; None is a SQLite file of the state folder.
+        online_url: URL of a Redis database, which is this platform's alone; None is a SQLite file of the state folder.
+    """
+
+    registry_url: str | None = field(default=None, repr=False)
+    online_url: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str] | None = None) -> Self:
+        """As $RECSYS_REGISTRY_URL and $RECSYS_ONLINE_STORE_URL say.
+
+        Raises:
+            SchemaError: A URL is of a kind that is not known; it is not repeated, for it may hold a password.
+        """
+        given = os.environ if variables is None else variables
+        registry, online = given.get(REGISTRY_URL) or None, given.get(ONLINE_STORE_URL) or None
+        _check(registry, REGISTRY_URL, REGISTRY_SCHEMES, "postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE")
+        _check(online, ONLINE_STORE_URL, ONLINE_SCHEMES, "redis://USER:PASSWORD@HOST:6379/0, or rediss:// with TLS")
+        return cls(registry, online)
+
+    def feast(self, home: Path) -> dict[str, Any]:
+        """`feature_store.yaml` of a state folder with these stores, as Feast's RepoConfig takes it.
+
+        Raises:
+            SchemaError: The file names an offline store that loses rows.
+        """
+        content: dict[str, Any] = yaml.safe_load(Template(TEMPLATE.read_text()).substitute(RECSYS_HOME=str(home)))
+        refuse_lossy(content["offline_store"]["type"])
+        if self.registry_url is not None:
+            content["registry"] |= {
+                "path": self.registry_url,
+                "cache_mode": "thread",  # a request never waits for the database
+                "sqlalchemy_config_kwargs": {"echo": False, "pool_pre_ping": True},
+            }
+        if self.online_url is not None:
+            content["online_store"] = {
+                "type": "redis",
+                "connection_string": _without_secrets(self.online_url),
+                "skip_dedup": True,  # else a corrected value of the same moment is dropped, which SQLite takes
+            }
+        return content
+
+
+def refuse_lossy(offline_store: str) -> None:
+    """Refuse Feast's dask store: a million rows went in, 846,336 came back.
+
+    Raises:
+        SchemaError: The store is `file` or `dask`.
+    """
+    if offline_store in LOSSY_STORES:
+        raise SchemaError(
+            f"feature_store.yaml: offline_store.type is {offline_store!r}, which drops rows in point-in-time joins "
+            "(feast issue 6787). Use duckdb, or a warehouse."
+        )
+
+
+def _check(url: str | None, variable: str, schemes: tuple[str, ...], example: str) -> None:
+    if url is None:
+        return
+    scheme = urlsplit(url).scheme
+    if scheme not in schemes:
+        raise SchemaError(
+            f"{variable}: begins with {scheme or 'no scheme'}://, expected {' or '.join(schemes)}; "
+            f"for example {example}."
+        )
+
+
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
