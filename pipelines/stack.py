@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+import httpx
 import orjson
 import psutil
 
@@ -21,6 +22,8 @@ from serving.api.settings import door_settings
 from serving.settings import settings_from_environment
 
 FOLDER = "run"
+ASK_SECONDS = 5.0
+"""Longest that a server may take to say what it serves."""
 PARTS = ("server", "door")
 """In the order of starting; stopped the other way round, so that no request is cut off."""
 
@@ -106,6 +109,17 @@ def status(home: Path) -> list[Part]:
     """The processes of `up` that are running."""
     parts = [Part.read(home, name) for name in PARTS]
     return [part for part in parts if part is not None and part.process() is not None]
+
+
+def bundle_line(url: str) -> str:
+    """Which bundle a server answers with, and which one it refused."""
+    try:
+        state = httpx.get(f"{url}/readyz", timeout=ASK_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError) as error:
+        return f"does not say what it serves ({type(error).__name__})"
+    line = f"bundle {state['bundle_id']}, items as of {state['items_as_of']}"
+    refused = state["refused"]
+    return line if refused is None else f"{line}; refused {refused['bundle_id']}: {refused['reason']}"
 
 
 def example(home: Path, url: str) -> str:

@@ -1,4 +1,8 @@
-"""The recommender that answers now: replaced whole when newer item features are there, so a request sees one state."""
+"""The recommender that answers now: replaced whole when another bundle is champion or newer item features are there.
+
+A request asks one recommender from its beginning to its end, so it sees one state; the old one is freed when the last
+request that asks it has its answer.
+"""
 
 import logging
 import threading
@@ -8,8 +12,11 @@ from datetime import datetime
 
 from components.artifacts.bundle import Bundle
 from components.artifacts.cuts import parse_moment
-from components.artifacts.errors import ContractError
+from components.artifacts.errors import ContractError, RecsysError
 from components.artifacts.item_snapshot import published_items, read_items
+from components.artifacts.registry import Move
+from serving.bundle_source import BundleSource, Refusal
+from serving.metrics import ServerMetrics
 from serving.protocol import (
     FeedbackEvent,
     FeedbackRequest,
@@ -24,16 +31,25 @@ from serving.settings import Settings
 
 log = logging.getLogger(__name__)
 
+REHEARSED = 8
+"""Golden users who are asked about before a bundle answers others."""
+
 
 class LiveRecommender:
-    """Answers with the newest item features.
+    """Answers with the bundle that the alias points at, and with the newest item features.
+
+    `recsys model promote` and `rollback` move the alias. Within `settings.refresh_seconds` the bundle is loaded beside
+    the one that answers, checked by its golden requests, asked like a client would ask it, and put in its place. One that
+    fails any of this is refused, and the one before goes on; it is tried again when the alias moves again.
 
     A bundle brings its items' features as of its training. Promotions end and prices change after it: what
-    `recsys features materialize` publishes is taken over within `settings.refresh_seconds`. Features older than those
-    in use are not, and neither is a file that cannot be read: the server goes on with what it has.
+    `recsys features materialize` publishes is taken over as often. Features older than those in use are not, and
+    neither is a file that cannot be read: the server goes on with what it has.
     """
 
-    def __init__(self, recommender: Recommender) -> None:
+    def __init__(self, recommender: Recommender, source: BundleSource | None = None) -> None:
+        self._source = source
+        self._refused: Refusal | None = None
         self._trained = recommender
         self._answer_with(recommender, parse_moment(recommender.bundle.manifest.facts.as_of))
         self._seen: tuple[int, int] | None = None
@@ -49,6 +65,11 @@ class LiveRecommender:
     def settings(self) -> Settings:
         """Of the server."""
         return self._trained.settings
+
+    @property
+    def refused(self) -> Refusal | None:
+        """The bundle that should answer and does not; None where all is as it should be."""
+        return self._refused
 
     @property
     def items_as_of(self) -> datetime:
@@ -71,6 +92,22 @@ class LiveRecommender:
         """As `Recommender.accept`."""
         return self._current.accept(request)
 
+    def swap(self) -> bool:
+        """Take over the bundle that the alias points at by now; whether it is another."""
+        if self._source is None:
+            return False
+        wanted = None
+        try:
+            move = self._source.moved()
+            if move is None:
+                return False
+            wanted = move.bundle_id
+            self._refused = None
+            return self._take_over(self._source, move)
+        except RecsysError as error:
+            self._refuse(wanted, str(error))
+        return False
+
     def refresh(self) -> bool:
         """Take over newer item features; whether there were any."""
         path = published_items(self.settings.home)
@@ -81,28 +118,21 @@ class LiveRecommender:
         if (facts.st_mtime_ns, facts.st_ino) == self._seen:
             return False
         self._seen = facts.st_mtime_ns, facts.st_ino
-        try:
-            features, moment = read_items(path)
-        except ContractError as error:
-            log.warning("items keep their features as of %s: %s", self._items_as_of.isoformat(), error)
+        found = self._with_newest_items(self._trained, self._items_as_of)
+        if found is None:
             return False
-        if moment <= self._items_as_of:
-            return False
-        items = self._trained.bundle.model.items.refreshed(features)
-        successor = replace(self._trained, bundle=self._trained.bundle.with_items(items))
-        successor.prepare()
-        self._answer_with(successor, moment)
-        log.info("item features as of %s", moment.isoformat())
+        self._answer_with(*found)
+        log.info("item features as of %s", self._items_as_of.isoformat())
         return True
 
     def start(self) -> None:
-        """Refresh once, then regularly until `close`."""
+        """Look once, then regularly until `close`."""
         self.refresh()
-        self._thread = threading.Thread(target=self._refresh_regularly, name="item-features", daemon=True)
+        self._thread = threading.Thread(target=self._look_regularly, name="newest-bundle-and-items", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop refreshing."""
+        """Stop looking."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
@@ -112,6 +142,65 @@ class LiveRecommender:
         bundle_id = recommender.bundle.manifest.bundle_id
         recommender.metrics.serves(bundle_id, variant=recommender.settings.variant, items_as_of=items_as_of)
 
-    def _refresh_regularly(self) -> None:
+    def _look_regularly(self) -> None:
         while not self._closing.wait(self.settings.refresh_seconds):
+            self.swap()
             self.refresh()
+
+    def _take_over(self, source: BundleSource, move: Move) -> bool:
+        if move.bundle_id is None:
+            self._refuse(None, f"{move.alias} points at no bundle any more ({move.reason})")
+            return False
+        if move.bundle_id == self.bundle.manifest.bundle_id:
+            return False
+        trained = replace(self._trained, bundle=source.open_checked())
+        as_of = parse_moment(trained.bundle.manifest.facts.as_of)
+        ready, as_of = self._with_newest_items(trained, as_of) or (trained, as_of)
+        _rehearse(ready)
+        before = self.bundle.manifest.bundle_id
+        self._trained = trained
+        self._answer_with(ready, as_of)
+        trained.metrics.swapped()
+        log.info("bundle %s answers in the place of %s (%s)", self.bundle.manifest.bundle_id, before, move.reason)
+        return True
+
+    def _refuse(self, bundle_id: str | None, reason: str) -> None:
+        self._refused = Refusal(bundle_id, reason)
+        self._trained.metrics.refused_bundle()
+        log.error("bundle %s refused, %s goes on: %s", bundle_id, self.bundle.manifest.bundle_id, reason)
+
+    def _with_newest_items(self, trained: Recommender, as_of: datetime) -> tuple[Recommender, datetime] | None:
+        """The recommender over the published item features, and their moment; None where none newer can be read."""
+        path = published_items(self.settings.home)
+        if not path.exists():
+            return None
+        try:
+            features, moment = read_items(path)
+        except ContractError as error:
+            log.warning("items keep their features as of %s: %s", as_of.isoformat(), error)
+            return None
+        if moment <= as_of:
+            return None
+        items = trained.bundle.model.items.refreshed(features)
+        successor = replace(trained, bundle=trained.bundle.with_items(items))
+        successor.prepare()
+        return successor, moment
+
+
+def _rehearse(recommender: Recommender) -> None:
+    """Ask as clients will, without a trace in the log: what fails here would fail for all of them.
+
+    Raises:
+        ContractError: It does.
+    """
+    quiet = replace(recommender, predictions=None, metrics=ServerMetrics())
+    asked = {request.user_id for request in recommender.bundle.golden[:REHEARSED]} | {""}
+    try:
+        recommender.prepare()
+        for user_id in sorted(asked):
+            quiet.recommend(RecommendationRequest(user_id=user_id))
+    except Exception as error:  # of any part of a recommendation
+        raise ContractError(
+            f"bundle {recommender.bundle.manifest.bundle_id}: no answer for a user of its golden requests ({error!r}). "
+            "Train it anew."
+        ) from error

@@ -56,6 +56,13 @@ class ServerMetrics:
             ["user_status"],
             registry=self.registry,
         )
+        swaps = Counter(
+            "recsys_server_bundle_swaps_total",
+            "Other bundles that the alias pointed at: swapped, refused",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._swaps = {outcome: swaps.labels(outcome) for outcome in ("swapped", "refused")}
         self._requests = cache(lambda route, status: requests.labels(route, str(status)))
         self._users = {status: users.labels(status) for status in USER_STATUSES}
 
@@ -85,6 +92,14 @@ class ServerMetrics:
     def user(self, status: str) -> None:
         """Count what was known of a user."""
         self._users[status].inc()
+
+    def swapped(self) -> None:
+        """Count a bundle that answers in another's place."""
+        self._swaps["swapped"].inc()
+
+    def refused_bundle(self) -> None:
+        """Count a bundle that should answer and cannot."""
+        self._swaps["refused"].inc()
 
     def stages(self) -> Lap:
         """A clock that starts now and is told when each stage ends."""

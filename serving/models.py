@@ -73,10 +73,15 @@ class RankerModel(Model):
     bundle's manifest.json.
     """
 
-    def __init__(self, name: str, ranker: Ranker) -> None:
+    def __init__(self, name: str, recommender: LiveRecommender) -> None:
         super().__init__(name)
-        self.ranker = ranker
+        self.recommender = recommender
         self.ready = True
+
+    @property
+    def ranker(self) -> Ranker:
+        """Of the bundle that answers now."""
+        return self.recommender.bundle.model.ranker
 
     async def predict(
         self, payload: Payload, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None

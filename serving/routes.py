@@ -89,6 +89,7 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable
             "as_of": manifest.facts.as_of,
             "items_as_of": recommender.items_as_of.isoformat(),
             "variant": recommender.settings.variant,
+            "refused": recommender.refused.to_json() if recommender.refused else None,
         }
         return JSONResponse({"ready": is_ready(), **state}, 200 if is_ready() else 503)
 

@@ -2,17 +2,11 @@
 
 import logging
 import sys
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY
 
-from components.artifacts.bundle import Bundle, check_golden, load_bundle
-from components.artifacts.errors import ConfigError
-from components.artifacts.registry import open_registry, require_champion
-from components.reranking.config import PolicyConfig
-from components.reranking.policy import ListPolicy
+from serving.bundle_source import BundleSource
 from serving.feedback import FeedbackLog
 from serving.front import Front
 from serving.live_recommender import LiveRecommender
@@ -33,15 +27,14 @@ def run_server(settings: Settings) -> None:
         ContractError: The bundle is damaged, or its golden requests are answered otherwise than in training.
         ConfigError: The rules file is wrong, or exploration would break its rules.
     """
-    bundle = open_bundle(settings)
-    check_golden(bundle)
-    log.info("bundle %s answers its %d golden requests right", bundle.manifest.bundle_id, len(bundle.golden))
+    source = BundleSource(settings)
+    bundle = source.open_checked()
     predictions = None
     if settings.log_impressions:
         predictions = PredictionLog(settings.home, settings.flush_seconds, is_replay=settings.accept_request_time)
     users = UserReader(settings.home, timeout_seconds=settings.online_timeout_seconds)
     feedback, metrics = FeedbackLog(settings.home), ServerMetrics(REGISTRY)
-    live = LiveRecommender(Recommender(bundle, users, predictions, feedback, settings, metrics=metrics))
+    live = LiveRecommender(Recommender(bundle, users, predictions, feedback, settings, metrics=metrics), source)
     if predictions:
         predictions.start()
     live.start()
@@ -53,33 +46,6 @@ def run_server(settings: Settings) -> None:
             predictions.close()
 
 
-def open_bundle(settings: Settings) -> Bundle:
-    """The bundle that the settings name (an alias, an id, or a folder), with the policy that they name.
-
-    Raises:
-        ConfigError: The rules file is wrong, or lists are drawn while a rule fixes places in them.
-    """
-    bundle = _named_bundle(settings)
-    if settings.rules_file is not None:
-        declared = PolicyConfig.read(settings.rules_file, base=bundle.policy.config)
-        bundle = replace(bundle, policy=ListPolicy.of(bundle.model, declared))
-        log.info("rules and re-ranking of %s", settings.rules_file)
-    if settings.exploration.share > 0 and bundle.policy.fixes_places:
-        raise ConfigError(
-            f"exploration_share {settings.exploration.share}: a drawn order would break the rules' caps and pins. "
-            "Set it to 0, or take `cap` and `pin` out of the rules while you explore."
-        )
-    return bundle
-
-
-def _named_bundle(settings: Settings) -> Bundle:
-    if settings.bundle == "champion":
-        return load_bundle(require_champion(settings.home, settings.model_name).folder)
-    if Path(settings.bundle).is_dir():
-        return load_bundle(Path(settings.bundle))
-    return load_bundle(open_registry(settings.home).version(settings.model_name, settings.bundle).folder)
-
-
 def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
     settings = recommender.settings
     server_module = _import_kserve(settings, metrics)
@@ -88,7 +54,7 @@ def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
 
     models: list[Any] = [
         RecommenderModel("recommender", recommender),
-        RankerModel("ranker", recommender.bundle.model.ranker),
+        RankerModel("ranker", recommender),
     ]
     add_routes(server_module.app, recommender, is_ready=lambda: all(model.ready for model in models))
     repository = _closed_repository()

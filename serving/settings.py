@@ -45,7 +45,8 @@ class Settings(BaseModel):
     refresh_seconds: float = Field(
         5.0,
         gt=0,
-        description="How often the server looks for newer item features, what `features materialize` put there",
+        description="How often the server looks whether its alias moved (`recsys model promote`, `rollback`) and for newer "
+        "item features, what `features materialize` put there",
     )
     exploration_share: float = Field(
         0.0,

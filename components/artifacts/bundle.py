@@ -224,11 +224,12 @@ def load_bundle(folder: Path) -> Bundle:
     """Read a bundle, after its files and its feature schema were checked.
 
     Raises:
-        ContractError: A file is missing or changed, or it was trained on other features.
+        ContractError: A file is missing or changed, or it was trained on other features or by another XGBoost.
     """
     manifest = Manifest.read(folder)
     verify_files(folder, manifest)
     _verify_schema(folder, manifest)
+    _verify_xgboost(folder, manifest)
     model = TwoStageModel(
         ItemTable.read(folder / ITEMS),
         read_retrievers(folder / RETRIEVERS),
@@ -297,6 +298,21 @@ def _verify_schema(folder: Path, manifest: Manifest) -> None:
             f"bundle {folder}: trained on features {manifest.schema_hash}, this version builds {schema_hash()}; "
             f"differing: {differing}. Train anew, or serve it with the version that trained it."
         )
+
+
+def _verify_xgboost(folder: Path, manifest: Manifest) -> None:
+    """XGBoost reads what an earlier minor version wrote; it loads a later one's model without a word and predicts wrongly."""
+    trained, here = _minor(manifest.xgboost), _minor(version("xgboost"))
+    if trained[0] != here[0] or trained > here:
+        raise ContractError(
+            f"bundle {folder}: trained with xgboost {manifest.xgboost}, this is {version('xgboost')}. "
+            "Serve it with the version that trained it, or train anew."
+        )
+
+
+def _minor(text: str) -> tuple[int, int]:
+    major, minor, *_ = text.split(".")
+    return int(major), int(minor)
 
 
 def _bundle_id(files: Mapping[str, str], model: TwoStageModel) -> str:

@@ -142,7 +142,7 @@ def explain(
 def promote(
     bundle: Bundle, model: Model = "recommender", reason: Reason = "promoted by hand", force: bool = False
 ) -> None:
-    """Make a bundle the champion: servers that start from then on serve it.
+    """Make a bundle the champion: running servers take it over within seconds, without dropping a request.
 
     A bundle that the gate refused is not promoted without --force.
     """
@@ -159,7 +159,7 @@ def promote(
 
 @app.command()
 def rollback(model: Model = "recommender", reason: Reason = "rolled back by hand") -> None:
-    """Make the champion before this one the champion again."""
+    """Make the champion before this one the champion again; running servers go back to it."""
     version = _registry().rollback(model, reason=reason, now=datetime.now(UTC))
     typer.echo(f"{version.bundle_id} is champion of {model} again")
 

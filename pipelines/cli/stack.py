@@ -45,14 +45,16 @@ def down() -> None:
 
 
 def status() -> None:
-    """Show what `recsys up` started and whether it is still there; exit code 1 where a part is not."""
+    """Show what `recsys up` started, whether it is still there, and the bundle that answers; exit code 1 where a part is not."""
     from components.artifacts.home import recsys_home
-    from pipelines.stack import PARTS
+    from pipelines.stack import PARTS, bundle_line
     from pipelines.stack import status as find
 
     running = {part.name: part for part in find(recsys_home())}
     for name in PARTS:
         part = running.get(name)
         typer.echo(f"{name:<7} {part.url}  pid {part.pid}  log {part.log}" if part else f"{name:<7} not running")
+        if part and name == "server":
+            typer.echo(f"        {bundle_line(part.url)}")
     if len(running) < len(PARTS):
         raise typer.Exit(1)

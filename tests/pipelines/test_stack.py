@@ -23,7 +23,7 @@ def stopped_after(trained):
     (trained.home / "keys.json").unlink(missing_ok=True)
 
 
-def test_up_answers_with_a_key_and_down_stops_both_and_may_be_repeated(stopped_after):
+def test_up_answers_with_a_key_and_down_stops_both_and_may_be_repeated(stopped_after, trained):
     home = stopped_after
     front, behind = free_ports(2)
     secret = recsys("keys", "create", "shop", home=home).stdout.strip()
@@ -37,7 +37,9 @@ def test_up_answers_with_a_key_and_down_stops_both_and_may_be_repeated(stopped_a
     answer = httpx.get(f"{url}/v1/recommendations", headers={"x-api-key": secret}, **question)
     assert len(answer.json()["items"]) == 3
     assert "running already" in recsys("up", "--port", str(front), home=home, status=2).stderr
-    assert f"door    {url}" in recsys("status", home=home).stdout
+    told = recsys("status", home=home).stdout
+    assert f"door    {url}" in told
+    assert f"bundle {trained.run.bundle_id}, items as of" in told
     pids = [part.pid for part in status(home)]
     assert recsys("down", home=home).stdout.count("stopped") == 2
     assert all(not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie" for pid in pids)

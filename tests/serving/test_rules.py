@@ -10,10 +10,10 @@ from components.artifacts.errors import ConfigError
 from components.artifacts.registry import require_champion
 from components.reranking.config import PolicyConfig
 from components.reranking.policy import ListPolicy
+from serving.bundle_source import open_bundle
 from serving.feedback import FeedbackLog
 from serving.protocol import Filters, RecommendationRequest
 from serving.recommender import Recommender
-from serving.server import open_bundle
 from serving.settings import Settings
 from tests.serving.test_exploration import OneUser
 from tests.toy_world import moment

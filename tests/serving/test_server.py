@@ -32,7 +32,7 @@ def items(response: httpx.Response) -> list[str]:
 def test_ready_means_that_the_golden_requests_were_answered(client, trained):
     answer = client.get("/readyz").json()
     as_of = answer.pop("as_of"), answer.pop("items_as_of")
-    assert answer == {"ready": True, "bundle_id": trained.run.bundle_id, "variant": "stable"}
+    assert answer == {"ready": True, "bundle_id": trained.run.bundle_id, "variant": "stable", "refused": None}
     assert as_of == (trained.config.as_of + "T00:00:00+00:00", SERVED_FROM.isoformat())  # materialised before the start
     assert client.get("/healthz").json() == {"status": "alive"}
 
