@@ -7,7 +7,6 @@ The values are those that the ranker saw, so a training row can be made of them 
 
 import os
 import re
-import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -52,11 +51,6 @@ IMPRESSIONS = pa.schema(
         *(pa.field(name, pa.float32()) for name in RANKER_FEATURE_NAMES),  # NaN is missing
     ]
 )
-
-
-def new_query_id() -> str:
-    """32 hex digits: the milliseconds of now in the first 12, so that its file is found by name, then 80 random bits."""
-    return f"{time.time_ns() // 10**6:012x}{secrets.token_hex(10)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from components.artifacts.errors import RecsysError
 
 STRICT = ConfigDict(frozen=True, extra="forbid")
 DEFAULT_K = 10
+POPULAR_PATH = "/internal/popular"
+"""Where a server tells the door what is popular."""
 ID_LENGTH = 256
 """Longest id that is accepted, characters."""
 LIST_FILTERS = {
@@ -153,15 +155,16 @@ class RecommendedItem(BaseModel):
     explanation: Explanation | None = None
 
 
-UserStatus = Literal["ok", "new", "missing", "expired", "store_error"]
+UserStatus = Literal["ok", "new", "missing", "expired", "store_error", "fallback"]
 
 
 class RecommendationResponse(BaseModel):
     """The answer.
 
     `user_status` says what the features are: `ok`, `new` (only what happened since the last snapshot), `missing`
-    (nothing is known of the user), `expired` (what is known is too old) or `store_error` (the store did not answer;
-    the items are what is popular).
+    (nothing is known of the user), `expired` (what is known is too old), `store_error` (the store did not answer; the
+    items are what is popular) or `fallback` (no server answered: the door's own list of what is popular, which obeys the
+    request's filters but `exclude_known`, and which no log of impressions and no explanation knows).
     """
 
     model_config = STRICT
@@ -173,6 +176,34 @@ class RecommendationResponse(BaseModel):
     variant: str
     event_timestamp: datetime
     items: tuple[RecommendedItem, ...]
+
+
+class ListedItem(BaseModel):
+    """An item of the popular lists."""
+
+    model_config = STRICT
+
+    item_id: str
+    title: str | None
+    department: str | None
+    category: str | None
+    brand: str | None
+
+
+class PopularLists(BaseModel):
+    """What is popular as of `event_timestamp`, best first, for a door to answer from while no server does.
+
+    `everywhere` and `stores` hold places in `items`; `max_k` is the server's limit of a request.
+    """
+
+    model_config = STRICT
+
+    bundle_id: str
+    event_timestamp: datetime
+    max_k: int
+    items: tuple[ListedItem, ...]
+    everywhere: tuple[int, ...]
+    stores: dict[str, tuple[int, ...]]
 
 
 class SimilarItem(BaseModel):

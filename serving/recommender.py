@@ -20,7 +20,7 @@ from serving.exploration import Draw, draw_order
 from serving.feedback import FeedbackLog
 from serving.metrics import ServerMetrics
 from serving.online_features import UserRow
-from serving.prediction_log import Impressions, PredictionLog, new_query_id
+from serving.prediction_log import Impressions, PredictionLog
 from serving.protocol import (
     Explanation,
     FeedbackEvent,
@@ -35,6 +35,7 @@ from serving.protocol import (
     SimilarResponse,
     UnknownError,
 )
+from serving.query_id import new_query_id
 from serving.reasons import Reason, reasons
 from serving.rules import allowed
 from serving.settings import Settings

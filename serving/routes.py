@@ -13,17 +13,16 @@ from fastapi.responses import JSONResponse
 
 from serving.live_recommender import LiveRecommender
 from serving.protocol import (
-    LIST_FILTERS,
     FeedbackRequest,
     FeedbackResponse,
     InvalidRequestError,
     RecommendationRequest,
     SimilarRequest,
 )
+from serving.query_string import check_known, question_of
 
 QUERY_ID_HEADER = "x-query-id"
 """The answer's query_id, so that the door can log it without reading the body."""
-PLAIN = ("user_id", "store_id", "request_time", "explain")
 
 
 class TooLargeError(InvalidRequestError):
@@ -105,14 +104,8 @@ def _answer(recommender: LiveRecommender, request: RecommendationRequest) -> JSO
 
 
 def _from_query(request: Request) -> RecommendationRequest:
-    """The query string as a request; departments may be given as `department=a&department=b`."""
-    given = _known(request, {*PLAIN, "k", "exclude_known", *LIST_FILTERS.values()})
-    repeated = request.query_params
-    filters: dict[str, Any] = {name: repeated.getlist(one) for name, one in LIST_FILTERS.items() if one in given}
-    if "exclude_known" in given:
-        filters["exclude_known"] = given["exclude_known"]  # pydantic reads "true"
-    values = {name: given[name] for name in (*PLAIN, "k") if name in given}
-    return RecommendationRequest.parse({**values, "filters": filters}, where="query")
+    """The query string as a request."""
+    return question_of(request.query_params.multi_items())
 
 
 def _known(request: Request, known: set[str]) -> dict[str, str]:
@@ -121,10 +114,7 @@ def _known(request: Request, known: set[str]) -> dict[str, str]:
     Raises:
         InvalidRequestError: One is not known.
     """
-    unknown = sorted(set(request.query_params) - known)
-    if unknown:
-        there = f"there are {', '.join(sorted(known))}" if known else "it takes none"
-        raise InvalidRequestError(f"query: no parameter {', '.join(unknown)}; {there}.")
+    check_known(request.query_params, known)
     return dict(request.query_params)
 
 

@@ -50,6 +50,7 @@ def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
     settings = recommender.settings
     server_module = _import_kserve(settings, metrics)
     from serving.models import RankerModel, RecommenderModel
+    from serving.operations import add_operations
     from serving.routes import add_routes
 
     models: list[Any] = [
@@ -57,6 +58,7 @@ def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
         RankerModel("ranker", recommender),
     ]
     add_routes(server_module.app, recommender, is_ready=lambda: all(model.ready for model in models))
+    add_operations(server_module.app, recommender)
     repository = _closed_repository()
 
     class Server(server_module.ModelServer):  # type: ignore[name-defined]  # kserve publishes no types

@@ -5,10 +5,8 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,40 +15,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from serving.api.contract import DOCUMENT, FORWARDED, HEALTH, METRICS, READY, PublicRoute, openapi
-from serving.api.errors import (
-    BadRequestError,
-    ForbiddenError,
-    OverloadedError,
-    RateLimitedError,
-    RefusedError,
-    TooSlowError,
-    UnauthorisedError,
-)
+from serving.api.errors import BadRequestError, ForbiddenError, RateLimitedError, RefusedError, UnauthorisedError
+from serving.api.exchange import Exchange
+from serving.api.fallback import Fallback
+from serving.api.forwarding import Forwarder
 from serving.api.keys import SCOPES, ApiKey, KeyRing, Scope
 from serving.api.limits import RateLimiter
 from serving.api.metrics import DoorMetrics
-from serving.api.requests import Head, decoded, is_local, read_body, read_head, user_of
+from serving.api.requests import Head, is_local, read_head
 from serving.api.settings import DoorSettings
-from serving.api.upstream import QUERY_ID_HEADER, STABLE, Upstreams, choose_upstream
+from serving.api.upstream import QUERY_ID_HEADER, Upstreams
 
 access_log = logging.getLogger("recsys.access")
 UNMATCHED = "unmatched"
 """Route label of what no route takes: a path of the client's choice would be a label without end."""
 ANYONE = ApiKey(key_id="anyone", name="anyone", scopes=SCOPES, sha256="", created=datetime(1970, 1, 1, tzinfo=UTC))
 """Who asks a door without keys, which answers on loopback only."""
-
-
-@dataclass
-class Exchange:
-    """What is known of one request when it is logged."""
-
-    route: str
-    started: float = field(default_factory=time.perf_counter)
-    head: Head = field(default_factory=dict)
-    key: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    upstream: str | None = None
-    query_id: str | None = None
 
 
 class Door:
@@ -62,7 +42,9 @@ class Door:
         self.metrics = DoorMetrics()
         self.limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
         self.upstreams = Upstreams(settings.upstreams, self.metrics, connections=settings.max_in_flight)
-        self._in_flight = 0
+        self.fallback = Fallback(settings.home, self.upstreams, seconds=settings.fallback_refresh_seconds)
+        self.metrics.fallback_age.set_function(lambda: self.fallback.age_seconds)
+        self.forwarder = Forwarder(settings, self.upstreams, self.fallback, self.metrics)
         self._document = json.dumps(openapi()).encode()
 
     def handler(self, route: PublicRoute) -> Callable[[Request], Awaitable[Response]]:
@@ -79,7 +61,7 @@ class Door:
             exchange = Exchange(route.path)
             try:
                 self._admit(request, route.scope, exchange)
-                response = await (answer() if answer else self._forwarded(route, request, exchange))
+                response = await (answer() if answer else self.forwarder.answer(route, request, exchange))
             except RefusedError as refusal:
                 response = _refused(refusal)
             return self._finished(request, response, exchange)
@@ -128,52 +110,15 @@ class Door:
             raise UnauthorisedError(f"key: {state}. Ask whoever runs this for a new one.")
         return key
 
-    async def _forwarded(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
-        if self._in_flight >= self.settings.max_in_flight:
-            raise OverloadedError("too many requests at once. Try again.")
-        self._in_flight += 1
-        self.metrics.in_flight.inc()
-        try:
-            return await self._within_deadline(route, request, exchange)
-        finally:
-            self._in_flight -= 1
-            self.metrics.in_flight.dec()
-
-    async def _within_deadline(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
-        seconds = self.settings.deadline_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._ask(route, request, exchange)
-        except TimeoutError as error:
-            if exchange.upstream is None:
-                raise TooSlowError(f"body: not here after {seconds:g} s.", {"connection": "close"}) from error
-            raise self.upstreams.missed(exchange.upstream, seconds) from error
-
-    async def _ask(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
-        body = await read_body(request, exchange.head, self.settings.max_body_bytes) if route.body else None
-        user_id = user_of(request, None if body is None else decoded(body))
-        exchange.upstream = choose_upstream(request, user_id)
-        answer = await self.upstreams.forward(
-            exchange.upstream,
-            route.method,
-            _path(route, request),
-            request.scope["query_string"].decode("latin-1"),
-            body,
-        )
-        exchange.query_id = answer.query_id
-        return Response(answer.body, answer.status, media_type=answer.content_type)
-
     async def _healthz(self) -> Response:
         return JSONResponse({"status": "alive"})
 
     async def _readyz(self) -> Response:
         """Without what the server behind says of its bundle: nobody asked for a key here."""
-        try:
-            async with asyncio.timeout(self.settings.deadline_seconds):
-                answer = await self.upstreams.forward(STABLE, "GET", "/readyz", "", None)
-        except (RefusedError, TimeoutError):
-            return JSONResponse({"ready": False}, 503, headers={"retry-after": "1"})
-        return JSONResponse({"ready": answer.status == 200})
+        is_answered = await self.forwarder.is_ready()
+        if is_answered or self.fallback.is_armed:
+            return JSONResponse({"ready": True, "degraded": not is_answered})
+        return JSONResponse({"ready": False, "degraded": True}, 503, headers={"retry-after": "1"})
 
     async def _metrics(self) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
@@ -198,6 +143,7 @@ class Door:
                     "key": exchange.key,
                     "upstream": exchange.upstream,
                     "query_id": exchange.query_id,
+                    "fallback": exchange.fallback,
                 }
             },
         )
@@ -215,7 +161,11 @@ def build_app(settings: DoorSettings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await door.upstreams.open()
+        refreshing = asyncio.create_task(door.fallback.keep_fresh())
         yield
+        refreshing.cancel()
+        with suppress(asyncio.CancelledError):
+            await refreshing
         await door.upstreams.close()
 
     routes = [
@@ -232,16 +182,6 @@ def build_app(settings: DoorSettings) -> Starlette:
 def _pattern(path: str) -> str:
     """Starlette's path: an item_id may hold a slash, which arrives as %2F."""
     return path.replace("{item_id}", "{item_id:path}")
-
-
-def _path(route: PublicRoute, request: Request) -> str:
-    """The path to ask behind, made anew from its parameters: what the client wrote around them does not go along."""
-    path = route.path
-    for name, value in request.path_params.items():
-        if not value or value in {".", ".."}:
-            raise BadRequestError(f"{name}: {value!r}, expected an id.")
-        path = path.replace(f"{{{name}}}", quote(value, safe=""))
-    return path
 
 
 def _secret(head: Head) -> str | None:

@@ -52,6 +52,8 @@ class PublicRoute:
         query: Model whose fields are the parameters of path and query string.
         body: Model of the JSON body.
         answer: Model of the answer; None where it is no model's.
+        has_fallback: Whether the door answers itself where no server does. Events are refused then: only the server's
+            log can say that an event is kept, and which it has already; the client posts it again.
     """
 
     method: Literal["GET", "POST"]
@@ -61,6 +63,7 @@ class PublicRoute:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
+    has_fallback: bool = False
 
     @property
     def name(self) -> str:
@@ -81,9 +84,10 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the server behind answers."""
+    """Whether there are answers; `degraded` where they come from the door's popular list, for no server is ready."""
 
     ready: bool
+    degraded: bool
 
 
 FORWARDED = (
@@ -94,6 +98,7 @@ FORWARDED = (
         "Items for a user",
         query=RecommendationRequest,
         answer=RecommendationResponse,
+        has_fallback=True,
     ),
     PublicRoute(
         "POST",
@@ -102,6 +107,7 @@ FORWARDED = (
         "Items for a user",
         body=RecommendationRequest,
         answer=RecommendationResponse,
+        has_fallback=True,
     ),
     PublicRoute(
         "GET",

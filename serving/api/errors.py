@@ -9,9 +9,11 @@ RefusedError                     (HTTP status beside each)
 ├── RateLimitedError             the key's bucket is empty                         429
 ├── HeadTooLargeError            path, query and headers are over the limit        431
 ├── BadRequestError              no JSON, no sense                                 400
-├── UpstreamError                the server behind failed                          502
-├── OverloadedError              too much in flight, or no server behind           503
-└── DeadlineError                the server behind did not answer in time          504
+├── OverloadedError              too much in flight, here or behind                503
+└── FaultError                   no answer from behind: a list may stand in for it
+    ├── UpstreamError            the server behind failed                          502
+    ├── GoneError                no server behind                                  503
+    └── DeadlineError            the server behind did not answer in time          504
 """
 
 from collections.abc import Mapping
@@ -78,22 +80,42 @@ class HeadTooLargeError(RefusedError):
     http_status = 431
 
 
-class UpstreamError(RefusedError):
-    """The server behind failed; its words stay inside."""
-
-    http_status = 502
-
-
 class OverloadedError(RefusedError):
-    """Too much in flight, or no server behind."""
+    """Too much in flight."""
 
     http_status = 503
+
+    def __init__(self, message: str, retry_after: str = "1") -> None:
+        super().__init__(message, {"retry-after": retry_after})
+
+
+class FaultError(RefusedError):
+    """No answer from behind.
+
+    Attributes:
+        reason: One word for metrics and logs.
+    """
+
+    http_status = 502
+    reason = "status"
+
+
+class UpstreamError(FaultError):
+    """The server behind failed; its words stay inside."""
+
+
+class GoneError(FaultError):
+    """No server behind, or it failed so often that it is not asked for a while."""
+
+    http_status = 503
+    reason = "gone"
 
     def __init__(self, message: str) -> None:
         super().__init__(message, {"retry-after": "1"})
 
 
-class DeadlineError(RefusedError):
+class DeadlineError(FaultError):
     """The server behind did not answer in time."""
 
     http_status = 504
+    reason = "timeout"

@@ -22,8 +22,25 @@ class DoorMetrics:
         )
         self.upstream_errors = Counter(
             "recsys_api_upstream_errors_total",
-            "Requests that a server behind failed: gone, timeout, status",
+            "Requests that a server behind failed: gone, timeout, status, overloaded",
             ["upstream", "reason"],
+            registry=self.registry,
+        )
+        self.breakers = Gauge(
+            "recsys_api_breaker_open",
+            "1 while a server behind is not asked because it failed time after time",
+            ["upstream"],
+            registry=self.registry,
+        )
+        self.fallbacks = Counter(
+            "recsys_api_fallbacks_total",
+            "Recommendations that the door's popular list answered: server gone, timeout, status",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.fallback_age = Gauge(
+            "recsys_api_fallback_age_seconds",
+            "Age of the popular list; NaN where there is none",
             registry=self.registry,
         )
         requests = Counter(

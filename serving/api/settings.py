@@ -28,6 +28,10 @@ class DoorSettings(BaseModel):
         description="Servers behind, `name=URL` with commas between; `stable` is asked",
     )
     deadline_seconds: float = Field(5.0, gt=0, description="Longest that a request may take, its arrival included")
+    fallback_after_seconds: float = Field(
+        1.0, gt=0, description="Longest that a recommendation waits for a server; then the door's popular list answers"
+    )
+    fallback_refresh_seconds: float = Field(30.0, gt=0, description="How often the door asks for a newer popular list")
     head_seconds: float = Field(10.0, gt=0, description="Longest that the head of a request may take to arrive")
     max_body_bytes: int = Field(1_000_000, ge=1024, description="Largest request body")
     max_head_bytes: int = Field(32_768, ge=1024, description="Largest path, query string and headers together")

@@ -1,5 +1,6 @@
 """The servers behind the door: which one answers, and how it is asked."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,14 +8,16 @@ import aiohttp
 from starlette.requests import Request
 from yarl import URL
 
-from serving.api.errors import DeadlineError, OverloadedError, UpstreamError
+from serving.api.breaker import Breaker
+from serving.api.errors import DeadlineError, GoneError, OverloadedError, UpstreamError
 from serving.api.metrics import DoorMetrics
 
 IDLE_SECONDS = 4.0
 """A connection that was idle for longer is not used again: KServe's server closes its side after 5 s."""
 QUERY_ID_HEADER = "x-query-id"
 STABLE = "stable"
-FIRST_FAULT, UNAVAILABLE = 500, 503
+NOBODY = "no server answers behind this one at the moment. Try again."
+OK, NOT_MODIFIED, FIRST_FAULT, OVERLOADED = 200, 304, 500, 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Forwarded:
     body: bytes
     content_type: str
     query_id: str | None
+    retry_after: str = "1"
+    tag: str | None = None
 
 
 def choose_upstream(request: Request, user_id: str | None) -> str:
@@ -44,6 +49,9 @@ class Upstreams:
         self._metrics = metrics
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._breakers = {name: Breaker() for name in urls}
+        for name, breaker in self._breakers.items():
+            metrics.breakers.labels(name).set_function(breaker.openness)
 
     async def open(self) -> None:
         """Within the loop that asks."""
@@ -68,34 +76,78 @@ class Upstreams:
         events are known by their event_id.
 
         Raises:
-            OverloadedError: It is gone, or not ready.
+            GoneError: It is gone, or failed so often that it is not asked now.
+            OverloadedError: It has too much to do.
             UpstreamError: It failed.
         """
+        breaker = self._breakers[name]
+        if not breaker.allows(time.monotonic()):
+            raise GoneError(NOBODY)
         url = URL(f"{self.urls[name]}{path}{'?' if query else ''}{query}", encoded=True)
         try:
-            try:
-                answer = await self._ask(method, url, body)
-            except aiohttp.ServerDisconnectedError:
-                answer = await self._ask(method, url, body)
+            answer = await self._ask_twice(method, url, body)
         except (aiohttp.ClientError, OSError) as error:
-            self._metrics.upstream_errors.labels(name, "gone").inc()
-            raise OverloadedError("no server answers behind this one at the moment. Try again.") from error
-        if answer.status >= FIRST_FAULT:
-            self._metrics.upstream_errors.labels(name, "status").inc()
-            if answer.status == UNAVAILABLE:
-                raise OverloadedError("the server behind is not ready. Try again.")
+            self._failed(name, "gone")
+            raise GoneError(NOBODY) from error
+        if answer.status >= FIRST_FAULT and answer.status != OVERLOADED:
+            self._failed(name, "status")
             raise UpstreamError("the server behind failed; its log says why.")
+        breaker.succeeded()
+        if answer.status == OVERLOADED:
+            self._metrics.upstream_errors.labels(name, "overloaded").inc()
+            raise OverloadedError("the server behind has too much to do. Try again.", answer.retry_after)
         return answer
+
+    async def fetch(self, name: str, path: str, tag: str | None) -> tuple[bytes, str | None] | None:
+        """A document of a server with its entity tag; None where it is still that of `tag`. Breakers have no part in it.
+
+        Raises:
+            GoneError: There is no server, or it has no such document.
+        """
+        headers = {"if-none-match": tag} if tag else None
+        try:
+            answer = await self._ask("GET", URL(f"{self.urls[name]}{path}", encoded=True), None, headers)
+        except (aiohttp.ClientError, OSError) as error:
+            raise GoneError(NOBODY) from error
+        if answer.status == NOT_MODIFIED:
+            return None
+        if answer.status != OK:
+            raise GoneError(f"{path}: status {answer.status}.")
+        return answer.body, answer.tag
+
+    async def is_ready(self, name: str) -> bool:
+        """Whether /readyz of a server is green.
+
+        Raises:
+            GoneError: There is no server.
+        """
+        return bool(await self.fetch(name, "/readyz", None))
 
     def missed(self, name: str, seconds: float) -> DeadlineError:
         """Counted: it took longer than a request may."""
-        self._metrics.upstream_errors.labels(name, "timeout").inc()
+        self._failed(name, "timeout")
         return DeadlineError(f"no answer within {seconds:g} s. Try again.", {"retry-after": "1"})
 
-    async def _ask(self, method: str, url: URL, body: bytes | None) -> Forwarded:
-        assert self._session is not None, "open() first"
+    def _failed(self, name: str, reason: str) -> None:
+        self._metrics.upstream_errors.labels(name, reason).inc()
+        self._breakers[name].failed(time.monotonic())
+
+    async def _ask_twice(self, method: str, url: URL, body: bytes | None) -> Forwarded:
         headers = {"content-type": "application/json"} if body is not None else None
+        try:
+            return await self._ask(method, url, body, headers)
+        except aiohttp.ServerDisconnectedError:
+            return await self._ask(method, url, body, headers)
+
+    async def _ask(self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None) -> Forwarded:
+        assert self._session is not None, "open() first"
         async with self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as response:
-            content = await response.read()
-            kind = response.headers.get("content-type", "application/json")
-            return Forwarded(response.status, content, kind, response.headers.get(QUERY_ID_HEADER))
+            said = response.headers
+            return Forwarded(
+                response.status,
+                await response.read(),
+                said.get("content-type", "application/json"),
+                said.get(QUERY_ID_HEADER),
+                said.get("retry-after", "1"),
+                said.get("etag"),
+            )

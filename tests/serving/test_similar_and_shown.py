@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from serving.prediction_log import PredictionLog, new_query_id
+from serving.prediction_log import PredictionLog
+from serving.query_id import new_query_id
 from tests.serving.conftest import SERVED_FROM
 from tests.toy_world import likes
 

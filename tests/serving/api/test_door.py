@@ -73,7 +73,7 @@ def raw_url(front, path: str) -> httpx.URL:
 
 def test_without_a_key_only_health_readiness_and_the_contract_are_there(front):
     assert front.stranger.get("/healthz").json() == {"status": "alive"}
-    assert front.stranger.get("/readyz").json() == {"ready": True}
+    assert front.stranger.get("/readyz").json() == {"ready": True, "degraded": False}
     assert front.stranger.get("/openapi.json").json()["openapi"] == "3.1.0"
     for path in ("/v1/recommendations?user_id=u1", "/v1/items/i1/similar", "/v1/explanations/x", "/metrics"):
         response = front.stranger.get(path)
@@ -141,7 +141,8 @@ def test_faults_of_the_server_behind_stay_behind(tmp_path):
             assert "secret" not in response.text
             assert ("retry-after" in response.headers) == (status != 502)
         metrics = httpx.get(f"{url}/metrics", headers=headers).text
-    assert 'recsys_api_upstream_errors_total{reason="status",upstream="stable"} 2.0' in metrics
+    assert 'recsys_api_upstream_errors_total{reason="status",upstream="stable"} 1.0' in metrics
+    assert 'recsys_api_upstream_errors_total{reason="overloaded",upstream="stable"} 1.0' in metrics
     assert 'recsys_api_upstream_errors_total{reason="timeout",upstream="stable"} 1.0' in metrics
 
 

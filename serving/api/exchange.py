@@ -1,0 +1,31 @@
+"""What is known of one request when it is logged."""
+
+import time
+from dataclasses import dataclass, field
+
+from serving.api.requests import Head
+
+
+@dataclass
+class Exchange:
+    """Filled on the way.
+
+    Attributes:
+        route: Pattern of the path, or what stands for none.
+        started: Of a clock that never goes back, seconds.
+        head: The request's headers.
+        key: Name of the key.
+        headers: Of the answer.
+        upstream: Name of the server that was asked last.
+        query_id: Of the answer.
+        fallback: Why the door answered in a server's place; None where a server did.
+    """
+
+    route: str
+    started: float = field(default_factory=time.perf_counter)
+    head: Head = field(default_factory=dict)
+    key: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    upstream: str | None = None
+    query_id: str | None = None
+    fallback: str | None = None

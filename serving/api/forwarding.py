@@ -1,0 +1,142 @@
+"""From an admitted request to an answer: the server that is meant, then the stable one, then the door's own list."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.api.contract import PublicRoute
+from serving.api.errors import BadRequestError, FaultError, OverloadedError, RefusedError, TooSlowError
+from serving.api.exchange import Exchange
+from serving.api.fallback import Fallback
+from serving.api.metrics import DoorMetrics
+from serving.api.requests import decoded, read_body, user_of
+from serving.api.settings import DoorSettings
+from serving.api.upstream import STABLE, Forwarded, Upstreams, choose_upstream
+from serving.protocol import InvalidRequestError, RecommendationRequest
+from serving.query_string import question_of
+
+FALLBACK_HEADER = "x-recsys-fallback"
+
+
+class Forwarder:
+    """Asks the servers behind, within the limits of the settings."""
+
+    def __init__(self, settings: DoorSettings, upstreams: Upstreams, fallback: Fallback, metrics: DoorMetrics) -> None:
+        self.settings, self.upstreams, self.fallback, self.metrics = settings, upstreams, fallback, metrics
+        self._in_flight = 0
+
+    async def answer(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
+        """The answer to a request that may be asked.
+
+        Raises:
+            RefusedError: There is none.
+        """
+        if self._in_flight >= self.settings.max_in_flight:
+            raise OverloadedError("too many requests at once. Try again.")
+        self._in_flight += 1
+        self.metrics.in_flight.inc()
+        try:
+            return await self._within_deadline(route, request, exchange)
+        finally:
+            self._in_flight -= 1
+            self.metrics.in_flight.dec()
+
+    async def _within_deadline(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
+        seconds = self.settings.deadline_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._answer(route, request, exchange)
+        except TimeoutError as error:
+            if exchange.upstream is None:
+                raise TooSlowError(f"body: not here after {seconds:g} s.", {"connection": "close"}) from error
+            raise self.upstreams.missed(exchange.upstream, seconds) from error
+
+    async def _answer(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
+        body = await read_body(request, exchange.head, self.settings.max_body_bytes) if route.body else None
+        values = None if body is None else decoded(body)
+        chosen = choose_upstream(request, user_of(request, values))
+        try:
+            answer = await self._from_a_server(dict.fromkeys((chosen, STABLE)), route, request, body, exchange)
+        except FaultError as fault:
+            if not route.has_fallback:
+                raise
+            return self._from_the_list(request, values, chosen, exchange, fault)
+        exchange.query_id = answer.query_id
+        return Response(answer.body, answer.status, media_type=answer.content_type)
+
+    async def _from_a_server(
+        self, names: Iterable[str], route: PublicRoute, request: Request, body: bytes | None, exchange: Exchange
+    ) -> Forwarded:
+        """The first answer of the servers in their order.
+
+        Raises:
+            FaultError: None gave one; that of the last.
+        """
+        first, *others = names
+        try:
+            return await self._from_one(first, route, request, body, exchange)
+        except FaultError:
+            if not others:
+                raise
+        return await self._from_a_server(others, route, request, body, exchange)
+
+    async def _from_one(
+        self, name: str, route: PublicRoute, request: Request, body: bytes | None, exchange: Exchange
+    ) -> Forwarded:
+        exchange.upstream = name
+        seconds = self.settings.fallback_after_seconds if route.has_fallback else None
+        query = request.scope["query_string"].decode("latin-1")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.upstreams.forward(name, route.method, path_behind(route, request), query, body)
+        except TimeoutError as error:
+            raise self.upstreams.missed(name, seconds or self.settings.deadline_seconds) from error
+
+    def _from_the_list(
+        self,
+        request: Request,
+        values: Any,  # decoded JSON
+        variant: str,
+        exchange: Exchange,
+        fault: FaultError,
+    ) -> Response:
+        """The popular list in a server's place.
+
+        Raises:
+            BadRequestError: The request is malformed: no server is there to say so.
+            FaultError: The door has no list, or none for such a request.
+        """
+        try:
+            pairs = request.query_params.multi_items()
+            question = question_of(pairs) if values is None else RecommendationRequest.parse(values, where="body")
+        except InvalidRequestError as error:
+            raise BadRequestError(str(error)) from error
+        answer = self.fallback.answer(question, variant=variant)
+        if answer is None:
+            raise fault
+        self.metrics.fallbacks.labels(fault.reason).inc()
+        exchange.fallback, exchange.query_id = fault.reason, answer.query_id
+        exchange.headers[FALLBACK_HEADER] = fault.reason
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    async def is_ready(self) -> bool:
+        """Whether the stable server says that it is; its breaker has no part in it."""
+        try:
+            async with asyncio.timeout(self.settings.deadline_seconds):
+                return await self.upstreams.is_ready(STABLE)
+        except (RefusedError, TimeoutError):
+            return False
+
+
+def path_behind(route: PublicRoute, request: Request) -> str:
+    """The path to ask behind, made anew from its parameters: what the client wrote around them does not go along."""
+    path = route.path
+    for name, value in request.path_params.items():
+        if not value or value in {".", ".."}:
+            raise BadRequestError(f"{name}: {value!r}, expected an id.")
+        path = path.replace(f"{{{name}}}", quote(value, safe=""))
+    return path

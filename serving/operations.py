@@ -1,0 +1,44 @@
+"""The routes that the door and the cluster ask on their own account."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from serving.live_recommender import LiveRecommender
+from serving.popular_lists import popular_lists
+from serving.protocol import POPULAR_PATH, PopularLists
+
+FRESH_SECONDS = 300.0
+"""A list is made anew when it is older: rules begin and end with time."""
+
+
+class Popular:
+    """The popular lists of what answers now, made when somebody asks for them."""
+
+    def __init__(self, recommender: LiveRecommender) -> None:
+        self._recommender = recommender
+        self._made: tuple[str, datetime, PopularLists] | None = None
+
+    def lists(self) -> PopularLists:
+        """The lists; those of before while they hold."""
+        now, bundle, items_as_of = datetime.now(UTC), self._recommender.bundle, self._recommender.items_as_of
+        state = f"{bundle.manifest.bundle_id} {items_as_of.isoformat()}"
+        if self._made is None or self._made[0] != state or (now - self._made[1]).total_seconds() > FRESH_SECONDS:
+            self._made = state, now, popular_lists(bundle, moment=now, max_k=self._recommender.settings.max_k)
+        return self._made[2]
+
+
+def add_operations(app: FastAPI, recommender: LiveRecommender) -> None:
+    """Put the routes on KServe's application."""
+    popular = Popular(recommender)
+
+    @app.get(POPULAR_PATH)
+    async def get_popular(request: Request) -> Response:
+        """What is popular; 304 where the asker has it already."""
+        lists = await asyncio.to_thread(popular.lists)
+        tag = f'"{lists.bundle_id}-{lists.event_timestamp.timestamp():.0f}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"etag": tag})
+        return Response(lists.model_dump_json(), media_type="application/json", headers={"etag": tag})
