@@ -85,7 +85,7 @@ class BundleSource:
 
 
 def open_bundle(settings: Settings) -> Bundle:
-    """The bundle that the settings name (an alias, an id, or a folder), with the policy that they name.
+    """The bundle that the settings name (an alias, an id, or a folder), compiled, with the policy that they name.
 
     Raises:
         NotFoundError: There is no such bundle.
@@ -93,6 +93,7 @@ def open_bundle(settings: Settings) -> Bundle:
         ConfigError: The rules file is wrong, or lists are drawn while a rule fixes places in them.
     """
     bundle = _named_bundle(settings)
+    bundle.model.ranker.compile()
     if settings.rules_file is not None:
         declared = PolicyConfig.read(settings.rules_file, base=bundle.policy.config)
         bundle = replace(bundle, policy=ListPolicy.of(bundle.model, declared))

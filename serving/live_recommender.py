@@ -139,8 +139,12 @@ class LiveRecommender:
 
     def _answer_with(self, recommender: Recommender, items_as_of: datetime) -> None:
         self._current, self._items_as_of = recommender, items_as_of
-        bundle_id = recommender.bundle.manifest.bundle_id
-        recommender.metrics.serves(bundle_id, variant=recommender.settings.variant, items_as_of=items_as_of)
+        recommender.metrics.serves(
+            recommender.bundle.manifest.bundle_id,
+            variant=recommender.settings.variant,
+            scorer=recommender.bundle.model.ranker.scorer,
+            items_as_of=items_as_of,
+        )
 
     def _look_regularly(self) -> None:
         while not self._closing.wait(self.settings.refresh_seconds):

@@ -38,11 +38,11 @@ class ServerMetrics:
         )
         self._bundle = Gauge(
             "recsys_server_bundle_info",
-            "1 for the bundle that answers, 0 for those that did",
-            ["bundle_id", "variant"],
+            "1 for the bundle that answers, 0 for those that did; its scorer is `compiled`, or `xgboost` as a fallback",
+            ["bundle_id", "variant", "scorer"],
             registry=self.registry,
         )
-        self._served: set[tuple[str, str]] = set()
+        self._served: set[tuple[str, str, str]] = set()
         self._counters()
         self._histograms()
 
@@ -113,10 +113,10 @@ class ServerMetrics:
 
         return ended
 
-    def serves(self, bundle_id: str, *, variant: str, items_as_of: datetime) -> None:
+    def serves(self, bundle_id: str, *, variant: str, scorer: str, items_as_of: datetime) -> None:
         """Say what answers from now on."""
         for labels in self._served:
             self._bundle.labels(*labels).set(0)  # a label cannot be taken back where Feast was imported first
-        self._served.add((bundle_id, variant))
-        self._bundle.labels(bundle_id, variant).set(1)
+        self._served.add((bundle_id, variant, scorer))
+        self._bundle.labels(bundle_id, variant, scorer).set(1)
         self._items_as_of.set(items_as_of.timestamp())

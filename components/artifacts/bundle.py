@@ -262,6 +262,8 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
 def check_golden(bundle: Bundle) -> None:
     """Rank the golden requests anew; a policy, which a server may replace, is no part of it.
 
+    A compiled ranker shows here that it scores their candidates as XGBoost does, or is given up.
+
     Raises:
         ContractError: An answer differs: this process would serve something else than what was evaluated.
     """
@@ -269,6 +271,7 @@ def check_golden(bundle: Bundle) -> None:
         query = build_query(
             request.user_id, request.row, bundle.model.items, now_seconds=request.now_seconds, store_id=request.store_id
         )
+        bundle.model.ranker.verify(bundle.model.rank(query).matrix)
         top = bundle.model.rank(query).top(request.k)
         if not _is_same_answer(top.scores, bundle.model.items.item_ids[top.item_nums], request):
             raise ContractError(

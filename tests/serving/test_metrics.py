@@ -39,10 +39,10 @@ def test_stage_that_nobody_declared_is_an_error_of_ours():
 
 def test_successor_replaces_the_bundle_that_answers():
     metrics = ServerMetrics()
-    metrics.serves("b-old", variant="stable", items_as_of=moment(1))
-    metrics.serves("b-new", variant="stable", items_as_of=moment(2))
-    assert sample(metrics, "recsys_server_bundle_info", bundle_id="b-new", variant="stable") == 1
-    assert sample(metrics, "recsys_server_bundle_info", bundle_id="b-old", variant="stable") == 0
+    metrics.serves("b-old", variant="stable", scorer="compiled", items_as_of=moment(1))
+    metrics.serves("b-new", variant="stable", scorer="compiled", items_as_of=moment(2))
+    assert sample(metrics, "recsys_server_bundle_info", bundle_id="b-new", variant="stable", scorer="compiled") == 1
+    assert sample(metrics, "recsys_server_bundle_info", bundle_id="b-old", variant="stable", scorer="compiled") == 0
     assert sample(metrics, "recsys_server_items_as_of_timestamp_seconds") == moment(2).timestamp()
 
 

@@ -52,7 +52,8 @@ def test_metrics_tell_rate_stages_users_and_what_answers(client, trained):
         *(f'recsys_server_stage_duration_seconds_count{{stage="{stage}"}}' for stage in STAGES),
     ):
         assert after[name] - before.get(name, 0) == 1, name
-    assert after[f'recsys_server_bundle_info{{bundle_id="{trained.run.bundle_id}",variant="stable"}}'] == 1
+    served = f'{{bundle_id="{trained.run.bundle_id}",scorer="compiled",variant="stable"}}'
+    assert after[f"recsys_server_bundle_info{served}"] == 1
     assert after["recsys_server_items_as_of_timestamp_seconds"] == SERVED_FROM.timestamp()
     assert after["recsys_server_requests_in_flight"] == 1  # the one that reads this
 
