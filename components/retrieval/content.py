@@ -1,6 +1,7 @@
 """New items whose text reads like what the user takes: the way into the lists for items without a past."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -8,11 +9,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from components.native.compiler import native
 from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
 from components.retrieval.items import ItemTable
-from components.retrieval.neighbours import best_per_row, weighted_rows
+from components.retrieval.neighbours import best_per_row
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored, top_k
+from components.retrieval.weighted_sums import positive_sums
 
 FIELDS = ("department", "category", "brand", "title", "description")
 LABELS = ("department", "category", "brand")
@@ -86,21 +89,37 @@ class Content:
         history = query.history
         if len(history) == 0 or self.neighbours.nnz == 0:
             return Scored(np.empty(0, np.int32), np.empty(0, np.float32))
-        texts, scores = weighted_rows(self.neighbours, self.text_of[history.item_nums], np.log1p(history.counts))
-        of_text = np.zeros(self.neighbours.shape[1], np.float32)
-        of_text[texts] = scores
-        scored = of_text[self.new_text_of] * self.boosts
-        fits = (scored > 0) & ~np.isin(self.new_items, history.item_nums)
-        return top_k(self.new_items[fits], scored[fits], k=k)
+        weights = np.log1p(history.counts)
+        return self._named(self.text_of[history.item_nums], weights, without=history.item_nums, k=k)
 
     def alike(self, item_num: int) -> Scored:
         """New items whose text reads like one item's, as one interaction with it speaks for them."""
-        texts, scores = weighted_rows(self.neighbours, self.text_of[[item_num]], np.ones(1, np.float32))
-        of_text = np.zeros(self.neighbours.shape[1], np.float32)
-        of_text[texts] = scores
-        scored = of_text[self.new_text_of] * self.boosts
-        fits = (scored > 0) & (self.new_items != item_num)
-        return top_k(self.new_items[fits], scored[fits], k=ALIKE)
+        own = np.array([item_num], np.int32)
+        return self._named(self.text_of[own], np.ones(1, np.float32), without=own, k=ALIKE)
+
+    def _named(
+        self, texts: NDArray[np.int32], weights: NDArray[np.float32], *, without: NDArray[np.int32], k: int
+    ) -> Scored:
+        """The new items that some texts speak for."""
+        found, scores = positive_sums(self.neighbours, texts, weights)
+        places, scored = _spread(found, scores, *self._places_of_text, self.boosts)
+        is_fresh = ~self._is_known(without)[places]
+        return top_k(self.new_items[places[is_fresh]], scored[is_fresh], k=k)
+
+    def _is_known(self, item_nums: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of the new items are among some items, shape (len(new_items),)."""
+        known = np.zeros(len(self.new_items), bool)
+        if len(known) == 0:
+            return known
+        places = np.minimum(np.searchsorted(self.new_items, item_nums), len(known) - 1)
+        known[places[self.new_items[places] == item_nums]] = True
+        return known
+
+    @cached_property
+    def _places_of_text(self) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Places in `new_items` by their text: first of each text, shape (n_texts + 1,), and the places."""
+        counts = np.bincount(self.new_text_of, minlength=self.neighbours.shape[1])
+        return np.concatenate([[0], np.cumsum(counts)]), np.argsort(self.new_text_of, kind="stable")
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """The links between texts, each item's text, the new items."""
@@ -184,3 +203,25 @@ def _kernel(cosines: sp.csr_array, supports: NDArray[np.int64], shrinkage: float
         totals = np.bincount(rows, values * supports[cosines.indices], minlength=cosines.shape[0])
         summed += values / (totals[rows] + shrinkage)
     return sp.csr_array((summed, cosines.indices, cosines.indptr), shape=cosines.shape)
+
+
+@native
+def _spread(
+    texts: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    places: NDArray[np.intp],
+    boosts: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Places of the new items of some texts, and the items' boosted scores, those that are 0 left out."""
+    size = 0
+    for text in texts:
+        size += starts[text + 1] - starts[text]
+    found, boosted, kept = np.empty(size, np.intp), np.empty(size, np.float32), 0
+    for text in range(len(texts)):
+        for entry in range(starts[texts[text]], starts[texts[text] + 1]):
+            score = scores[text] * boosts[places[entry]]
+            if score > 0:
+                found[kept], boosted[kept] = places[entry], score
+                kept += 1
+    return found[:kept], boosted[:kept]

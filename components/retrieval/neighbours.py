@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored, top_k
+from components.retrieval.weighted_sums import positive_sums
 
 RECENT_ITEMS = 200
 """Items of a history, most recent first, whose neighbours are asked: older ones add time, not quality."""
@@ -43,21 +44,7 @@ def walk(neighbours: sp.csr_array, query: Query, *, k: int) -> Scored:
         return Scored(np.empty(0, np.int32), np.empty(0, np.float32))
     recent = history.item_nums[:RECENT_ITEMS]
     weights = np.sqrt(history.decayed_to(query.now_seconds)[:RECENT_ITEMS])
-    found, scores = weighted_rows(neighbours, recent, weights)
-    is_new = (scores > 0) & ~np.isin(found, history.item_nums)
-    return top_k(found[is_new], scores[is_new], k=k)
-
-
-def weighted_rows(
-    matrix: sp.csr_array, rows: NDArray[np.int32], weights: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Distinct columns of the rows and the weighted sum of each: without a dense vector of the whole catalogue."""
-    starts, sizes = matrix.indptr[rows], matrix.indptr[rows + 1] - matrix.indptr[rows]
-    ends = np.cumsum(sizes)
-    places = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
-    columns, inverse = np.unique(matrix.indices[places], return_inverse=True)
-    sums = np.bincount(inverse, matrix.data[places] * np.repeat(weights, sizes), minlength=len(columns))
-    return columns.astype(np.int32), sums.astype(np.float32)
+    return top_k(*positive_sums(neighbours, recent, weights, without=history.item_nums), k=k)
 
 
 def strongest_link(neighbours: sp.csr_array, query: Query, item_num: int) -> int | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored, top_k
+from components.retrieval.weighted_sums import positive_sums
 
 PREFIXES = ("profiles", "recent")
 
@@ -56,13 +57,11 @@ class UserNeighbours:
 
     def retrieve(self, query: Query, *, k: int) -> Scored:
         """Items of the nearest users that the user does not know."""
-        history, (items, users) = query.history, self.profiles.shape
+        history = query.history
         vector = np.sqrt(history.decayed_to(query.now_seconds)) * self.idf[history.item_nums]
-        closeness = _weighted_sum(self.profiles, history.item_nums, vector, size=users)
-        nearest = top_k(*_positive(closeness), k=self.neighbours)
-        votes = _weighted_sum(self.recent, nearest.item_nums, nearest.scores, size=items)
-        votes[history.item_nums] = 0
-        return top_k(*_positive(votes), k=k)
+        nearest = top_k(*positive_sums(self.profiles, history.item_nums, vector), k=self.neighbours)
+        votes = positive_sums(self.recent, nearest.item_nums, nearest.scores, without=history.item_nums)
+        return top_k(*votes, k=k)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Each item's users, each user's recent items, the items' weights."""
@@ -94,19 +93,3 @@ def _root(matrix: SparseMatrix) -> SparseMatrix:
     """The square root of each entry: a staple bought weekly does not speak for everything else."""
     matrix.data = np.sqrt(matrix.data)
     return matrix
-
-
-def _weighted_sum(
-    matrix: sp.csr_array, rows: NDArray[np.int32], weights: NDArray[np.float32], *, size: int
-) -> NDArray[np.float64]:
-    """Sum of some rows, each with its weight; shape (size,), the matrix's columns."""
-    starts, sizes = matrix.indptr[rows], matrix.indptr[rows + 1] - matrix.indptr[rows]
-    ends = np.cumsum(sizes)
-    places = np.arange(sizes.sum()) + np.repeat(starts - (ends - sizes), sizes)
-    sums = np.bincount(matrix.indices[places], matrix.data[places] * np.repeat(weights, sizes), minlength=size)
-    return sums.astype(np.float64)
-
-
-def _positive(values: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    there = np.flatnonzero(values > 0)
-    return there.astype(np.int32), values[there].astype(np.float32)
