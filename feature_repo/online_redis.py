@@ -4,6 +4,8 @@ All views of an entity share one Redis hash: a field per feature, named by a has
 view's time. So one HMGET brings them all, and one HSET writes several views at once or not at all.
 """
 
+import random
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +17,8 @@ from redis.exceptions import WatchError
 
 from feature_repo.schema import ViewSpec
 
-ATTEMPTS = 20
-"""Of an update that others get before: each attempt is a millisecond."""
+ATTEMPTS, PAUSE_SECONDS = 50, 0.001
+"""Of an update that others get before: a draw of the pause, longer each time, lets one of them through."""
 
 
 class RedisRows:
@@ -52,6 +54,7 @@ class RedisRows:
                 except WatchError:
                     if attempt == ATTEMPTS - 1:
                         raise
+                    time.sleep(PAUSE_SECONDS * attempt * random.random())  # noqa: S311 - a pause, no secret
                 else:
                     return
 
