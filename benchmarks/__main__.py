@@ -2,13 +2,14 @@
 
 import sys
 
-from benchmarks import door, off_policy, online_store, request_path
+from benchmarks import door, off_policy, online_store, overload, request_path
 from components.artifacts.errors import RecsysError
 
 BENCHMARKS = {
     "door": door.main,
     "off_policy": off_policy.main,
     "online_store": online_store.main,
+    "overload": overload.main,
     "request_path": request_path.main,
 }
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from serving.admission import Admission
 from serving.bundle_source import BundleSource
 from serving.feedback import FeedbackLog
 from serving.front import Front
+from serving.http11 import bounded_protocol
 from serving.live_recommender import LiveRecommender
 from serving.metrics import ServerMetrics
 from serving.online_features import UserReader
@@ -94,7 +96,10 @@ def _import_kserve(settings: Settings, metrics: ServerMetrics) -> Any:  # kserve
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.config.host = settings.host
-            self.config.app = Front(model_server.app, metrics)
+            self.config.app = Front(Admission(model_server.app, queue_seconds=settings.queue_seconds), metrics)
+            self.config.http = bounded_protocol(
+                max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds
+            )
             # The front logs what went wrong: a line for each request would cost as much as the rest of HTTP.
             access_log = logging.getLogger("uvicorn.access")
             access_log.handlers, access_log.propagate = [], False

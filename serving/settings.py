@@ -32,6 +32,11 @@ class Settings(BaseModel):
     max_k: int = Field(100, ge=1, description="Most items that one request may ask for")
     max_events: int = Field(1000, ge=1, description="Most events that one request may post")
     max_body_bytes: int = Field(1_000_000, ge=1024, description="Largest request body")
+    max_head_bytes: int = Field(32_768, ge=1024, description="Largest path, query string and headers together")
+    head_seconds: float = Field(10.0, gt=0, description="Longest that the head of a request may take to arrive")
+    queue_seconds: float = Field(
+        0.5, gt=0, description="Longest that a request may have waited when its turn comes; later ones get 503"
+    )
     accept_request_time: bool = Field(
         False, description="Let requests say what time it is: for replays of the past, never for live traffic"
     )

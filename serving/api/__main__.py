@@ -8,9 +8,9 @@ import uvicorn
 
 from components.artifacts.errors import ConfigError, RecsysError
 from serving.api.app import build_app
-from serving.api.http import bounded_protocol
 from serving.api.keys import read_keys
 from serving.api.settings import DoorSettings, door_settings
+from serving.http11 import bounded_protocol
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 10

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.api.admission import Admission
 from serving.api.contract import PublicRoute
 from serving.api.errors import BadRequestError, FaultError, OverloadedError, RefusedError, TooSlowError
 from serving.api.exchange import Exchange
@@ -28,6 +29,8 @@ class Forwarder:
     def __init__(self, settings: DoorSettings, upstreams: Upstreams, fallback: Fallback, metrics: DoorMetrics) -> None:
         self.settings, self.upstreams, self.fallback, self.metrics = settings, upstreams, fallback, metrics
         self._in_flight = 0
+        self._admission = Admission(settings.queue_seconds, most=settings.max_in_flight)
+        metrics.admission_limit.set_function(lambda: self._admission.limit)
 
     async def answer(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
         """The answer to a request that may be asked.
@@ -37,6 +40,9 @@ class Forwarder:
         """
         if self._in_flight >= self.settings.max_in_flight:
             raise OverloadedError("too many requests at once. Try again.")
+        if route.has_fallback and not self._admission.has_room:
+            self.metrics.shed.inc()
+            raise OverloadedError("more recommendations wait than can be answered soon. Try again.")
         self._in_flight += 1
         self.metrics.in_flight.inc()
         try:
@@ -88,7 +94,21 @@ class Forwarder:
         self, name: str, route: PublicRoute, request: Request, body: bytes | None, exchange: Exchange
     ) -> Forwarded:
         exchange.upstream = name
-        seconds = self.settings.fallback_after_seconds if route.has_fallback else None
+        if not route.has_fallback:
+            return await self._forward(name, route, request, body, None)
+        with self._admission.measured() as answered:
+            answer = await self._forward(name, route, request, body, self.settings.fallback_after_seconds)
+            answered()
+        return answer
+
+    async def _forward(
+        self, name: str, route: PublicRoute, request: Request, body: bytes | None, seconds: float | None
+    ) -> Forwarded:
+        """Ask a server, at most so long.
+
+        Raises:
+            FaultError: It gives no answer.
+        """
         query = request.scope["query_string"].decode("latin-1")
         try:
             async with asyncio.timeout(seconds):

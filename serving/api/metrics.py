@@ -43,6 +43,14 @@ class DoorMetrics:
             "Age of the popular list; NaN where there is none",
             registry=self.registry,
         )
+        self.admission_limit = Gauge(
+            "recsys_api_admission_limit",
+            "Recommendations that are let through at once, by what one takes now",
+            registry=self.registry,
+        )
+        self.shed = Counter(
+            "recsys_api_shed_total", "Recommendations refused because too many were waiting", registry=self.registry
+        )
         requests = Counter(
             "recsys_api_requests_total", "Requests answered", ["route", "status"], registry=self.registry
         )

@@ -36,6 +36,12 @@ class DoorSettings(BaseModel):
     max_body_bytes: int = Field(1_000_000, ge=1024, description="Largest request body")
     max_head_bytes: int = Field(32_768, ge=1024, description="Largest path, query string and headers together")
     max_in_flight: int = Field(64, ge=1, description="Requests answered at once; more get 503 and Retry-After")
+    queue_seconds: float = Field(
+        0.2,
+        gt=0,
+        description="Longest that a recommendation should wait for the server's turn, by what one takes now; more of them "
+        "get 503 and Retry-After at once",
+    )
     rate_per_second: float = Field(100.0, gt=0, description="Requests a second that a key may make, on average")
     rate_burst: int = Field(200, ge=1, description="Requests that a key may make at once")
 

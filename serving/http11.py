@@ -1,9 +1,12 @@
-"""uvicorn's HTTP/1.1 protocol with two bounds that it lacks: how large the head of a request gets, and how slow."""
+"""uvicorn's HTTP/1.1 protocol with what it lacks: bounds for a head's size and slowness, and when a request arrived."""
 
 import asyncio
 import json
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+ARRIVED = "recsys.arrived"
+"""Key of a scope: when the request began to arrive, in seconds of the event loop's clock."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -41,6 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
+        self.scope[ARRIVED] = self.loop.time()  # type: ignore[literal-required]  # ASGI lets servers add keys
         self._is_in_head, self._head_bytes = True, 0
         self._watch()
 
@@ -76,6 +80,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def bounded_protocol(*, max_head_bytes: int, head_seconds: float) -> type[asyncio.Protocol]:
-    """The protocol class with the bounds of one door: uvicorn makes its instances, so they cannot be arguments."""
+    """The protocol class with the bounds of one process: uvicorn makes its instances, so they cannot be arguments."""
     bounds = {"max_head_bytes": max_head_bytes, "head_seconds": head_seconds}
-    return type("DoorProtocol", (BoundedProtocol,), bounds)
+    return type("OwnProtocol", (BoundedProtocol,), bounds)
