@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,22 +14,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from serving.api.contract import DOCUMENT, FORWARDED, HEALTH, METRICS, READY, PublicRoute, openapi
-from serving.api.errors import BadRequestError, ForbiddenError, RateLimitedError, RefusedError, UnauthorisedError
+from serving.api.errors import ForbiddenError, RateLimitedError, RefusedError
 from serving.api.exchange import Exchange
 from serving.api.fallback import Fallback
 from serving.api.forwarding import Forwarder
-from serving.api.keys import SCOPES, ApiKey, KeyRing, Scope
+from serving.api.gate import Gate
+from serving.api.keys import Scope
 from serving.api.limits import RateLimiter
 from serving.api.metrics import DoorMetrics
-from serving.api.requests import Head, is_local, read_head
+from serving.api.requests import read_head
 from serving.api.settings import DoorSettings
 from serving.api.upstream import QUERY_ID_HEADER, Upstreams
 
 access_log = logging.getLogger("recsys.access")
 UNMATCHED = "unmatched"
 """Route label of what no route takes: a path of the client's choice would be a label without end."""
-ANYONE = ApiKey(key_id="anyone", name="anyone", scopes=SCOPES, sha256="", created=datetime(1970, 1, 1, tzinfo=UTC))
-"""Who asks a door without keys, which answers on loopback only."""
 
 
 class Door:
@@ -38,7 +36,7 @@ class Door:
 
     def __init__(self, settings: DoorSettings) -> None:
         self.settings = settings
-        self.keys = KeyRing(settings.home)
+        self.gate = Gate(settings)
         self.metrics = DoorMetrics()
         self.limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
         self.upstreams = Upstreams(settings.upstreams, self.metrics, connections=settings.max_in_flight)
@@ -60,7 +58,7 @@ class Door:
         async def handle(request: Request) -> Response:
             exchange = Exchange(route.path)
             try:
-                self._admit(request, route.scope, exchange)
+                await self._admit(request, route.scope, exchange)
                 response = await (answer() if answer else self.forwarder.answer(route, request, exchange))
             except RefusedError as refusal:
                 response = _refused(refusal)
@@ -81,34 +79,22 @@ class Door:
         self.metrics.answered(UNMATCHED, 500, 0.0)
         return JSONResponse({"error": "the door failed; its log says why."}, 500)
 
-    def _admit(self, request: Request, scope: Scope | None, exchange: Exchange) -> None:
+    async def _admit(self, request: Request, scope: Scope | None, exchange: Exchange) -> None:
         exchange.head = read_head(request, self.settings.max_head_bytes)
         if scope is None:
             return
-        key = self._key(exchange.head)
-        exchange.key = key.name
-        if scope not in key.scopes:
-            raise ForbiddenError(f"key {key.name!r}: lacks the scope {scope}; it has {', '.join(key.scopes)}.")
-        allowance = self.limiter.take(key.key_id, time.monotonic())
+        caller = await self.gate.caller(exchange.head)
+        exchange.caller = caller.name
+        if scope not in caller.scopes:
+            has = ", ".join(caller.scopes) or "none"
+            raise ForbiddenError(f"{caller.kind} {caller.name!r}: lacks the scope {scope}; it has {has}.")
+        allowance = self.limiter.take(caller.id, time.monotonic())
         exchange.headers |= self.limiter.headers(allowance)
         if not allowance.is_granted:
-            self.metrics.rate_limited.labels(key.name).inc()
-            raise RateLimitedError(f"key {key.name!r}: asks too often. Retry-After says when there is room.")
-
-    def _key(self, head: Head) -> ApiKey:
-        self.keys.refresh()
-        if not self.keys.is_locked:
-            if not is_local(head):
-                raise ForbiddenError("host: this door has no keys and answers to localhost only.")
-            return ANYONE
-        secret = _secret(head)
-        if secret is None:
-            raise UnauthorisedError("no key; expected `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
-        key = self.keys.find(secret)
-        state = key.state(datetime.now(UTC)) if key else "unknown"
-        if key is None or state != "active":
-            raise UnauthorisedError(f"key: {state}. Ask whoever runs this for a new one.")
-        return key
+            self.metrics.rate_limited.labels(caller.label).inc()
+            raise RateLimitedError(
+                f"{caller.kind} {caller.name!r}: asks too often. Retry-After says when there is room."
+            )
 
     async def _healthz(self) -> Response:
         return JSONResponse({"status": "alive"})
@@ -140,7 +126,7 @@ class Door:
                     "route": exchange.route,
                     "status": response.status_code,
                     "seconds": round(seconds, 6),
-                    "key": exchange.key,
+                    "caller": exchange.caller,
                     "upstream": exchange.upstream,
                     "query_id": exchange.query_id,
                     "fallback": exchange.fallback,
@@ -155,6 +141,7 @@ def build_app(settings: DoorSettings) -> Starlette:
 
     Raises:
         ContractError: The list of keys cannot be read.
+        ConfigError: The file with the identity provider's keys cannot be.
     """
     door = Door(settings)
 
@@ -182,21 +169,6 @@ def build_app(settings: DoorSettings) -> Starlette:
 def _pattern(path: str) -> str:
     """Starlette's path: an item_id may hold a slash, which arrives as %2F."""
     return path.replace("{item_id}", "{item_id:path}")
-
-
-def _secret(head: Head) -> str | None:
-    """The key that a request brings.
-
-    Raises:
-        BadRequestError: It brings two.
-    """
-    given, own = head.get(b"authorization"), head.get(b"x-api-key")
-    if given is not None and own is not None:
-        raise BadRequestError("Authorization and X-API-Key: both are given, expected one.")
-    if given is None:
-        return None if own is None else own.decode("latin-1")
-    scheme, _, secret = given.decode("latin-1").partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else None
 
 
 def _refused(refusal: RefusedError) -> Response:

@@ -14,7 +14,7 @@ class Exchange:
         route: Pattern of the path, or what stands for none.
         started: Of a clock that never goes back, seconds.
         head: The request's headers.
-        key: Name of the key.
+        caller: Name of the key, or a token's subject.
         headers: Of the answer.
         upstream: Name of the server that was asked last.
         query_id: Of the answer.
@@ -24,7 +24,7 @@ class Exchange:
     route: str
     started: float = field(default_factory=time.perf_counter)
     head: Head = field(default_factory=dict)
-    key: str | None = None
+    caller: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     upstream: str | None = None
     query_id: str | None = None

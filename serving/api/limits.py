@@ -1,6 +1,7 @@
 """How often a key may ask: a token bucket each."""
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 
 
@@ -40,19 +41,26 @@ class TokenBucket:
         return Allowance(is_granted, int(self._tokens), (self._burst - self._tokens) / self._rate, wait)
 
 
+MOST_BUCKETS = 10_000
+"""Of callers: the one that asked least recently is forgotten, and would have a full bucket if it came again."""
+
+
 class RateLimiter:
-    """One bucket per key; each door process counts for itself."""
+    """One bucket per key or subject of tokens; each door process counts for itself."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._rate, self._burst = rate, burst
-        self._buckets: dict[str, TokenBucket] = {}
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
         self.policy = f'"key";q={burst};w={math.ceil(burst / rate)}'
 
-    def take(self, key_id: str, now: float) -> Allowance:
-        """One request of a key."""
-        bucket = self._buckets.get(key_id)
+    def take(self, caller_id: str, now: float) -> Allowance:
+        """One request of a caller."""
+        bucket = self._buckets.get(caller_id)
         if bucket is None:
-            bucket = self._buckets[key_id] = TokenBucket(self._rate, self._burst, now=now)
+            bucket = self._buckets[caller_id] = TokenBucket(self._rate, self._burst, now=now)
+            if len(self._buckets) > MOST_BUCKETS:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(caller_id)
         return bucket.take(now)
 
     def headers(self, allowance: Allowance) -> dict[str, str]:

@@ -4,13 +4,14 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.artifacts.errors import ConfigError
 from components.artifacts.home import recsys_home
+from serving.api.keys import Scope
 
 PREFIX = "RECSYS_API_"
 
@@ -45,6 +46,40 @@ class DoorSettings(BaseModel):
     rate_per_second: float = Field(100.0, gt=0, description="Requests a second that a key may make, on average")
     rate_burst: int = Field(200, ge=1, description="Requests that a key may make at once")
 
+    jwt_jwks: str | None = Field(
+        None, description="File or https address of the identity provider's keys; tokens are taken where it is set"
+    )
+    jwt_issuer: str | None = Field(None, description="`iss` of a token; needed with jwt_jwks")
+    jwt_audience: str | None = Field(None, description="`aud` of a token; needed with jwt_jwks")
+    jwt_scope_claim: str = Field(
+        "scope", min_length=1, description="Claim that says what a token permits: scope, scp, roles"
+    )
+    jwt_scopes: Mapping[str, Scope] = Field(
+        default_factory=dict,
+        description="The provider's words for the door's scopes, `word=scope` with commas between; the same where left out",
+    )
+    jwt_leeway_seconds: float = Field(30.0, ge=0, le=300, description="How far the provider's clock may be off")
+    jwt_refresh_seconds: float = Field(
+        300.0, ge=5, description="How often the provider's address is asked for its keys; an unknown key asks at once"
+    )
+
+    @field_validator("jwt_scopes", mode="before")
+    @classmethod
+    def _scopes_from_text(cls, given: Any) -> Any:  # what a variable or a caller gives
+        if not isinstance(given, str):
+            return given
+        pairs = [part.strip().partition("=") for part in given.split(",")]
+        return {word: scope for word, _, scope in pairs}
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        source = self.jwt_jwks
+        if source is not None and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("jwt_jwks needs jwt_issuer and jwt_audience: a token for somebody else is no token for us")
+        if source is not None and source.startswith("http://") and not _is_loopback(urlsplit(source).hostname or ""):
+            raise ValueError(f"jwt_jwks {source}: expected https, whoever is on the way could send keys of their own")
+        return self
+
     @field_validator("upstreams", mode="before")
     @classmethod
     def _from_text(cls, given: Any) -> Any:  # what a variable or a caller gives
@@ -64,12 +99,7 @@ class DoorSettings(BaseModel):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
 
 
 def door_settings(overrides: Mapping[str, Any] | None = None) -> DoorSettings:
@@ -83,5 +113,18 @@ def door_settings(overrides: Mapping[str, Any] | None = None) -> DoorSettings:
     try:
         return DoorSettings.model_validate({"home": recsys_home(), **given, **(overrides or {})})
     except ValidationError as error:
-        mistakes = "; ".join(f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+        mistakes = "; ".join(_mistake(one["loc"], one["msg"]) for one in error.errors())
         raise ConfigError(f"settings of the door: {mistakes}.") from error
+
+
+def _mistake(place: tuple[int | str, ...], said: str) -> str:
+    return f"{PREFIX}{str(place[0]).upper()}: {said}" if place else said
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

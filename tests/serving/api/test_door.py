@@ -116,7 +116,7 @@ def test_metrics_count_by_route_and_status_and_log_lines_carry_the_query_id(fron
     assert "recsys_api_requests_in_flight 0.0" in text
     lines = [json.loads(line) for line in (front.home / "door.log").read_text().splitlines()]
     (line,) = [one for one in lines if one.get("query_id") == shown["query_id"]]
-    assert (line["route"], line["status"], line["key"]) == ("/v1/recommendations", 200, "test")
+    assert (line["route"], line["status"], line["caller"]) == ("/v1/recommendations", 200, "test")
 
 
 def test_key_that_asks_too_often_is_told_when_to_come_back_and_others_are_not_disturbed(tmp_path):
