@@ -43,6 +43,9 @@ NOT_COMPARABLE: Mapping[str, str] = {
 """Features that a comparison with the reference says nothing about, and why."""
 MEANINGFUL_NULLS = frozenset(spec.name for spec in (*CANDIDATE_FEATURES, *CROSS_FEATURES))
 """Missing means `this retriever did not name it` or `not in the history`: the index's own bin judges that."""
+EXPECTED_WITH_VALUE = 10.0
+"""Users who should have a value of such a feature, before none of them having one says that it was lost: e^-10."""
+NOTHING_LEFT = 1 - 1e-9
 SCORE = FeatureSpec("score", RANKER_FEATURES[0].dtype, "1", "The ranker's score")
 
 
@@ -257,9 +260,13 @@ def _threshold(
 
 
 def _null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, config: DriftConfig) -> float | None:
-    """The reference's share plus the margin, or plus what sampling both sides can do where that is more."""
+    """The reference's share plus the margin, or plus what sampling both sides can do where that is more.
+
+    Where missing means something, only a column of which nothing is left alarms, and one that few have never does.
+    """
     if name in MEANINGFUL_NULLS:
-        return None
+        expected = users * float((user_nulls < NOTHING_LEFT).mean())
+        return NOTHING_LEFT if expected >= EXPECTED_WITH_VALUE else None
     error = float(user_nulls.std()) * np.sqrt(1 / len(user_nulls) + 1 / max(users, 1))
     return min(1.0, float(user_nulls.mean() + max(config.null_margin, NULL_SIGMAS * error)))
 
@@ -295,10 +302,7 @@ def _null_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Chec
 
 
 def _has_lost_values(finding: FeatureFinding) -> bool:
-    """Over the threshold; where missing means something, only a column of which nothing is left."""
-    if finding.null_threshold is None:
-        return finding.current_null_share == 1 and finding.reference_null_share < 1
-    return finding.current_null_share > finding.null_threshold
+    return finding.null_threshold is not None and finding.current_null_share > finding.null_threshold
 
 
 def _range_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:

@@ -110,7 +110,7 @@ class FeatureFinding:
         current_median: As above.
         reference_null_share: Share of users' values that are missing, each user with the same weight, in [0, 1].
         current_null_share: As above.
-        null_threshold: Missing share above which it alarms; None where missing values carry meaning.
+        null_threshold: Missing share above which it alarms; None where missing values carry meaning and few have any.
         out_of_range_share: Share of values outside [low, high] or infinite, in [0, 1].
         users: Distinct users behind the score: the effective sample size.
         reason: One sentence for people.

@@ -141,6 +141,14 @@ def test_a_missing_share_alarms_beyond_its_margin_and_its_noise(missing: int, ex
     assert (nulls.state is State.FAIL) is expected
 
 
+@pytest.mark.parametrize(("with_value", "expected"), [(9, State.OK), (10, State.FAIL)])
+def test_a_source_that_names_nothing_alarms_unless_it_named_something_for_few(with_value: int, expected: State) -> None:
+    """Of 1,000 users 10 should see an item of the source: that none does has a chance of e^-10."""
+    before = [1.0] * with_value + [math.nan] * (1000 - with_value)
+    finding = finding_of("content_rank", before, [math.nan] * 1000)
+    assert feature_checks([finding], CONFIG)[1].state is expected
+
+
 def test_items_features_move_by_themselves_so_their_first_threshold_is_wider() -> None:
     values = np.linspace(1, 20, 1000)
     moved = values + 1.4  # index between the two floors
