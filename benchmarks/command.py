@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 
@@ -10,6 +11,12 @@ from components.artifacts.errors import RecsysError
 
 NARROWEST = 110
 """Columns: a narrower terminal, or a log file, gets lines that run over rather than cut figures."""
+
+
+def add_home(parser: argparse.ArgumentParser, default: str = ".recsys-bench") -> None:
+    """--home, which becomes absolute: Feast's registry stores the path, and steps run elsewhere."""
+    about = "state folder; a second run takes unchanged steps from it (default: %(default)s)"
+    parser.add_argument("--home", type=lambda text: Path(text).absolute(), default=default, help=about)
 
 
 def run(body: Callable[[argparse.Namespace, Console], None], options: argparse.Namespace) -> int:

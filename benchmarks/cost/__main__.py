@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.command import run
+from benchmarks.command import add_home, run
 from benchmarks.cost.output import print_table, read_results, write_results
 from benchmarks.cost.run import measure_size
 from components.artifacts.tables import Tables
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="override a value of the configuration")
     parser.add_argument("--seed", type=int, default=0, help="draws the data (default: %(default)s)")
-    parser.add_argument("--home", type=Path, default=Path(".recsys-bench/cost"), help="state (default: %(default)s)")
+    add_home(parser, ".recsys-bench/cost")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the results; sizes there stay")
     return parser
 
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
             warnings.simplefilter("ignore")
             results[size] = measure_size(
                 load,
-                options.home.absolute() / str(size),
+                options.home / str(size),
                 size,
                 seed=options.seed,
                 overrides=overrides(options.set),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.command import run
+from benchmarks.command import add_home, run
 from benchmarks.quality.moments import trainer
 from benchmarks.quality.output import print_tables, write_results
 from benchmarks.quality.plan import (
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--systems", nargs="+", default=(), metavar="NAME", help=f"some of {', '.join(one.name for one in SYSTEMS)}"
     )
-    parser.add_argument("--home", type=Path, default=Path(".recsys-bench"), help="state folder (default: %(default)s)")
+    add_home(parser)
     parser.add_argument("--out", type=Path, help="folder of the results (default: this package's; with --quick, HOME)")
     parser.add_argument("--quick", action="store_true", help="few trials, a fifth of the users, one cut")
     return parser
@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     systems, plans = chosen(options.systems), _plans(options, console)
     for absent in sorted({one.label for one in PREDICTORS} - {one.label for one in predictors()}):
         console.print(f"{absent} is left out, its package is not installed: run `make bench-quality`.", soft_wrap=True)
-    home = options.home.absolute()
+    home = options.home
     home = home / "quick" if options.quick else home
     out = options.out or (home if options.quick else HERE)
     results = []

@@ -17,6 +17,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 from rich.console import Console
 
+from benchmarks.command import add_home
 from benchmarks.quality.ablation_tables import Ablations, Cell, Chance, ObjectiveRow, tables, write
 from benchmarks.quality.feature_groups import FULL, Variant, check_groups, without_groups, without_sources
 from benchmarks.quality.moments import EVENTS, TrainedCut, read_interactions, trainer
@@ -71,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         "--cut", metavar="DATE", help="train and ask as of this date; the configuration's own otherwise"
     )
     parser.add_argument("--quick", action="store_true", help="a fifth of the users, few rounds")
-    parser.add_argument("--home", type=Path, default=Path(".recsys-bench"), help="state folder")
+    add_home(parser)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
     return parser
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import add_home
 from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import ContractError, RecsysError
 from components.artifacts.tables import SCHEMAS, TIMESTAMP, read_table
@@ -107,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.cold_items", description=__doc__)
     parser.add_argument("--config", default="complete_journey", help="shipped name or YAML file")
     parser.add_argument("--cut", metavar="DATE", help="what is known then; the configuration's as_of otherwise")
-    parser.add_argument("--home", type=Path, default=Path(".recsys-bench"), help="state folder")
+    add_home(parser)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
     return parser
 

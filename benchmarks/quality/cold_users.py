@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import add_home
 from benchmarks.quality.moments import TrainedCut, trainer
 from components.artifacts.cuts import Cuts, parse_moment
 from components.artifacts.errors import ContractError, RecsysError
@@ -124,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cut", metavar="DATE", help="train and ask as of this date; the configuration's own otherwise"
     )
-    parser.add_argument("--home", type=Path, default=Path(".recsys-bench"), help="state folder")
+    add_home(parser)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
     return parser
 
