@@ -1,10 +1,11 @@
-"""The routes that the door and the cluster ask on their own account."""
+"""The routes that the door and the cluster ask on their own account, and KServe's own where they promise too much."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from serving.live_recommender import LiveRecommender
 from serving.popular_lists import popular_lists
@@ -30,8 +31,12 @@ class Popular:
         return self._made[2]
 
 
-def add_operations(app: FastAPI, recommender: LiveRecommender) -> None:
-    """Put the routes on KServe's application."""
+def add_operations(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable[[], bool]) -> None:
+    """Put the routes on KServe's application, before its own: the first that fits answers.
+
+    KServe's own readiness is always true, its repository loads and unloads for whoever asks, and a version in a path is a
+    500 there.
+    """
     popular = Popular(recommender)
 
     @app.get(POPULAR_PATH)
@@ -42,3 +47,19 @@ def add_operations(app: FastAPI, recommender: LiveRecommender) -> None:
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})
         return Response(lists.model_dump_json(), media_type="application/json", headers={"etag": tag})
+
+    @app.get("/v2/health/ready")
+    async def get_ready() -> Response:
+        """Whether requests should come here."""
+        return JSONResponse({"ready": is_ready()}, 200 if is_ready() else 503)
+
+    @app.api_route("/v2/repository/{path:path}", methods=["GET", "POST"])
+    async def get_repository(path: str) -> Response:
+        """Nobody loads or unloads over HTTP."""
+        return JSONResponse({"error": f"{path[:80]}: bundles are moved by `recsys model promote` and `rollback`."}, 403)
+
+    @app.api_route("/v2/models/{name}/versions/{rest:path}", methods=["GET", "POST"])
+    async def get_version(name: str, rest: str) -> Response:
+        """One bundle answers; which one stands in each answer."""
+        said = f"{name[:80]}: no version {rest[:80]!r} in the path; the bundle that answers stands in each answer."
+        return JSONResponse({"error": said}, 404)

@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 
 from serving.admission import Admission
 from serving.bundle_source import BundleSource
+from serving.drain import Drain
 from serving.feedback import FeedbackLog
 from serving.front import Front
 from serving.http11 import bounded_protocol
@@ -49,8 +50,8 @@ def run_server(settings: Settings) -> None:
 
 
 def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
-    settings = recommender.settings
-    server_module = _import_kserve(settings, metrics)
+    settings, drain = recommender.settings, Drain(recommender.settings.drain_seconds)
+    server_module = _import_kserve(settings, metrics, drain)
     from serving.models import RankerModel, RecommenderModel
     from serving.operations import add_operations
     from serving.routes import add_routes
@@ -59,8 +60,12 @@ def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
         RecommenderModel("recommender", recommender),
         RankerModel("ranker", recommender),
     ]
-    add_routes(server_module.app, recommender, is_ready=lambda: all(model.ready for model in models))
-    add_operations(server_module.app, recommender)
+
+    def is_ready() -> bool:
+        return not drain.is_on and all(model.ready for model in models)
+
+    add_routes(server_module.app, recommender, is_ready=is_ready)
+    add_operations(server_module.app, recommender, is_ready=is_ready)
     repository = _closed_repository()
 
     class Server(server_module.ModelServer):  # type: ignore[name-defined]  # kserve publishes no types
@@ -80,7 +85,7 @@ def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
     server.start(models)
 
 
-def _import_kserve(settings: Settings, metrics: ServerMetrics) -> Any:  # kserve publishes no types
+def _import_kserve(settings: Settings, metrics: ServerMetrics, drain: Drain) -> Any:  # kserve publishes no types
     """KServe's server module, told to listen on the configured address (it knows 0.0.0.0 only) and behind our front.
 
     KServe reads sys.argv when it is imported; the options here are this program's own.
@@ -96,7 +101,9 @@ def _import_kserve(settings: Settings, metrics: ServerMetrics) -> Any:  # kserve
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.config.host = settings.host
-            self.config.app = Front(Admission(model_server.app, queue_seconds=settings.queue_seconds), metrics)
+            guarded = Admission(model_server.app, queue_seconds=settings.queue_seconds)
+            self.config.app = drain.around(Front(guarded, metrics))
+            drain.hold(self._server)
             self.config.http = bounded_protocol(
                 max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds
             )

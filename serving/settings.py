@@ -37,6 +37,12 @@ class Settings(BaseModel):
     queue_seconds: float = Field(
         0.5, gt=0, description="Longest that a request may have waited when its turn comes; later ones get 503"
     )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="From SIGTERM to the closing of the listener: /readyz is 503 and requests are answered; on a cluster as "
+        "long as its load balancer takes to notice, a few seconds",
+    )
     accept_request_time: bool = Field(
         False, description="Let requests say what time it is: for replays of the past, never for live traffic"
     )

@@ -10,6 +10,7 @@ from components.artifacts.errors import ConfigError, RecsysError
 from serving.api.app import build_app
 from serving.api.keys import read_keys
 from serving.api.settings import DoorSettings, door_settings
+from serving.drain import Drain
 from serving.http11 import bounded_protocol
 
 log = logging.getLogger(__name__)
@@ -50,12 +51,12 @@ def run_door(settings: DoorSettings) -> None:
         ContractError: The list of keys cannot be read.
     """
     check_reach(settings)
-    protocol = bounded_protocol(max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds)
-    uvicorn.run(
-        build_app(settings),
+    drain = Drain(settings.drain_seconds)
+    config = uvicorn.Config(
+        drain.around(build_app(settings, drain)),
         host=settings.host,
         port=settings.port,
-        http=protocol,
+        http=bounded_protocol(max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds),
         ws="none",
         loop="uvloop",
         log_config=None,
@@ -64,6 +65,9 @@ def run_door(settings: DoorSettings) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
+    server = uvicorn.Server(config)
+    drain.hold(server)
+    server.run()
 
 
 def check_reach(settings: DoorSettings) -> None:

@@ -25,6 +25,7 @@ from serving.api.metrics import DoorMetrics
 from serving.api.requests import read_head
 from serving.api.settings import DoorSettings
 from serving.api.upstream import QUERY_ID_HEADER, Upstreams
+from serving.drain import Drain
 
 access_log = logging.getLogger("recsys.access")
 UNMATCHED = "unmatched"
@@ -34,8 +35,8 @@ UNMATCHED = "unmatched"
 class Door:
     """The handlers of the routes, over one set of settings."""
 
-    def __init__(self, settings: DoorSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: DoorSettings, drain: Drain) -> None:
+        self.settings, self.drain = settings, drain
         self.gate = Gate(settings)
         self.metrics = DoorMetrics()
         self.limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
@@ -101,6 +102,8 @@ class Door:
 
     async def _readyz(self) -> Response:
         """Without what the server behind says of its bundle: nobody asked for a key here."""
+        if self.drain.is_on:
+            return JSONResponse({"ready": False, "degraded": False}, 503, headers={"retry-after": "1"})
         is_answered = await self.forwarder.is_ready()
         if is_answered or self.fallback.is_armed:
             return JSONResponse({"ready": True, "degraded": not is_answered})
@@ -136,14 +139,14 @@ class Door:
         return response
 
 
-def build_app(settings: DoorSettings) -> Starlette:
-    """The ASGI application.
+def build_app(settings: DoorSettings, drain: Drain | None = None) -> Starlette:
+    """The ASGI application; `drain` is the end of the process, where it has one.
 
     Raises:
         ContractError: The list of keys cannot be read.
         ConfigError: The file with the identity provider's keys cannot be.
     """
-    door = Door(settings)
+    door = Door(settings, drain or Drain(0))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

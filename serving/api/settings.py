@@ -46,6 +46,12 @@ class DoorSettings(BaseModel):
     rate_per_second: float = Field(100.0, gt=0, description="Requests a second that a key may make, on average")
     rate_burst: int = Field(200, ge=1, description="Requests that a key may make at once")
 
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="From SIGTERM to the closing of the listener: /readyz is 503 and requests are answered; on a cluster as "
+        "long as its load balancer takes to notice, a few seconds",
+    )
     jwt_jwks: str | None = Field(
         None, description="File or https address of the identity provider's keys; tokens are taken where it is set"
     )
