@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -16,6 +16,8 @@ LOST, FALLBACK, OK = "lost", "fallback", "200"
 """What came back where it is no status: the connection broke; the door's popular list in a server's place."""
 FALLBACK_MARK = b"x-recsys-fallback"
 MOST_CONNECTIONS = 1000
+IDLE_SECONDS = 2.0
+"""A connection that was idle for longer is not used again: a server closes its side after 5 s, perhaps just then."""
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._answer: asyncio.Future[str] | None = None
         self._transport: asyncio.Transport | None = None
+        self.used = time.perf_counter()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
@@ -94,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._settle(LOST)
 
     def _settle(self, status: str) -> None:
+        self.used = time.perf_counter()
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(status)
 
@@ -116,7 +120,7 @@ async def closed_loop(url: str, requests: Sequence[bytes], *, connections: int, 
     return tally
 
 
-async def open_loop(url: str, requests: Sequence[bytes], *, rate: float, seconds: float) -> Tally:
+async def open_loop(url: str, requests: Iterable[bytes], *, rate: float, seconds: float) -> Tally:
     """Ask so many times a second, evenly, on as many connections as it takes (MOST_CONNECTIONS; more wait)."""
     tally, turn, idle = Tally(), itertools.cycle(requests), list[Connection]()
     room, asking = asyncio.Semaphore(MOST_CONNECTIONS), set[asyncio.Task[None]]()
@@ -144,6 +148,13 @@ def get(path: str, headers: dict[str, str]) -> bytes:
     return f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode()
 
 
+def post(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    """A JSON body as it goes over the wire."""
+    facts = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body)), **headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in facts.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
 def _moments(began: float, rate: float, seconds: float) -> Iterator[float]:
     return (began + number / rate for number in range(int(rate * seconds)))
 
@@ -151,8 +162,9 @@ def _moments(began: float, rate: float, seconds: float) -> Iterator[float]:
 def _usable(idle: list[Connection]) -> Connection | None:
     while idle:
         connection = idle.pop()
-        if connection.is_open:
+        if connection.is_open and time.perf_counter() - connection.used < IDLE_SECONDS:
             return connection
+        connection.close()
     return None
 
 

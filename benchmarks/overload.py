@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import uvloop
+from pydantic import BaseModel
 
 from benchmarks.load import Tally, closed_loop, get, open_loop
 from components.artifacts.home import recsys_home
@@ -21,6 +22,8 @@ from feature_repo.schema import USER_ID
 from pipelines.server_process import free_ports
 from pipelines.stack import Part, down, up
 from serving.api.keys import SCOPES, create_key
+from serving.api.settings import DoorSettings
+from serving.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
 SECONDS, CONNECTIONS = 8.0, 32
@@ -56,19 +59,28 @@ def own_copy(source: Path, folder: Path) -> Path:
 
 def questions(home: Path) -> Sequence[bytes]:
     """A question for each known user, with a new key that may ask as often as it likes."""
-    newest = max((home / "offline" / "user_stats").glob("*.parquet"))
-    users = sorted(set(pq.read_table(newest, columns=[USER_ID])[USER_ID].to_pylist()))
     _, secret = create_key(home, "benchmark", SCOPES, now=datetime.now(UTC))
-    return [get(f"/v1/recommendations?user_id={user}&k=10", {"authorization": f"Bearer {secret}"}) for user in users]
+    return [
+        get(f"/v1/recommendations?user_id={user}&k=10", {"authorization": f"Bearer {secret}"})
+        for user in known_users(home)
+    ]
+
+
+def known_users(home: Path) -> Sequence[str]:
+    """Users of the newest snapshot."""
+    newest = max((home / "offline" / "user_stats").glob("*.parquet"))
+    return sorted(set(pq.read_table(newest, columns=[USER_ID])[USER_ID].to_pylist()))
 
 
 @contextmanager
 def stack(home: Path, **settings: str | int | float) -> Iterator[Sequence[Part]]:
-    """Server and door of a state folder; the server alone on the first core, where there are several."""
+    """Server and door of a state folder, each with those of the settings that it knows.
+
+    The server has the first core for itself, where there are several.
+    """
     behind, front = free_ports(2)
-    limits = {name: value for name, value in settings.items() if name == "queue_seconds"}
-    server: dict[str, Any] = {"http_port": behind, "grpc_port": 0, **limits}
-    door: dict[str, Any] = {"port": front, "rate_per_second": 1e9, "rate_burst": 10**9, **settings}
+    server = {"http_port": behind, "grpc_port": 0, **_fields_of(Settings, settings)}
+    door = {"port": front, "rate_per_second": 1e9, "rate_burst": 10**9, **_fields_of(DoorSettings, settings)}
     parts = up(home, server, door)
     cores = sorted(os.sched_getaffinity(0))
     mine = set(cores[1:]) or set(cores)
@@ -80,6 +92,10 @@ def stack(home: Path, **settings: str | int | float) -> Iterator[Sequence[Part]]
     finally:
         os.sched_setaffinity(0, set(cores))
         down(home)
+
+
+def _fields_of(model: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name in model.model_fields}
 
 
 def run(loop: Coroutine[Any, Any, Tally]) -> Tally:

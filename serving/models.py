@@ -1,7 +1,8 @@
 """The two models that KServe's protocols reach: `recommender` (a whole answer) and `ranker` (the bare scores)."""
 
+import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import orjson
@@ -14,6 +15,7 @@ from feature_repo.schema import RANKER_FEATURE_NAMES
 from serving.live_recommender import LiveRecommender
 from serving.protocol import InvalidRequestError, RecommendationRequest, RecommendationResponse
 
+Asked = TypeVar("Asked")
 Payload: TypeAlias = Any
 """Decoded JSON of V1, or an InferRequest of V2 and gRPC: kserve publishes no types."""
 
@@ -39,13 +41,24 @@ class RecommenderModel(Model):
         del headers, response_headers
         try:
             if isinstance(payload, InferRequest):
-                return self._tensors(payload, [self.recommender.recommend(one) for one in _v2_requests(payload)])
-            instances = enumerate(_instances(payload))
-            requests = [RecommendationRequest.parse(one, where=f"instances.{place}") for place, one in instances]
+                return self._tensors(
+                    payload, [self.recommender.recommend(one) for one in self._within_limit(_v2_requests(payload))]
+                )
+            instances = self._within_limit(_instances(payload))
+            requests = [
+                RecommendationRequest.parse(one, where=f"instances.{place}") for place, one in enumerate(instances)
+            ]
             answers = [self.recommender.recommend(request).model_dump(mode="json") for request in requests]
         except InvalidRequestError as error:
             raise InvalidInput(str(error)) from error
         return {"predictions": answers}
+
+    def _within_limit(self, asked: Sequence[Asked]) -> Sequence[Asked]:
+        """Others wait while one request is answered, so it does not ask for everybody."""
+        limit = self.recommender.settings.max_instances
+        if len(asked) > limit:
+            raise InvalidInput(f"instances: {len(asked)} in one request, at most {limit}. Send them in parts.")
+        return asked
 
     def _tensors(self, request: InferRequest, answers: Sequence[RecommendationResponse]) -> InferResponse:
         width = max((len(answer.items) for answer in answers), default=0)
@@ -89,7 +102,7 @@ class RankerModel(Model):
         """Score each row."""
         del headers, response_headers
         if isinstance(payload, InferRequest):
-            scores = self.ranker.score(_matrix(_only_input(payload).as_numpy()))
+            scores = self.ranker.score(_matrix(_array(_only_input(payload))))
             outputs = [_output("score", "FP32", scores.tolist(), [len(scores)])]
             return InferResponse(response_id=payload.id or "", model_name=self.name, infer_outputs=outputs)
         return {"predictions": self.ranker.score(_matrix(_instances(payload))).tolist()}
@@ -139,9 +152,9 @@ def _v2_requests(request: InferRequest) -> list[RecommendationRequest]:
     stores = _strings(tensors["store_id"]) if "store_id" in tensors else [None] * len(users)
     if len(stores) != len(users):
         raise InvalidInput(f"store_id: {len(stores)} values for {len(users)} users")
-    shared = {"k": int(np.ravel(tensors["k"].as_numpy())[0])} if "k" in tensors else {}
+    shared: dict[str, Any] = {"k": _number(tensors["k"])} if "k" in tensors else {}
     if "filters" in tensors:
-        shared["filters"] = _json(_strings(tensors["filters"])[0], "filters")
+        shared["filters"] = _json(_only(_strings(tensors["filters"]), "filters"), "filters")
     values = [{"user_id": user, "store_id": store, **shared} for user, store in zip(users, stores, strict=True)]
     return [RecommendationRequest.parse(one, where=f"inputs.{place}") for place, one in enumerate(values)]
 
@@ -149,8 +162,37 @@ def _v2_requests(request: InferRequest) -> list[RecommendationRequest]:
 def _strings(tensor: InferInput) -> list[str]:
     if tensor.datatype != "BYTES":
         raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype}, expected BYTES")
-    values = np.ravel(tensor.as_numpy()).tolist()
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+    values = np.ravel(_array(tensor)).tolist()
+    try:
+        return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{tensor.name}: not UTF-8 ({error})") from error
+
+
+def _number(tensor: InferInput) -> int:
+    """The one whole number of a tensor."""
+    value = _only(np.ravel(_array(tensor)).tolist(), tensor.name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype}, expected INT64")
+    return value
+
+
+def _only(values: Sequence[Any], name: str) -> Any:  # of what the tensor holds
+    if len(values) != 1:
+        raise InvalidInput(f"{name}: {len(values)} values, expected one for all users")
+    return values[0]
+
+
+def _array(tensor: InferInput) -> Any:  # numpy of any type; kserve publishes no types
+    """The tensor's values in its shape.
+
+    Raises:
+        InvalidInput: They do not fill it, or are of another type.
+    """
+    try:
+        return tensor.as_numpy()
+    except (ValueError, TypeError, OverflowError, IndexError, struct.error) as error:
+        raise InvalidInput(f"{tensor.name}: {tensor.datatype} of shape {list(tensor.shape)}, but {error}") from error
 
 
 def _json(text: str | bytes, where: str) -> Any:  # decoded JSON of any shape

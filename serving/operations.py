@@ -5,7 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 
 from serving.live_recommender import LiveRecommender
 from serving.popular_lists import popular_lists
@@ -63,3 +65,20 @@ def add_operations(app: FastAPI, recommender: LiveRecommender, *, is_ready: Call
         """One bundle answers; which one stands in each answer."""
         said = f"{name[:80]}: no version {rest[:80]!r} in the path; the bundle that answers stands in each answer."
         return JSONResponse({"error": said}, 404)
+
+    @app.post("/v1/models/{name}:explain")
+    async def post_explain(name: str) -> Response:
+        """KServe would ask an explainer that there is not."""
+        said = f"{name[:80]}: ask /v1/recommendations with explain=true, or /v1/explanations/QUERY_ID."
+        return JSONResponse({"error": said}, 404)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_request: Request, error: RequestValidationError) -> Response:
+        """A body that is JSON and no inference request."""
+        mistakes = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        return JSONResponse({"error": "; ".join(mistakes)[:1000]}, 400)
+
+    @app.exception_handler(HTTPException)
+    async def tell(_request: Request, error: HTTPException) -> Response:
+        """404 and 405 of the router, in the words of all other refusals."""
+        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)

@@ -4,11 +4,12 @@ A request that is not understood is an InvalidRequestError (HTTP 400) that says 
 what is expected; an item or a user that is unknown is no error.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from components.artifacts.errors import RecsysError
 
@@ -25,6 +26,19 @@ LIST_FILTERS = {
     "exclude_item_ids": "exclude_item_id",
 }
 """Filters that are lists, to the parameter of a query string that may repeat."""
+
+
+SECONDS_AS_TEXT = re.compile(r"\s*[-+]?[0-9.eE_]+\s*", re.ASCII)
+
+
+def _written_out(value: object) -> object:
+    """Pydantic takes a number for seconds since 1970, and the text of one too."""
+    if isinstance(value, datetime) or (isinstance(value, str) and SECONDS_AS_TEXT.fullmatch(value) is None):
+        return value
+    raise ValueError("expected a time as ISO 8601 writes it, for example 2017-10-30T12:00:00Z")
+
+
+Moment: TypeAlias = Annotated[datetime, BeforeValidator(_written_out)]
 
 
 class InvalidRequestError(RecsysError):
@@ -48,7 +62,7 @@ class Filters(BaseModel):
     categories: tuple[str, ...] = Field((), max_length=100, description="Only these categories")
     brands: tuple[str, ...] = Field((), max_length=100, description="Only these brands")
     exclude_item_ids: tuple[str, ...] = Field((), max_length=1000, description="Not these items")
-    exclude_known: bool = Field(False, description="Nothing that is in the user's history")
+    exclude_known: bool = Field(False, strict=True, description="Nothing that is in the user's history")
 
 
 class RecommendationRequest(BaseModel):
@@ -57,11 +71,13 @@ class RecommendationRequest(BaseModel):
     model_config = STRICT
 
     user_id: str = Field(max_length=ID_LENGTH, description="Who; an unknown or empty id gets what is popular")
-    k: int = Field(DEFAULT_K, ge=1, description="Number of items")
+    k: int = Field(DEFAULT_K, ge=1, strict=True, description="Number of items")
     store_id: str | None = Field(None, max_length=ID_LENGTH, description="Where from; the usual store where left out")
     filters: Filters = Field(default_factory=Filters, description="What may be shown")
-    explain: bool = Field(False, description="Say of each item which sources named it and what moved its score")
-    request_time: datetime | None = Field(None, description="The time of the question, in a replay of the past only")
+    explain: bool = Field(
+        False, strict=True, description="Say of each item which sources named it and what moved its score"
+    )
+    request_time: Moment | None = Field(None, description="The time of the question, in a replay of the past only")
 
     @field_validator("request_time")
     @classmethod
@@ -86,7 +102,7 @@ class SimilarRequest(BaseModel):
     model_config = STRICT
 
     item_id: str = Field(min_length=1, max_length=ID_LENGTH, description="The item")
-    k: int = Field(DEFAULT_K, ge=1, description="Items of one page")
+    k: int = Field(DEFAULT_K, ge=1, strict=True, description="Items of one page")
     cursor: str | None = Field(None, max_length=ID_LENGTH, description="`next_cursor` of the page before")
 
     @classmethod
@@ -271,9 +287,9 @@ class FeedbackEvent(BaseModel):
     user_id: str = Field(min_length=1, max_length=ID_LENGTH)
     item_id: str = Field(min_length=1, max_length=ID_LENGTH)
     interaction_type: str = Field(min_length=1, max_length=64, description="purchase, click, add_to_cart, rating ...")
-    event_timestamp: datetime
-    weight: float = Field(1.0, ge=0, le=1e6, description="How strongly it speaks for the item; 0 does not")
-    value_usd: float | None = Field(None, ge=0, allow_inf_nan=False)
+    event_timestamp: Moment
+    weight: float = Field(1.0, ge=0, le=1e6, strict=True, description="How strongly it speaks for the item; 0 does not")
+    value_usd: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
     query_id: str | None = Field(None, max_length=ID_LENGTH, description="The answer that it follows, where known")
     store_id: str | None = Field(None, max_length=ID_LENGTH)
 

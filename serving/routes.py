@@ -19,7 +19,7 @@ from serving.protocol import (
     RecommendationRequest,
     SimilarRequest,
 )
-from serving.query_string import check_known, question_of
+from serving.query_string import check_known, question_of, with_types
 
 QUERY_ID_HEADER = "x-query-id"
 """The answer's query_id, so that the door can log it without reading the body."""
@@ -64,7 +64,7 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable
     async def get_similar(item_id: str, request: Request) -> JSONResponse:
         """?k=10&cursor=...; what goes with an item, page by page."""
         given = _known(request, {"k", "cursor"})
-        similar = recommender.similar(SimilarRequest.parse({"item_id": item_id, **given}, where="query"))
+        similar = recommender.similar(SimilarRequest.parse({"item_id": item_id, **with_types(given)}, where="query"))
         return JSONResponse(similar.model_dump(mode="json"))
 
     @app.get("/v1/explanations/{query_id}")

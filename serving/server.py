@@ -12,6 +12,7 @@ from serving.drain import Drain
 from serving.feedback import FeedbackLog
 from serving.front import Front
 from serving.http11 import bounded_protocol
+from serving.inference_body import InferenceBody
 from serving.live_recommender import LiveRecommender
 from serving.metrics import ServerMetrics
 from serving.online_features import UserReader
@@ -101,7 +102,8 @@ def _import_kserve(settings: Settings, metrics: ServerMetrics, drain: Drain) -> 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.config.host = settings.host
-            guarded = Admission(model_server.app, queue_seconds=settings.queue_seconds)
+            checked = InferenceBody(model_server.app, max_bytes=settings.max_body_bytes)
+            guarded = Admission(checked, queue_seconds=settings.queue_seconds)
             self.config.app = drain.around(Front(guarded, metrics))
             drain.hold(self._server)
             self.config.http = bounded_protocol(

@@ -31,6 +31,7 @@ class Settings(BaseModel):
     grpc_port: int = Field(8081, ge=0, le=65535, description="Port of gRPC; 0 turns gRPC off")
     max_k: int = Field(100, ge=1, description="Most items that one request may ask for")
     max_events: int = Field(1000, ge=1, description="Most events that one request may post")
+    max_instances: int = Field(100, ge=1, description="Most users that one request of KServe's protocols may ask about")
     max_body_bytes: int = Field(1_000_000, ge=1024, description="Largest request body")
     max_head_bytes: int = Field(32_768, ge=1024, description="Largest path, query string and headers together")
     head_seconds: float = Field(10.0, gt=0, description="Longest that the head of a request may take to arrive")

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from serving.api.contract import DOCUMENT, FORWARDED, HEALTH, METRICS, READY, PublicRoute, openapi
 from serving.api.errors import ForbiddenError, RateLimitedError, RefusedError
@@ -72,7 +72,8 @@ class Door:
         assert isinstance(error, HTTPException)
         said = {404: "no such path; /openapi.json lists them.", 405: "this path takes another method."}
         message = {"error": said.get(error.status_code, error.detail)}
-        response = JSONResponse(message, error.status_code, headers=error.headers)
+        headers = {"allow": _allowed(request)} if error.status_code == 405 else None
+        response = JSONResponse(message, error.status_code, headers=headers)
         return self._finished(request, response, Exchange(UNMATCHED))
 
     async def failed(self, _request: Request, _error: Exception) -> Response:
@@ -167,6 +168,12 @@ def build_app(settings: DoorSettings, drain: Drain | None = None) -> Starlette:
     )
     app.router.redirect_slashes = False  # a redirect would repeat the Host that the client wrote
     return app
+
+
+def _allowed(request: Request) -> str:
+    """Methods of all routes of a path: the router knows those of the first that fits."""
+    fitting = (one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE)
+    return ", ".join(sorted({method for one in fitting for method in one.methods}))
 
 
 def _pattern(path: str) -> str:
