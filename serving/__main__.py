@@ -4,13 +4,16 @@ import logging
 import sys
 
 from components.artifacts.errors import RecsysError
+from serving.json_lines import JsonLines
 from serving.server import run_server
 from serving.settings import settings_from_environment
 
 
 def main() -> int:
     """Serve; a refusal is one line and its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         run_server(settings_from_environment())
     except RecsysError as error:

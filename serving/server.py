@@ -19,6 +19,7 @@ from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
 from serving.recommender import Recommender
 from serving.settings import Settings
+from serving.tracing import Tracing, tracing
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def run_server(settings: Settings) -> None:
 
 def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
     settings, drain = recommender.settings, Drain(recommender.settings.drain_seconds)
-    server_module = _import_kserve(settings, metrics, drain)
+    traces = tracing(settings.traces_url, settings.traces_share, service="recsys-server", trusts_parent=True)
+    server_module = _import_kserve(settings, metrics, drain, traces)
     from serving.models import RankerModel, RecommenderModel
     from serving.operations import add_operations
     from serving.routes import add_routes
@@ -83,10 +85,16 @@ def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
         registered_models=repository,
         grace_period=10,
     )
-    server.start(models)
+    try:
+        server.start(models)
+    finally:
+        if traces:
+            traces.close()
 
 
-def _import_kserve(settings: Settings, metrics: ServerMetrics, drain: Drain) -> Any:  # kserve publishes no types
+def _import_kserve(
+    settings: Settings, metrics: ServerMetrics, drain: Drain, traces: Tracing | None
+) -> Any:  # kserve publishes no types
     """KServe's server module, told to listen on the configured address (it knows 0.0.0.0 only) and behind our front.
 
     KServe reads sys.argv when it is imported; the options here are this program's own.
@@ -104,7 +112,8 @@ def _import_kserve(settings: Settings, metrics: ServerMetrics, drain: Drain) -> 
             self.config.host = settings.host
             checked = InferenceBody(model_server.app, max_bytes=settings.max_body_bytes)
             guarded = Admission(checked, queue_seconds=settings.queue_seconds)
-            self.config.app = drain.around(Front(guarded, metrics))
+            front = Front(guarded, metrics)
+            self.config.app = drain.around(traces.around(front) if traces else front)
             drain.hold(self._server)
             self.config.http = bounded_protocol(
                 max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds

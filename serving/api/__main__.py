@@ -3,8 +3,8 @@
 import logging
 import sys
 
-import orjson
 import uvicorn
+from starlette.types import ASGIApp
 
 from components.artifacts.errors import ConfigError, RecsysError
 from serving.api.app import build_app
@@ -12,22 +12,12 @@ from serving.api.keys import read_keys
 from serving.api.settings import DoorSettings, door_settings
 from serving.drain import Drain
 from serving.http11 import bounded_protocol
+from serving.json_lines import JsonLines
+from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 10
 """Longest that requests in flight may take after SIGTERM."""
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line: what a client writes cannot begin a line of its own."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record."""
-        line = {"time": record.created, "level": record.levelname, "event": record.getMessage()}
-        line |= getattr(record, "fields", {})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
 
 
 def main() -> int:
@@ -52,8 +42,10 @@ def run_door(settings: DoorSettings) -> None:
     """
     check_reach(settings)
     drain = Drain(settings.drain_seconds)
+    traces = tracing(settings.traces_url, settings.traces_share, service="recsys-door", trusts_parent=False)
+    app: ASGIApp = build_app(settings, drain, traces)
     config = uvicorn.Config(
-        drain.around(build_app(settings, drain)),
+        drain.around(traces.around(app) if traces else app),
         host=settings.host,
         port=settings.port,
         http=bounded_protocol(max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds),

@@ -26,6 +26,7 @@ from serving.api.requests import read_head
 from serving.api.settings import DoorSettings
 from serving.api.upstream import QUERY_ID_HEADER, Upstreams
 from serving.drain import Drain
+from serving.tracing import Carrier, Tracing, no_carrier
 
 access_log = logging.getLogger("recsys.access")
 UNMATCHED = "unmatched"
@@ -35,12 +36,14 @@ UNMATCHED = "unmatched"
 class Door:
     """The handlers of the routes, over one set of settings."""
 
-    def __init__(self, settings: DoorSettings, drain: Drain) -> None:
+    def __init__(self, settings: DoorSettings, drain: Drain, carrier: Carrier) -> None:
         self.settings, self.drain = settings, drain
         self.gate = Gate(settings)
         self.metrics = DoorMetrics()
         self.limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
-        self.upstreams = Upstreams(settings.upstreams, self.metrics, connections=settings.max_in_flight)
+        self.upstreams = Upstreams(
+            settings.upstreams, self.metrics, connections=settings.max_in_flight, carrier=carrier
+        )
         self.fallback = Fallback(settings.home, self.upstreams, seconds=settings.fallback_refresh_seconds)
         self.metrics.fallback_age.set_function(lambda: self.fallback.age_seconds)
         self.forwarder = Forwarder(settings, self.upstreams, self.fallback, self.metrics)
@@ -58,6 +61,7 @@ class Door:
 
         async def handle(request: Request) -> Response:
             exchange = Exchange(route.path)
+            request.scope["route"] = route  # as FastAPI notes it, for the name of a trace's span
             try:
                 await self._admit(request, route.scope, exchange)
                 response = await (answer() if answer else self.forwarder.answer(route, request, exchange))
@@ -140,14 +144,19 @@ class Door:
         return response
 
 
-def build_app(settings: DoorSettings, drain: Drain | None = None) -> Starlette:
-    """The ASGI application; `drain` is the end of the process, where it has one.
+def build_app(settings: DoorSettings, drain: Drain | None = None, traces: Tracing | None = None) -> Starlette:
+    """The ASGI application.
+
+    Args:
+        settings: Of the door.
+        drain: The end of the process, where it has one.
+        traces: Where requests are traced; what waits is sent when the application ends.
 
     Raises:
         ContractError: The list of keys cannot be read.
         ConfigError: The file with the identity provider's keys cannot be.
     """
-    door = Door(settings, drain or Drain(0))
+    door = Door(settings, drain or Drain(0), traces.carrier if traces else no_carrier)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -158,6 +167,8 @@ def build_app(settings: DoorSettings, drain: Drain | None = None) -> Starlette:
         with suppress(asyncio.CancelledError):
             await refreshing
         await door.upstreams.close()
+        if traces:
+            await asyncio.to_thread(traces.close)
 
     routes = [
         Route(_pattern(route.path), door.handler(route), methods=[route.method])

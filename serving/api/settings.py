@@ -52,6 +52,12 @@ class DoorSettings(BaseModel):
         description="From SIGTERM to the closing of the listener: /readyz is 503 and requests are answered; on a cluster as "
         "long as its load balancer takes to notice, a few seconds",
     )
+    traces_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Where traces go, OTLP over HTTP; nothing is traced where it is left out",
+    )
+    traces_share: float = Field(0.01, ge=0, le=1, description="Share of the requests that are traced, where they are")
     jwt_jwks: str | None = Field(
         None, description="File or https address of the identity provider's keys; tokens are taken where it is set"
     )
