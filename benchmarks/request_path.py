@@ -16,7 +16,6 @@ from components.ranking.feature_matrix import feature_matrix
 from components.retrieval.query import build_query
 from feature_repo.schema import USER_ID, VIEWS
 from feature_repo.store import open_store
-from serving.feedback import FeedbackLog
 from serving.online_features import UserReader
 from serving.protocol import RecommendationRequest
 from serving.recommender import Recommender
@@ -40,7 +39,7 @@ def main() -> None:
     pools = [model.candidates(query) for query in queries]
     matrices = [feature_matrix(query, pool, model.items) for query, pool in zip(queries, pools, strict=True)]
     settings = Settings(home=home, accept_request_time=True, log_impressions=False)
-    recommender = Recommender(bundle, reader, None, FeedbackLog(home), settings)
+    recommender = Recommender(bundle, reader, None, settings)
     requests = [RecommendationRequest(user_id=user, request_time=moment) for user in users]
     measured = {
         "user row, one read of four views": per_call(lambda user: reader.read(user, now_seconds=now), users),

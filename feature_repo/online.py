@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from feature_repo.online_sqlite import SqliteRows
 from feature_repo.online_values import Change, OnlineRow, Rows, entity_key, from_proto, protos
-from feature_repo.schema import ViewSpec
+from feature_repo.schema import LIVE_VIEWS, VIEWS, SchemaError, ViewSpec
 from feature_repo.store import BATCH_SECONDS, open_store
 from feature_repo.store_config import StoreConfig
 
@@ -45,17 +45,30 @@ class OnlineRows:
         stores: Where registry and online store lie; None: as the environment says.
         timeout_seconds: Longest that a server may take to answer, or another process's write to a file may be waited
             for.
+        is_durable: Whether a write to a file has survived a power cut once it is done; a server's own settings say so of
+            it.
+
+    Raises:
+        SchemaError: A view is not registered.
     """
 
     def __init__(
-        self, home: Path, stores: StoreConfig | None = None, *, timeout_seconds: float = BATCH_SECONDS
+        self,
+        home: Path,
+        stores: StoreConfig | None = None,
+        *,
+        timeout_seconds: float = BATCH_SECONDS,
+        is_durable: bool = False,
     ) -> None:
         self._store = open_store(home, stores, timeout_seconds=timeout_seconds)
         self._provider = self._store._get_provider()
         self._views = {view.name: view for view in self._store.list_feature_views()}
+        missing = sorted({spec.name for spec in (*VIEWS, *LIVE_VIEWS)} - self._views.keys())
+        if missing:
+            raise SchemaError(f"{home}: Feast knows no view {', '.join(missing)} yet. Run `recsys features apply`.")
         self._lock = Lock()
         if self._is_sqlite:
-            _prepare(self._connection, timeout_seconds)
+            _prepare(self._connection, timeout_seconds, is_durable)
 
     def of_entity(self, specs: Sequence[ViewSpec]) -> EntityRows:
         """The rows of some views of one kind of entity."""
@@ -91,13 +104,11 @@ class OnlineRows:
         return self._provider.online_store._get_conn(self._store.config)
 
 
-def _prepare(connection: Any, timeout_seconds: float) -> None:  # sqlite3.Connection
-    """With a write-ahead log, readers do not wait for a materialisation. A power cut may cost its last writes, never the
-    file: what events wrote is written again from their log.
-    """
+def _prepare(connection: Any, timeout_seconds: float, is_durable: bool) -> None:  # sqlite3.Connection
+    """With a write-ahead log, readers do not wait for a materialisation, which may be made again after a power cut."""
     connection.execute(f"PRAGMA busy_timeout = {int(timeout_seconds * 1000)}")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
 
 
 def _row(spec: ViewSpec, moment: datetime | None, values: Mapping[str, Any] | None) -> OnlineRow | None:

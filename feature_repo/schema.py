@@ -240,6 +240,31 @@ VIEWS: tuple[ViewSpec, ...] = (
     ITEM_STATS,
 )
 
+USER_VERDICTS = ViewSpec(
+    "user_verdicts",
+    USER_ID,
+    3650,
+    (
+        FeatureSpec("user_verdict_item_ids", Dtype.STRING_LIST, "1", "Items that the user hid, disliked or took back"),
+        FeatureSpec("user_verdicts", Dtype.FLOAT32_LIST, "1", "Of each: -2 hidden, -1 disliked, 0 taken back"),
+        FeatureSpec("user_verdict_last_seconds", Dtype.INT64_LIST, "s", "Unix time of each"),
+    ),
+    is_live=True,
+)
+USER_EVENTS = ViewSpec(
+    "user_events",
+    USER_ID,
+    400,
+    (
+        FeatureSpec(
+            "user_event_hashes", Dtype.INT64_LIST, "1", "The newest events that the user's live rows hold, by hash"
+        ),
+    ),
+    is_live=True,
+)
+LIVE_VIEWS: tuple[ViewSpec, ...] = (USER_VERDICTS, USER_EVENTS)
+"""Views that events alone fill: no snapshot of them is computed, and no model takes them."""
+
 RETRIEVERS: tuple[str, ...] = (
     "repeat_purchase",
     "user_neighbours",

@@ -12,5 +12,7 @@ ITEM_VIEWS = tuple(spec.name for spec in VIEWS if spec.entity == ITEM_ID)
 def ranker_service(views: dict[str, FeatureView]) -> FeatureService:
     """Everything that `components/ranking/feature_matrix.py` reads."""
     return FeatureService(
-        name=RANKER_SERVICE, features=list(views.values()), description="Features of the two-stage recommender"
+        name=RANKER_SERVICE,
+        features=[views[spec.name] for spec in VIEWS],
+        description="Features of the two-stage recommender",
     )

@@ -7,7 +7,7 @@ from feast import FeatureView, Field
 from feast.types import Array, FeastType, Float32, Int64, String
 
 from feature_repo.entities import ENTITIES
-from feature_repo.schema import VIEWS, Dtype, ViewSpec
+from feature_repo.schema import LIVE_VIEWS, VIEWS, Dtype, ViewSpec
 from feature_repo.sources import source
 
 FEAST_TYPES: dict[Dtype, FeastType] = {
@@ -41,4 +41,4 @@ def feature_view(spec: ViewSpec, home: Path) -> FeatureView:
 
 def feature_views(home: Path) -> dict[str, FeatureView]:
     """All views by name."""
-    return {spec.name: feature_view(spec, home) for spec in VIEWS}
+    return {spec.name: feature_view(spec, home) for spec in (*VIEWS, *LIVE_VIEWS)}

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from components.artifacts.bundle import REFERENCE
 from components.artifacts.errors import ConfigError, ContractError
+from components.artifacts.feedback import read_feedback
 from components.artifacts.tables import TIMESTAMP
 from feature_repo.schema import RANKER_FEATURE_NAMES, USER_ID
 from monitoring.config import QualityConfig
-from serving.feedback import read_feedback
 from serving.prediction_log import read_impressions
 
 LABEL, IS_MATURE, IS_ACTIVE = "label", "is_mature", "is_active"

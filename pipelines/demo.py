@@ -229,7 +229,7 @@ def _reset(home: Path) -> None:
 def _refresh(demo: Demo, config: PipelineConfig, moments: list[datetime]) -> Path:
     """Events until the end of the replay, and one snapshot per replayed week."""
     events = demo.home / "replay" / "events"
-    summary = ingest_events(config.dataset, config.ingest, events, end=moments[-1])
+    summary = ingest_events(config.dataset, config.ingest, events, end=moments[-1], home=demo.home)
     demo.interactions = summary.rows["interactions"]
     compute_features(events, demo.home / "offline", moments[:-1], config=config.features)
     return events

@@ -6,7 +6,6 @@ request that asks it has its answer.
 
 import logging
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,8 +17,6 @@ from components.artifacts.registry import Move
 from serving.bundle_source import BundleSource, Refusal
 from serving.metrics import ServerMetrics
 from serving.protocol import (
-    FeedbackEvent,
-    FeedbackRequest,
     RecommendationRequest,
     RecommendationResponse,
     ShownResponse,
@@ -87,10 +84,6 @@ class LiveRecommender:
     def shown(self, query_id: str) -> ShownResponse:
         """As `Recommender.shown`."""
         return self._current.shown(query_id)
-
-    def accept(self, request: FeedbackRequest) -> Sequence[FeedbackEvent]:
-        """As `Recommender.accept`."""
-        return self._current.accept(request)
 
     def swap(self) -> bool:
         """Take over the bundle that the alias points at by now; whether it is another."""

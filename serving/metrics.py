@@ -14,6 +14,8 @@ BUCKETS = (0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.
 STAGE_BUCKETS = (0.00005, 0.0001, 0.00025, *BUCKETS)
 """A stage takes a part of that."""
 USER_STATUSES = ("ok", "new", "missing", "expired", "store_error")
+ROW_AGES = (60, 600, 3600, 6 * 3600, 86_400, 2 * 86_400, 7 * 86_400, 30 * 86_400)
+"""Upper bounds in seconds, from what events have just written to a snapshot of last month."""
 STAGES = ("user_row", "query", "candidates", "matrix", "ranking", "policy", "reasons", "answer", "log")
 """In the order in which a request meets them."""
 
@@ -43,6 +45,11 @@ class ServerMetrics:
             registry=self.registry,
         )
         self._served: set[tuple[str, str, str]] = set()
+        self.events_waiting = Gauge(
+            "recsys_server_events_waiting",
+            "Acknowledged events that the online store does not have yet",
+            registry=self.registry,
+        )
         self._counters()
         self._histograms()
 
@@ -63,6 +70,10 @@ class ServerMetrics:
             registry=self.registry,
         )
         self._swaps = {outcome: swaps.labels(outcome) for outcome in ("swapped", "refused")}
+        events = Counter(
+            "recsys_server_events_total", "Events by what came of them", ["outcome"], registry=self.registry
+        )
+        self._events = {outcome: events.labels(outcome) for outcome in ("accepted", "duplicate")}
         self._requests = cache(lambda route, status: requests.labels(route, str(status)))
         self._users = {status: users.labels(status) for status in USER_STATUSES}
 
@@ -81,6 +92,12 @@ class ServerMetrics:
             buckets=STAGE_BUCKETS,
             registry=self.registry,
         )
+        self._row_ages = Histogram(
+            "recsys_server_user_row_age_seconds",
+            "From the newest value of a user's row, a snapshot's or an event's, to the request that read it",
+            buckets=ROW_AGES,
+            registry=self.registry,
+        )
         self._durations = cache(durations.labels)
         self._stages: Mapping[str, Histogram] = {stage: stages.labels(stage) for stage in STAGES}
 
@@ -89,9 +106,16 @@ class ServerMetrics:
         self._requests(route, status).inc()
         self._durations(route).observe(seconds)
 
-    def user(self, status: str) -> None:
-        """Count what was known of a user."""
+    def user(self, status: str, age_seconds: float | None = None) -> None:
+        """Count what was known of a user, and how old it was."""
         self._users[status].inc()
+        if age_seconds is not None:
+            self._row_ages.observe(max(age_seconds, 0.0))
+
+    def events(self, *, accepted: int, duplicates: int) -> None:
+        """Count the events of a request."""
+        self._events["accepted"].inc(accepted)
+        self._events["duplicate"].inc(duplicates)
 
     def swapped(self) -> None:
         """Count a bundle that answers in another's place."""

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from feature_repo.online import OnlineRows
-from feature_repo.online_values import OnlineRow, Rows
-from feature_repo.schema import SECONDS_PER_DAY, USER_HISTORY, USER_ID, VIEWS
+from feature_repo.schema import SECONDS_PER_DAY, USER_ID, USER_VERDICTS, VIEWS
 from serving.breaker import Breaker
 
 log = logging.getLogger(__name__)
 
-USER_VIEWS = tuple(spec for spec in VIEWS if spec.entity == USER_ID)
+USER_VIEWS = (*(spec for spec in VIEWS if spec.entity == USER_ID), USER_VERDICTS)
 TTL_SECONDS = {spec.name: spec.ttl_days * SECONDS_PER_DAY for spec in USER_VIEWS}
 LIVE = {spec.name for spec in USER_VIEWS if spec.is_live}
 TIMEOUT_SECONDS = 0.05
@@ -38,7 +37,7 @@ class UserRow:
 
 
 class UserReader:
-    """Reads and writes users' rows in the online store of a state folder.
+    """Reads users' rows in the online store of a state folder.
 
     Args:
         home: State folder.
@@ -47,8 +46,7 @@ class UserReader:
     """
 
     def __init__(self, home: Path, *, timeout_seconds: float = TIMEOUT_SECONDS, breaker: Breaker | None = None) -> None:
-        online = OnlineRows(home, timeout_seconds=timeout_seconds)
-        self._rows, self._history = online.of_entity(USER_VIEWS), online.of_entity([USER_HISTORY])
+        self._rows = OnlineRows(home, timeout_seconds=timeout_seconds).of_entity(USER_VIEWS)
         self._breaker = breaker or Breaker()
 
     def read(self, user_id: str, *, now_seconds: int) -> UserRow:
@@ -66,24 +64,6 @@ class UserReader:
         values = {name: value for row in fresh.values() for name, value in row.values.items()}
         newest = max((row.seconds for row in fresh.values()), default=None)
         return UserRow(values, _status(there.keys(), fresh.keys()), newest)
-
-    def write_history(self, user_id: str, row: Mapping[str, Any], *, seconds: int) -> bool:
-        """Store the user's history, made from what `read` gave, as of its newest event; False where the store fails.
-
-        The row's time never goes back: an event that comes late belongs to a row that is newer.
-        """
-        values = {feature.name: row.get(feature.name) for feature in USER_HISTORY.features}
-
-        def changed(_user_id: str, there: Rows) -> Mapping[str, OnlineRow]:
-            stored = there[USER_HISTORY.name]
-            return {USER_HISTORY.name: OnlineRow(values, max(seconds, stored.seconds if stored else seconds))}
-
-        try:
-            self._history.update([user_id], changed)
-        except Exception as error:  # noqa: BLE001 - the event is in the feedback log already
-            log.warning("online store: history of user %s cannot be written (%r)", user_id, error)
-            return False
-        return True
 
 
 def _status(there: Set[str], fresh: Set[str]) -> Status:

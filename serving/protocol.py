@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.artifacts.errors import RecsysError
+from feature_repo.schema import SECONDS_PER_DAY
+from serving.event_types import OWN_WEIGHT, TYPES, EventType, weight_of
 
 STRICT = ConfigDict(frozen=True, extra="forbid")
 DEFAULT_K = 10
@@ -51,6 +53,12 @@ class UnknownError(InvalidRequestError):
     """What a path names is not known (HTTP 404)."""
 
     http_status = 404
+
+
+class BusyError(RecsysError):
+    """More waits than this server takes on (HTTP 503)."""
+
+    http_status = 503
 
 
 class Filters(BaseModel):
@@ -279,16 +287,40 @@ class ShownResponse(BaseModel):
 
 
 class FeedbackEvent(BaseModel):
-    """What a user did: purchase, click, rating ... Posting an event_id again changes nothing."""
+    """What a user did. Posting an event_id again changes nothing.
+
+    Known by name: purchase, add_to_cart, click, rating, thumbs_up, thumbs_down, hide, unhide, impression, dwell; other names
+    are interactions too. Those that do not speak for an item (thumbs_down, hide, unhide, impression, dwell) have no weight.
+    """
 
     model_config = STRICT
 
     event_id: str = Field(min_length=1, max_length=ID_LENGTH, description="Unique; a repeated one is ignored")
     user_id: str = Field(min_length=1, max_length=ID_LENGTH)
     item_id: str = Field(min_length=1, max_length=ID_LENGTH)
-    interaction_type: str = Field(min_length=1, max_length=64, description="purchase, click, add_to_cart, rating ...")
+    interaction_type: str = Field(min_length=1, max_length=64, description="purchase, click, rating, hide ...")
     event_timestamp: Moment
-    weight: float = Field(1.0, ge=0, le=1e6, strict=True, description="How strongly it speaks for the item; 0 does not")
+    weight: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        strict=True,
+        description="How strongly it speaks for the item; 0 does not. Left out: as the training data weigh the type",
+    )
+    rating: float | None = Field(
+        None, ge=0.5, le=5, allow_inf_nan=False, strict=True, description="Stars of five, of a rating"
+    )
+    dwell_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=SECONDS_PER_DAY,
+        allow_inf_nan=False,
+        strict=True,
+        description="Time spent with the item, of a dwell",
+    )
+    position: int | None = Field(
+        None, ge=1, le=10_000, strict=True, description="Of the item in the answer, 1 is the top"
+    )
     value_usd: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
     query_id: str | None = Field(None, max_length=ID_LENGTH, description="The answer that it follows, where known")
     store_id: str | None = Field(None, max_length=ID_LENGTH)
@@ -299,6 +331,17 @@ class FeedbackEvent(BaseModel):
         if moment.tzinfo is None:
             raise ValueError("expected an offset, for example 2017-10-30T12:00:00Z")
         return _in_utc(moment)
+
+    @model_validator(mode="after")
+    def _as_its_type(self) -> Self:
+        known = TYPES.get(self.interaction_type, EventType(OWN_WEIGHT))
+        if known.needs is not None and getattr(self, known.needs) is None:
+            raise ValueError(f"a {self.interaction_type} needs {known.needs}")
+        if known.weight == 0 and "weight" in self.model_fields_set and self.weight > 0:
+            raise ValueError(f"a {self.interaction_type} does not speak for its item: weight is 0, or left out")
+        if "weight" not in self.model_fields_set:
+            object.__setattr__(self, "weight", weight_of(self.interaction_type, self.rating, {}))  # it is frozen
+        return self
 
 
 class FeedbackRequest(BaseModel):

@@ -1,10 +1,10 @@
 """One recommendation: features -> candidates -> ranking -> policy -> answer, and the log of what was shown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,14 @@ from components.artifacts.bundle import Bundle
 from components.artifacts.cuts import seconds
 from components.ranking.two_stage import Lap, Ranking
 from components.reranking.policy import Listing
-from components.retrieval.history import extend_history
 from components.retrieval.query import Query, build_query
 from serving.explanations import explain, words_of
 from serving.exploration import Draw, draw_order
-from serving.feedback import FeedbackLog
 from serving.metrics import ServerMetrics
 from serving.online_features import UserRow
 from serving.prediction_log import Impressions, PredictionLog
 from serving.protocol import (
     Explanation,
-    FeedbackEvent,
-    FeedbackRequest,
     Filters,
     InvalidRequestError,
     RecommendationRequest,
@@ -47,26 +43,21 @@ MOST_FILLED = 200
 
 
 class UserFeatures(Protocol):
-    """Where users' rows come from and go to."""
+    """Where users' rows come from."""
 
     def read(self, user_id: str, *, now_seconds: int) -> UserRow:
         """The user's features."""
         ...
 
-    def write_history(self, user_id: str, row: Mapping[str, object], *, seconds: int) -> bool:
-        """Store the user's history as of its newest event."""
-        ...
-
 
 @dataclass(frozen=True)
 class Recommender:
-    """A bundle, where users' features come from, and the two logs.
+    """A bundle, where users' features come from, and the log of what was shown.
 
     Attributes:
         bundle: What answers.
         users: The online store.
         predictions: Impressions; None logs nothing.
-        feedback: Events.
         settings: Limits, the variant.
         clock: Now, in UTC.
         new_id: Makes query ids.
@@ -76,7 +67,6 @@ class Recommender:
     bundle: Bundle
     users: UserFeatures
     predictions: PredictionLog | None
-    feedback: FeedbackLog
     settings: Settings
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     new_id: Callable[[], str] = field(default=new_query_id)
@@ -90,7 +80,7 @@ class Recommender:
         """
         moment, lap = self._moment(request), self.metrics.stages()
         user = self.users.read(request.user_id, now_seconds=seconds(moment))
-        self.metrics.user(user.status)
+        self.metrics.user(user.status, _age(user, moment))
         lap("user_row")
         model = self.bundle.model
         query = build_query(
@@ -143,39 +133,6 @@ class Recommender:
         if self.predictions is None:
             raise UnknownError(f"query {query_id}: this server keeps no log of what it shows (log_impressions).")
         return shown_answer(self.bundle, query_id, self.predictions.find(query_id))
-
-    def accept(self, request: FeedbackRequest) -> list[FeedbackEvent]:
-        """Write events to the log, then into the users' histories; the events that were new.
-
-        Raises:
-            InvalidRequestError: Too many events in one request.
-        """
-        if len(request.events) > self.settings.max_events:
-            raise InvalidRequestError(
-                f"events: {len(request.events)} in one request, at most {self.settings.max_events}. Post them in parts."
-            )
-        fresh = self.feedback.append(request.events)
-        by_user: dict[str, list[FeedbackEvent]] = {}
-        for event in fresh:
-            by_user.setdefault(event.user_id, []).append(event)
-        for user_id, events in by_user.items():
-            self._update_history(user_id, events)
-        return fresh
-
-    def _update_history(self, user_id: str, events: Sequence[FeedbackEvent]) -> None:
-        """The log is the record; a history that could not be updated is made again by the next snapshot."""
-        speaking = sorted((event for event in events if event.weight > 0), key=lambda event: event.event_timestamp)
-        if not speaking:
-            return
-        newest = seconds(speaking[-1].event_timestamp)
-        user = self.users.read(user_id, now_seconds=newest)
-        if user.status == "store_error":
-            return
-        row: Mapping[str, Any] = user.row
-        for event in speaking:
-            at = seconds(event.event_timestamp)
-            row = extend_history(row, item_id=event.item_id, seconds=at, weight=event.weight)
-        self.users.write_history(user_id, row, seconds=newest)
 
     def _check_size(self, k: int) -> None:
         if k > self.settings.max_k:
@@ -273,3 +230,7 @@ class Recommender:
                 filters=None if request.filters == Filters() else request.filters.model_dump_json(),
             )
         )
+
+
+def _age(user: UserRow, moment: datetime) -> float | None:
+    return None if user.event_seconds is None else moment.timestamp() - user.event_seconds

@@ -11,8 +11,10 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from serving.live_events import LiveEvents
 from serving.live_recommender import LiveRecommender
 from serving.protocol import (
+    BusyError,
     FeedbackRequest,
     FeedbackResponse,
     InvalidRequestError,
@@ -31,12 +33,13 @@ class TooLargeError(InvalidRequestError):
     http_status = 413
 
 
-def add_routes(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable[[], bool]) -> None:
+def add_routes(app: FastAPI, recommender: LiveRecommender, events: LiveEvents, *, is_ready: Callable[[], bool]) -> None:
     """Put the routes on KServe's application.
 
     Args:
         app: The application.
         recommender: Answers.
+        events: Takes what users did.
         is_ready: Whether the golden requests were answered right.
     """
 
@@ -53,10 +56,10 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable
 
     @app.post("/v1/events")
     async def post_events(request: Request) -> JSONResponse:
-        """Feedback: {"events": [...]}. The answer comes once they are on the disk."""
+        """Feedback: {"events": [...]}. The answer comes once they are on the disk; the loop does not wait for it."""
         body = await _body(request, recommender.settings.max_body_bytes)
         feedback = FeedbackRequest.parse(body)
-        fresh = recommender.accept(feedback)
+        fresh = await asyncio.wrap_future(events.submit(feedback))
         answer = FeedbackResponse(accepted=len(fresh), duplicates=len(feedback.events) - len(fresh))
         return JSONResponse(answer.model_dump())
 
@@ -91,6 +94,11 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, *, is_ready: Callable
             "refused": recommender.refused.to_json() if recommender.refused else None,
         }
         return JSONResponse({"ready": is_ready(), **state}, 200 if is_ready() else 503)
+
+    @app.exception_handler(BusyError)
+    async def defer(_request: Request, error: BusyError) -> JSONResponse:
+        """Too much at once."""
+        return JSONResponse({"error": str(error)}, error.http_status, headers={"retry-after": "1"})
 
     @app.exception_handler(InvalidRequestError)
     async def refuse(_request: Request, error: InvalidRequestError) -> JSONResponse:

@@ -11,8 +11,8 @@ from serving.protocol import Filters
 
 
 def allowed(filters: Filters, query: Query, items: ItemTable, item_nums: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which of the items pass all conditions, shape (n,)."""
-    passed = np.ones(len(item_nums), bool)
+    """Which of the items pass all conditions and are not hidden or disliked by the user, shape (n,)."""
+    passed = ~np.isin(item_nums, query.unwanted)
     for column, values in (
         ("department", filters.departments),
         ("category", filters.categories),

@@ -2,17 +2,21 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import REGISTRY
 
+from components.artifacts.errors import ConfigError
+from feature_repo.schema import SchemaError
 from serving.admission import Admission
 from serving.bundle_source import BundleSource
 from serving.drain import Drain
-from serving.feedback import FeedbackLog
+from serving.event_types import trained_weights
 from serving.front import Front
 from serving.http11 import bounded_protocol
 from serving.inference_body import InferenceBody
+from serving.live_events import LiveEvents
 from serving.live_recommender import LiveRecommender
 from serving.metrics import ServerMetrics
 from serving.online_features import UserReader
@@ -30,28 +34,41 @@ def run_server(settings: Settings) -> None:
     Raises:
         NotFoundError: There is no such bundle.
         ContractError: The bundle is damaged, or its golden requests are answered otherwise than in training.
-        ConfigError: The rules file is wrong, or exploration would break its rules.
+        ConfigError: The rules file is wrong, exploration would break its rules, or the stores are not as they should be.
     """
     source = BundleSource(settings)
     bundle = source.open_checked()
     predictions = None
     if settings.log_impressions:
         predictions = PredictionLog(settings.home, settings.flush_seconds, is_replay=settings.accept_request_time)
-    users = UserReader(settings.home, timeout_seconds=settings.online_timeout_seconds)
-    feedback, metrics = FeedbackLog(settings.home), ServerMetrics(REGISTRY)
-    live = LiveRecommender(Recommender(bundle, users, predictions, feedback, settings, metrics=metrics), source)
+    try:
+        users = UserReader(settings.home, timeout_seconds=settings.online_timeout_seconds)
+    except SchemaError as error:
+        raise ConfigError(str(error)) from error
+    metrics = ServerMetrics(REGISTRY)
+    live = LiveRecommender(Recommender(bundle, users, predictions, settings, metrics=metrics), source)
+    events = _events(live, metrics)
     if predictions:
         predictions.start()
     live.start()
+    events.start()
     try:
-        _start(live, metrics)
+        _start(live, events, metrics)
     finally:
         live.close()
+        events.close()
         if predictions:
             predictions.close()
 
 
-def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
+def _events(live: LiveRecommender, metrics: ServerMetrics) -> LiveEvents:
+    def weights() -> Mapping[str, float]:
+        return trained_weights(live.bundle.manifest.facts.config)
+
+    return LiveEvents.of(live.settings.home, max_events=live.settings.max_events, weights=weights, metrics=metrics)
+
+
+def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetrics) -> None:
     settings, drain = recommender.settings, Drain(recommender.settings.drain_seconds)
     traces = tracing(settings.traces_url, settings.traces_share, service="recsys-server", trusts_parent=True)
     server_module = _import_kserve(settings, metrics, drain, traces)
@@ -67,7 +84,7 @@ def _start(recommender: LiveRecommender, metrics: ServerMetrics) -> None:
     def is_ready() -> bool:
         return not drain.is_on and all(model.ready for model in models)
 
-    add_routes(server_module.app, recommender, is_ready=is_ready)
+    add_routes(server_module.app, recommender, events, is_ready=is_ready)
     add_operations(server_module.app, recommender, is_ready=is_ready)
     repository = _closed_repository()
 

@@ -23,6 +23,7 @@ def ingest_events(dataset: str, config: str, end: str, events: dsl.Output[dsl.Da
     from components.ingest_events import ingest
     from components.ingest_events.config import IngestConfig
 
-    start_step()
+    home = start_step()
     rules = IngestConfig.model_validate_json(config)
-    ingest.ingest_events(parse_dataset_config(dataset), rules, Path(events.path), end=parse_moment(end))
+    where = Path(events.path)
+    ingest.ingest_events(parse_dataset_config(dataset), rules, where, end=parse_moment(end), home=home)

@@ -18,6 +18,11 @@ class IngestConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    feedback: bool = Field(
+        False,
+        description="Learn from what servers logged too ($RECSYS_HOME/logs/feedback): events that speak for an item, and "
+        "ratings; one whose event_id the data set has comes once. For data sets that do not get these events otherwise",
+    )
     max_quarantine_share: float = Field(
         0.02, ge=0, le=1, description="Largest share of bad rows of a table; above it the run stops"
     )

@@ -4,7 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from shutil import rmtree
@@ -12,7 +12,8 @@ from shutil import rmtree
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.artifacts.errors import QuarantineError
+from components.artifacts.errors import ConfigError, QuarantineError
+from components.artifacts.feedback import read_interactions
 from components.artifacts.tables import Tables, write_tables
 from components.datasets.config import DatasetConfig
 from components.datasets.load import load_dataset
@@ -54,7 +55,9 @@ class IngestSummary:
         return {"dataset": self.dataset, "rows": self.rows, "effects": [asdict(effect) for effect in self.effects]}
 
 
-def ingest_events(dataset: DatasetConfig, config: IngestConfig, out: Path, *, end: datetime) -> IngestSummary:
+def ingest_events(
+    dataset: DatasetConfig, config: IngestConfig, out: Path, *, end: datetime, home: Path | None = None
+) -> IngestSummary:
     """Write the canonical tables, `quarantine.parquet` and `transformation_log.json` into `out`.
 
     The same data and rules give the same bytes. `out` appears whole or not at all; where too much is bad it holds
@@ -65,11 +68,16 @@ def ingest_events(dataset: DatasetConfig, config: IngestConfig, out: Path, *, en
         config: The rules.
         out: Folder for the result; an earlier one is replaced.
         end: Events from here on are left for a later run.
+        home: State folder, whose log of feedback is read where the configuration says so.
 
     Raises:
+        ConfigError: Feedback is wanted, and there is no state folder.
         QuarantineError: More than the configured share of a table's rows is bad.
     """
-    tables, quarantine, summary = clean(load_dataset(dataset), config, name=dataset.name, end=end)
+    loaded = load_dataset(dataset)
+    if config.feedback:
+        loaded = with_feedback(loaded, home, end)
+    tables, quarantine, summary = clean(loaded, config, name=dataset.name, end=end)
     unfinished = out.with_name(f"{out.name}.unfinished")
     rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -84,6 +92,21 @@ def ingest_events(dataset: DatasetConfig, config: IngestConfig, out: Path, *, en
     if excess:
         raise QuarantineError(_refusal(excess, summary, config, quarantine, out))
     return summary
+
+
+def with_feedback(tables: Tables, home: Path | None, end: datetime) -> Tables:
+    """The tables with what servers logged before `end` among the interactions.
+
+    Raises:
+        ConfigError: There is no state folder.
+    """
+    if home is None:
+        raise ConfigError(
+            "ingest.feedback: there is no state folder to read it from. Set $RECSYS_HOME, or turn it off."
+        )
+    logged = read_interactions(home, end)
+    log.info("%s interactions from the log of feedback", f"{logged.num_rows:,}")
+    return replace(tables, interactions=pa.concat_tables([tables.interactions, logged]))
 
 
 def clean(tables: Tables, config: IngestConfig, *, name: str, end: datetime) -> tuple[Tables, pa.Table, IngestSummary]:

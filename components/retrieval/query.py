@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.retrieval.items import UNKNOWN, ItemTable
+from components.retrieval.verdicts import unwanted
 from feature_repo.schema import DECAY_DAYS, SECONDS_PER_DAY, USER_NUMERIC
 
 
@@ -51,6 +52,7 @@ class Query:
         affinity_shares: Share of the user's interactions in each, shape (m,).
         home_store_id: Where the user usually is; None where unknown.
         store_id: Where the request comes from; the home store where the request does not say.
+        unwanted: Row numbers of items that the user hid or disliked, shape (u,).
     """
 
     user_id: str
@@ -61,6 +63,7 @@ class Query:
     affinity_shares: NDArray[np.float32]
     home_store_id: str | None
     store_id: str | None
+    unwanted: NDArray[np.int32]
 
 
 def build_query(
@@ -91,6 +94,7 @@ def build_query(
         affinity_shares=np.asarray(_sequence(row, "user_affinity_shares_90d"), np.float32)[known],
         home_store_id=home_store_id,
         store_id=store_id or home_store_id,
+        unwanted=np.array([items.num_of[item_id] for item_id in unwanted(row) if item_id in items.num_of], np.int32),
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from components.artifacts.bundle import Bundle
 from components.artifacts.cuts import parse_moment, seconds
+from components.artifacts.feedback import read_feedback
 from components.artifacts.tables import TIMESTAMP
 from components.point_in_time.join import join_users
 from components.point_in_time.queries import rows as rows_of
@@ -27,6 +28,7 @@ from components.retrieval.candidates import Candidates
 from components.retrieval.history import extend_history
 from components.retrieval.items import UNKNOWN
 from components.retrieval.query import build_query
+from components.retrieval.verdicts import extend_verdicts
 from feature_repo.schema import (
     CANDIDATE_FEATURES,
     EVENT_TIMESTAMP,
@@ -36,8 +38,8 @@ from feature_repo.schema import (
     USER_HISTORY,
     USER_ID,
 )
+from serving.event_types import verdict_of
 from serving.exploration import Exploration
-from serving.feedback import FeedbackLog, read_feedback
 from serving.online_features import UserRow
 from serving.protocol import Filters, RecommendationRequest
 from serving.recommender import Recommender
@@ -99,11 +101,6 @@ class PointInTimeUsers:
     def read(self, user_id: str, *, now_seconds: int) -> UserRow:
         """The user's features as of then."""
         return self.rows[user_id, now_seconds]
-
-    def write_history(self, user_id: str, row: Mapping[str, object], *, seconds: int) -> bool:
-        """Nothing is written in a replay."""
-        del user_id, row, seconds
-        return False
 
 
 def answers(
@@ -204,19 +201,25 @@ class _Events:
         snapshots = sorted(parse_moment(path.stem) for path in folder.glob("[0-9]*T[0-9]*Z.parquet"))
         by_user: dict[str, list[dict[str, Any]]] = {}
         for event in read_feedback(home, snapshots[0] if snapshots else EPOCH, until).to_pylist():
-            if event["weight"] > 0:
-                by_user.setdefault(event[USER_ID], []).append(event)
+            by_user.setdefault(event[USER_ID], []).append(event)
         return cls(snapshots, by_user)
 
     def extend(self, row: Mapping[str, Any], user_id: str, at: datetime) -> Mapping[str, Any]:
-        """The row with the user's events from the newest snapshot on, before `at`."""
+        """The row with the user's events from the newest snapshot on, before `at`, and all that the user said of items."""
         events = self.by_user.get(user_id, [])
         place = bisect_right(self.snapshots, at)
         since = self.snapshots[place - 1] if place else EPOCH
         times = [event[EVENT_TIMESTAMP] for event in events]
-        for event in events[bisect_left(times, since) : bisect_left(times, at)]:
-            moment = seconds(event[EVENT_TIMESTAMP])
-            row = {**row, **extend_history(row, item_id=event[ITEM_ID], seconds=moment, weight=event["weight"])}
+        past = bisect_left(times, at)
+        for event in events[bisect_left(times, since) : past]:
+            if event["weight"] > 0:
+                moment = seconds(event[EVENT_TIMESTAMP])
+                row = {**row, **extend_history(row, item_id=event[ITEM_ID], seconds=moment, weight=event["weight"])}
+        for event in events[:past]:
+            verdict = verdict_of(event["interaction_type"], event["rating"])
+            if verdict is not None:
+                moment = seconds(event[EVENT_TIMESTAMP])
+                row = {**row, **extend_verdicts(row, item_id=event[ITEM_ID], verdict=verdict, seconds=moment)}
         return row
 
 
@@ -226,8 +229,7 @@ def _answered(
     """The item ids of each answer."""
     ids = iter([question.query_id for question in asked])
     replaying = settings.model_copy(update={"accept_request_time": True, "max_k": max(q.request.k for q in asked)})
-    feedback = FeedbackLog(settings.home)
-    recommender = Recommender(bundle, users, None, feedback, replaying, new_id=lambda: next(ids))
+    recommender = Recommender(bundle, users, None, replaying, new_id=lambda: next(ids))
     for question in asked:
         yield tuple(item.item_id for item in recommender.recommend(question.request).items)
 

@@ -41,7 +41,7 @@ def compute(as_of: AsOf, config: Config = DEFAULT, sets: Set = None) -> None:
     settings, home, moment = load_config(config, overrides(sets)), recsys_home(), parse_moment(as_of)
     with TemporaryDirectory() as folder:
         events = Path(folder) / "events"
-        ingest_events(settings.dataset, settings.ingest, events, end=moment)
+        ingest_events(settings.dataset, settings.ingest, events, end=moment, home=home)
         compute_features(events, home / "offline", [moment], config=settings.features)
     register(home)
 
@@ -52,18 +52,20 @@ def materialize(as_of: AsOf) -> None:
     from components.artifacts.cuts import parse_moment
     from components.artifacts.home import recsys_home
     from components.materialize_features.materialize import materialize_features
+    from feature_repo.store import apply as register
     from pipelines.cli.progress import show_log
 
     show_log(Console())
+    register(recsys_home())  # the views of this version: a store from an earlier one lacks some
     materialize_features(recsys_home(), end=parse_moment(as_of))
 
 
 @app.command("list")
 def list_features() -> None:
     """List every feature with its type, unit and meaning: what feature_repo/schema.py says."""
-    from feature_repo.schema import CANDIDATE_FEATURES, CONTEXT_FEATURES, CROSS_FEATURES, VIEWS
+    from feature_repo.schema import CANDIDATE_FEATURES, CONTEXT_FEATURES, CROSS_FEATURES, LIVE_VIEWS, VIEWS
 
-    groups = [(spec.name, spec.features) for spec in VIEWS]
+    groups = [(spec.name, spec.features) for spec in (*VIEWS, *LIVE_VIEWS)]
     groups += [("at request", (*CROSS_FEATURES, *CONTEXT_FEATURES, *CANDIDATE_FEATURES))]
     table = Table("view", "feature", "type", "unit", "meaning", box=None)
     for name, features in groups:

@@ -13,13 +13,14 @@ from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
 from feature_repo.online import OnlineRows
 from feature_repo.online_values import OnlineRow
-from feature_repo.schema import USER_HISTORY, VIEWS, SchemaError
+from feature_repo.schema import LIVE_VIEWS, USER_HISTORY, VIEWS, SchemaError
 from feature_repo.services import RANKER_SERVICE
 from feature_repo.store import apply, open_store
 from feature_repo.store_config import refuse_lossy
 from feature_repo.views import FEAST_TYPES
 from tests.toy_world import moment, write_toy_events
 
+NAMES = {spec.name for spec in (*VIEWS, *LIVE_VIEWS)}
 FEAST = str(Path(sys.executable).parent / "feast")
 
 
@@ -34,8 +35,8 @@ def home(tmp_path_factory):
 
 def test_views_are_derived_from_the_schema(home):
     registered = {view.name: view for view in open_store(home).list_feature_views()}
-    assert set(registered) == {spec.name for spec in VIEWS}
-    for spec in VIEWS:
+    assert set(registered) == NAMES
+    for spec in (*VIEWS, *LIVE_VIEWS):
         fields = {field.name: field.dtype for field in registered[spec.name].features}
         assert fields == {feature.name: FEAST_TYPES[feature.dtype] for feature in spec.features}
         assert registered[spec.name].ttl == timedelta(days=spec.ttl_days)
@@ -72,7 +73,7 @@ def test_feasts_own_command_applies_the_same_definitions(tmp_path):
     repo = str(Path(__file__).parents[2] / "feature_repo")
     done = subprocess.run([FEAST, "-c", repo, "apply"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {view.name for view in open_store(tmp_path).list_feature_views()} == {spec.name for spec in VIEWS}
+    assert {view.name for view in open_store(tmp_path).list_feature_views()} == NAMES
 
 
 def test_pushed_row_is_read_online(home):

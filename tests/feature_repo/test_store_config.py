@@ -8,11 +8,12 @@ import pytest
 
 from feature_repo.online import OnlineRows
 from feature_repo.online_values import OnlineRow
-from feature_repo.schema import USER_HISTORY, VIEWS, SchemaError
+from feature_repo.schema import LIVE_VIEWS, USER_HISTORY, VIEWS, SchemaError
 from feature_repo.store import apply, open_store
 from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL, StoreConfig
 from tests.servers import PASSWORD
 
+NAMES = {spec.name for spec in (*VIEWS, *LIVE_VIEWS)}
 ROW = OnlineRow({"user_history_item_ids": ["a"], "user_history_counts": [1.0]}, 77)
 
 
@@ -51,7 +52,7 @@ def test_password_is_in_no_configuration_that_is_printed(tmp_path):
 def test_everything_on_servers_and_no_file_beside_the_lock(tmp_path, redis, postgres, capfd, caplog):
     stores = StoreConfig(postgres.url, redis.url)
     apply(tmp_path, stores)
-    assert {view.name for view in open_store(tmp_path, stores).list_feature_views()} == {spec.name for spec in VIEWS}
+    assert {view.name for view in open_store(tmp_path, stores).list_feature_views()} == NAMES
     online = OnlineRows(tmp_path, stores)
     online.write(USER_HISTORY, {"server": ROW})
     assert online.read(USER_HISTORY, ["server", "nobody"])[0].values["user_history_item_ids"] == ["a"]
@@ -74,7 +75,7 @@ def test_processes_that_register_at_the_same_time_lose_nothing_of_each_other(tmp
         _, said = process.communicate()
         assert process.returncode == 0, said
     registered = open_store(homes[0], StoreConfig(registry_url=postgres.url)).list_feature_views()
-    assert {view.name for view in registered} == {spec.name for spec in VIEWS}
+    assert {view.name for view in registered} == NAMES
 
 
 def test_wrong_password_is_an_error_that_does_not_tell_it(tmp_path, postgres, redis):

@@ -20,6 +20,8 @@ from components.retrieval.candidates import fuse
 from components.retrieval.history import extend_history
 from components.retrieval.query import build_query
 from components.retrieval.retriever import Scored
+from feature_repo.online import OnlineRows
+from feature_repo.online_values import OnlineRow
 from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS, USER_HISTORY
 from feature_repo.store import apply, open_store
 from serving.online_features import UserReader
@@ -37,6 +39,12 @@ def home(tmp_path_factory):
     apply(folder)
     materialize_features(folder, end=NOW)
     return folder
+
+
+def write_history(home, user_id: str, row, at: int) -> None:
+    values = {feature.name: row[feature.name] for feature in USER_HISTORY.features}
+    rows = OnlineRows(home).of_entity([USER_HISTORY])
+    rows.update([user_id], lambda _id, _there: {USER_HISTORY.name: OnlineRow(values, at)})
 
 
 def same(online, offline) -> bool:
@@ -115,8 +123,8 @@ def test_threads_that_read_and_write_side_by_side_see_whole_rows(home):
     def work(first: int) -> None:
         for user_id in IDS[first::4]:
             known = reader.read(user_id, now_seconds=now)
-            is_written = reader.write_history(user_id, known.row, seconds=now)
-            if not is_written or reader.read(user_id, now_seconds=now) != known:
+            write_history(home, user_id, known.row, now)
+            if reader.read(user_id, now_seconds=now) != known:
                 wrong.append(user_id)
 
     threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
@@ -130,7 +138,7 @@ def test_threads_that_read_and_write_side_by_side_see_whole_rows(home):
 def test_live_row_survives_an_older_snapshot_and_gives_way_to_a_newer_one(home):
     reader, later = UserReader(home), seconds(NOW + timedelta(days=1))
     row = extend_history(reader.read("u1", now_seconds=later).row, item_id="live", seconds=later, weight=1.0)
-    assert reader.write_history("u1", row, seconds=later)
+    write_history(home, "u1", row, later)
     kept = {done.view: done.kept for done in materialize_features(home, end=NOW)}
     assert kept["user_history"] == 1
     assert reader.read("u1", now_seconds=later).row["user_history_item_ids"][0] == "live"

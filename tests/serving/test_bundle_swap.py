@@ -23,7 +23,6 @@ from components.materialize_features.materialize import newest_snapshot
 from feature_repo.schema import ITEM_STATS
 from pipelines.server_process import RunningServer, server
 from serving.bundle_source import BundleSource
-from serving.feedback import FeedbackLog
 from serving.live_recommender import LiveRecommender
 from serving.protocol import RecommendationRequest
 from serving.recommender import Recommender
@@ -47,7 +46,7 @@ def live_of(home: Path, bundle: str = "champion") -> LiveRecommender:
     source = BundleSource(settings)
     opened = source.open_checked()
     known = next(request for request in opened.golden if request.user_id)
-    return LiveRecommender(Recommender(opened, OneUser(known.row), None, FeedbackLog(home), settings), source)
+    return LiveRecommender(Recommender(opened, OneUser(known.row), None, settings), source)
 
 
 def promote(home: Path, bundle_id: str) -> None:

@@ -11,7 +11,6 @@ from components.artifacts.bundle import Bundle, load_bundle
 from components.artifacts.errors import ContractError
 from components.artifacts.registry import require_champion
 from serving.exploration import Exploration, draw_order, log_weights, position_probabilities
-from serving.feedback import FeedbackLog
 from serving.online_features import UserRow
 from serving.prediction_log import PredictionLog, read_impressions
 from serving.protocol import Filters, RecommendationRequest
@@ -128,9 +127,6 @@ class OneUser:
     def read(self, user_id: str, *, now_seconds: int) -> UserRow:
         return self.row
 
-    def write_history(self, user_id: str, row, *, seconds: int) -> bool:
-        return False
-
 
 @pytest.fixture(scope="module")
 def bundle(trained) -> Bundle:
@@ -142,9 +138,7 @@ def ask(bundle: Bundle, home, queries: int, *, k: int, filters: Filters | None =
     known = next(request for request in bundle.golden if request.user_id)
     log, ids = PredictionLog(home), count()
     configured = Settings(home=home, accept_request_time=True, **settings)
-    recommender = Recommender(
-        bundle, OneUser(known.row), log, FeedbackLog(home), configured, new_id=lambda: f"q{next(ids)}"
-    )
+    recommender = Recommender(bundle, OneUser(known.row), log, configured, new_id=lambda: f"q{next(ids)}")
     request = RecommendationRequest(user_id=known.user_id, k=k, request_time=AT, filters=filters or Filters())
     for _ in range(queries):
         recommender.recommend(request)

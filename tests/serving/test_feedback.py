@@ -1,6 +1,8 @@
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
-from serving.feedback import FOLDER, FeedbackLog, read_feedback
+from components.artifacts.feedback import FOLDER, read_feedback
+from serving.feedback import FeedbackLog
 from serving.protocol import FeedbackEvent
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -41,3 +43,57 @@ def test_line_that_a_crash_cut_off_is_skipped_and_the_next_one_stands_alone(tmp_
 
 def test_no_feedback_is_an_empty_table(tmp_path):
     assert read_feedback(tmp_path, AT, AT + timedelta(days=1)).num_rows == 0
+
+
+def test_memory_does_not_grow_with_the_log_and_a_log_without_an_index_is_read_once(tmp_path):
+    log = FeedbackLog(tmp_path)
+    log.append([event(str(number)) for number in range(20_000)])
+    log.close()
+    for path in (tmp_path / FOLDER).glob("index.db*"):
+        path.unlink()
+    tracemalloc.start()
+    again = FeedbackLog(tmp_path)  # as after an update from a version without an index
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 20_000 * 10  # an id alone would take more than ten bytes
+    assert again.append([event("19999"), event("new")])[0].event_id == "new"
+    assert again.count_waiting() == 1  # what the former version wrote is in the rows
+
+
+def test_event_id_is_known_for_a_while_and_readers_keep_one_of_it_after(tmp_path):
+    now = [1_000_000.0]
+    log = FeedbackLog(tmp_path, remembered_days=2.0, clock=lambda: now[0])
+    written = log.append([event("a")])
+    log.applied(written)
+    now[0] += 2 * 86_400 - 1
+    assert log.append([event("a")]) == []
+    now[0] += 3600 + 1
+    log.append([event("b")])  # an hour later at most, what is over is forgotten
+    assert len(log.append([event("a")])) == 1
+    assert read_feedback(tmp_path, AT, AT + timedelta(days=1))["event_id"].to_pylist() == ["a", "b"]
+
+
+def test_event_that_the_store_lacks_is_never_forgotten(tmp_path):
+    now = [1_000_000.0]
+    log = FeedbackLog(tmp_path, remembered_days=2.0, clock=lambda: now[0])
+    log.append([event("a")])
+    now[0] += 10 * 86_400
+    log.append([event("b")])
+    assert [one.event_id for one in log.waiting(10)] == ["a", "b"]
+
+
+def test_two_logs_of_one_folder_know_each_others_events(tmp_path):
+    one, other = FeedbackLog(tmp_path), FeedbackLog(tmp_path)
+    assert len(one.append([event("a")])) == 1
+    assert other.append([event("a"), event("b")])[0].event_id == "b"
+    assert one.append([event("b")]) == []
+
+
+def test_lines_that_a_crash_left_behind_the_index_are_found_by_whoever_writes_next(tmp_path):
+    running = FeedbackLog(tmp_path)
+    running.append([event("a")])
+    path = tmp_path / FOLDER / "2024-05-01.jsonl"
+    line = path.read_bytes().replace(b'"a"', b'"left"')
+    path.write_bytes(path.read_bytes() + line)  # another process wrote it and ended before it told the index
+    assert running.append([event("left")]) == []
+    assert [one.event_id for one in running.waiting(10)] == ["a", "left"]

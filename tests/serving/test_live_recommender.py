@@ -13,7 +13,6 @@ from components.artifacts.registry import require_champion
 from components.materialize_features.materialize import newest_snapshot
 from components.point_in_time.queries import refreshed_items_at
 from feature_repo.schema import ITEM_STATS
-from serving.feedback import FeedbackLog
 from serving.live_recommender import LiveRecommender
 from serving.protocol import RecommendationRequest
 from serving.recommender import Recommender
@@ -28,7 +27,7 @@ def live(trained, tmp_path) -> LiveRecommender:
     bundle = load_bundle(require_champion(trained.home, "recommender").folder)
     known = next(request for request in bundle.golden if request.user_id)
     settings = Settings(home=tmp_path, accept_request_time=True)
-    return LiveRecommender(Recommender(bundle, OneUser(known.row), None, FeedbackLog(tmp_path), settings))
+    return LiveRecommender(Recommender(bundle, OneUser(known.row), None, settings))
 
 
 def test_without_a_published_file_the_bundles_own_features_answer(live, trained):

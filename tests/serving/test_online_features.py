@@ -1,13 +1,17 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from components.artifacts.cuts import seconds
 from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
 from components.materialize_features.materialize import materialize_features
-from components.retrieval.history import extend_history
+from feature_repo.online import OnlineRows
 from feature_repo.schema import SECONDS_PER_DAY, USER_STATS
 from feature_repo.store import apply
+from serving.live_rows import SPECS, extended
 from serving.online_features import UserReader
+from serving.protocol import FeedbackEvent
 from tests.toy_world import moment, write_toy_events
 
 AT = seconds(moment(6))
@@ -43,18 +47,29 @@ def test_trap_feast_serves_expired_rows_the_reader_does_not(home):
 
 
 def test_user_with_nothing_but_events_since_the_snapshot_is_new(home):
-    reader = UserReader(home)
-    assert reader.write_history("fresh", extend_history({}, item_id="i1", seconds=AT + 5, weight=1.0), seconds=AT + 5)
-    row = reader.read("fresh", now_seconds=AT + 10)
+    post(home, "fresh", "i1", AT + 5)
+    row = UserReader(home).read("fresh", now_seconds=AT + 10)
     assert (row.status, row.event_seconds) == ("new", AT + 5)
     assert row.row["user_history_item_ids"] == ["i1"]
 
 
 def test_time_of_a_history_never_goes_back(home):
-    reader = UserReader(home)
-    reader.write_history("late", extend_history({}, item_id="i1", seconds=AT + 9, weight=1.0), seconds=AT + 9)
-    reader.write_history("late", extend_history({}, item_id="i2", seconds=AT + 3, weight=1.0), seconds=AT + 3)
-    assert reader.read("late", now_seconds=AT + 10).event_seconds == AT + 9
+    post(home, "late", "i1", AT + 9)
+    post(home, "late", "i2", AT + 3)
+    row = UserReader(home).read("late", now_seconds=AT + 10)
+    assert row.event_seconds == AT + 9
+    assert row.row["user_history_item_ids"] == ["i1", "i2"]
+
+
+def post(home, user_id: str, item_id: str, at: int) -> None:
+    event = FeedbackEvent(
+        event_id=f"{user_id}-{item_id}",
+        user_id=user_id,
+        item_id=item_id,
+        interaction_type="purchase",
+        event_timestamp=datetime.fromtimestamp(at, UTC),
+    )
+    OnlineRows(home).of_entity(SPECS).update([user_id], lambda _id, rows: extended(rows, [event]))
 
 
 def test_fault_of_the_store_is_a_status_and_a_log_line(home, monkeypatch, caplog):
@@ -64,7 +79,5 @@ def test_fault_of_the_store_is_a_status_and_a_log_line(home, monkeypatch, caplog
         raise OSError("disk gone")
 
     monkeypatch.setattr(reader._rows, "read", fail)
-    monkeypatch.setattr(reader._history, "update", fail)
     assert reader.read("u1", now_seconds=AT).status == "store_error"
     assert "user u1 cannot be read (OSError('disk gone'))" in caplog.text
-    assert not reader.write_history("u1", {}, seconds=AT)

@@ -11,7 +11,6 @@ from components.artifacts.registry import require_champion
 from components.reranking.config import PolicyConfig
 from components.reranking.policy import ListPolicy
 from serving.bundle_source import open_bundle
-from serving.feedback import FeedbackLog
 from serving.protocol import Filters, RecommendationRequest
 from serving.recommender import Recommender
 from serving.settings import Settings
@@ -29,9 +28,7 @@ def answer(bundle: Bundle, home, rules: dict, *, k: int, **filters):
     governed = replace(bundle, policy=ListPolicy.of(bundle.model, PolicyConfig.model_validate({"rules": rules})))
     known, ids = next(request for request in bundle.golden if request.user_id), count()
     settings = Settings(home=home, accept_request_time=True)
-    recommender = Recommender(
-        governed, OneUser(known.row), None, FeedbackLog(home), settings, new_id=lambda: f"q{next(ids)}"
-    )
+    recommender = Recommender(governed, OneUser(known.row), None, settings, new_id=lambda: f"q{next(ids)}")
     request = RecommendationRequest(user_id=known.user_id, k=k, request_time=moment(16), filters=Filters(**filters))
     return recommender.recommend(request).items
 

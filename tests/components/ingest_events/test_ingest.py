@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.artifacts.errors import QuarantineError
+from components.artifacts.errors import ConfigError, QuarantineError
 from components.artifacts.tables import SCHEMAS, Tables, conform, read_tables
 from components.datasets.config import CompleteJourneyConfig, DatasetConfig, parse_dataset_config
 from components.ingest_events.config import CASED, FILLABLE, IngestConfig
 from components.ingest_events.ingest import IngestSummary, clean, ingest_events
 from components.ingest_events.rules import normal_size
+from serving.feedback import FeedbackLog
+from serving.protocol import FeedbackEvent
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = datetime(2024, 2, 1, tzinfo=UTC)
@@ -356,3 +358,41 @@ def test_the_complete_journey_comes_out_with_its_known_oddities(tmp_path: Path) 
     events = read_tables(tmp_path / "out").interactions
     order = events.select(["event_timestamp", "event_id"])
     assert order.equals(order.sort_by([("event_timestamp", "ascending"), ("event_id", "ascending")]))
+
+
+def test_feedback_that_speaks_for_an_item_is_learnt_from_once(tmp_path: Path) -> None:
+    def posted(name: str, kind: str, hours: float = 1, **values: Any) -> FeedbackEvent:
+        at = START + timedelta(hours=hours)
+        ids = {"event_id": name, "user_id": "new", "item_id": "9"}
+        return FeedbackEvent(**ids, interaction_type=kind, event_timestamp=at, **values)
+
+    log = FeedbackLog(tmp_path / "home")
+    log.append(
+        [
+            posted("bought", "purchase", value_usd=3.5, store_id="s"),
+            posted("bad", "rating", rating=1),
+            posted("hidden", "hide"),
+            posted("shown", "impression"),
+            posted("looked", "dwell", dwell_seconds=4),
+            posted("later", "purchase", hours=24 * 31),
+        ]
+    )
+    log.close()
+    dataset = shop(tmp_path, GOOD)
+    own = set(read_tables_of(dataset, tmp_path, feedback=False)["event_id"].to_pylist())
+    both = read_tables_of(dataset, tmp_path, feedback=True)
+    rows = {row["event_id"]: row for row in both.to_pylist() if row["event_id"] not in own}
+    assert set(rows) == {"bought", "bad"}
+    assert both.num_rows == len(own) + len(rows)
+    assert (rows["bought"]["weight"], rows["bought"]["value_usd"], rows["bought"]["store_id"]) == (1.0, 3.5, "s")
+    assert (rows["bad"]["weight"], rows["bad"]["rating"]) == (0.0, 1.0)
+
+
+def read_tables_of(dataset: DatasetConfig, folder: Path, *, feedback: bool) -> pa.Table:
+    ingest_events(dataset, IngestConfig(feedback=feedback), folder / "out", end=END, home=folder / "home")
+    return read_tables(folder / "out").interactions
+
+
+def test_feedback_without_a_state_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ingest.feedback: there is no state folder .*Set \$RECSYS_HOME"):
+        ingest_events(shop(tmp_path, GOOD), IngestConfig(feedback=True), tmp_path / "out", end=END)

@@ -13,7 +13,7 @@ from components.artifacts.registry import require_champion
 from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
 from pipelines.off_policy import judge_version
-from serving.feedback import FeedbackLog
+from serving.live_events import LiveEvents
 from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
 from serving.protocol import FeedbackRequest, Filters, RecommendationRequest
@@ -58,18 +58,20 @@ def shop(trained, tmp_path_factory) -> Shop:
     apply(home)  # the shared folder's online store may hold events of other tests, whose log is not copied
     materialize_features(home, end=SERVED)
     bundle = load_bundle(require_champion(home, "recommender").folder)
-    feedback, log, ids = FeedbackLog(home), PredictionLog(home), iter(range(10**6))
+    events, log, ids = LiveEvents.of(home, max_events=1), PredictionLog(home), iter(range(10**6))
+    events.start()
     settings = Settings(home=home, accept_request_time=True, **EXPLORED)
-    recommender = Recommender(bundle, UserReader(home), log, feedback, settings, new_id=lambda: f"q{next(ids):05}")
+    recommender = Recommender(bundle, UserReader(home), log, settings, new_id=lambda: f"q{next(ids):05}")
     rng = np.random.default_rng(0)
     for turn in range(ROUNDS):
         for user in range(USERS):
-            visit(recommender, f"u{user}", SERVED + timedelta(hours=7 * turn, seconds=user), rng)
+            visit(recommender, events, f"u{user}", SERVED + timedelta(hours=7 * turn, seconds=user), rng)
+    events.close()
     log.close()
     return Shop(home, bundle.manifest.bundle_id)
 
 
-def visit(recommender: Recommender, user_id: str, at: datetime, rng: np.random.Generator) -> None:
+def visit(recommender: Recommender, events: LiveEvents, user_id: str, at: datetime, rng: np.random.Generator) -> None:
     filters = (
         Filters(departments=("Even" if user_id.endswith("2") else "Odd",))
         if user_id.endswith(("2", "3"))
@@ -87,4 +89,4 @@ def visit(recommender: Recommender, user_id: str, at: datetime, rng: np.random.G
                 "interaction_type": "purchase",
                 "event_timestamp": at + timedelta(seconds=30),
             }
-            recommender.accept(FeedbackRequest.parse({"events": [event]}))
+            events.accept(FeedbackRequest.parse({"events": [event]}))

@@ -1,0 +1,88 @@
+"""What users did, as servers log it: the format, and how it is read.
+
+    logs/feedback/2017-11-13.jsonl     one event a line, by the day of the event
+
+A line that a crash cut off was never acknowledged, and is passed over.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.artifacts.tables import TIMESTAMP, conform
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path("logs") / "feedback"
+
+FEEDBACK = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field(USER_ID, pa.string(), nullable=False),
+        pa.field(ITEM_ID, pa.string(), nullable=False),
+        pa.field(EVENT_TIMESTAMP, TIMESTAMP, nullable=False),
+        pa.field("interaction_type", pa.string(), nullable=False),
+        pa.field("weight", pa.float32(), nullable=False),  # how strongly it speaks for the item; 0 does not
+        pa.field("value_usd", pa.float32()),
+        pa.field("rating", pa.float32()),  # stars of five
+        pa.field("dwell_seconds", pa.float32()),
+        pa.field("position", pa.int32()),  # of the item in the answer, 1 is the top
+        pa.field("query_id", pa.string()),
+        pa.field("store_id", pa.string()),
+    ]
+)
+RATED = "rating"
+"""Type of an event that is an interaction whatever its weight: a low rating is known of too."""
+
+
+def read_feedback(home: Path, start: datetime, end: datetime) -> pa.Table:
+    """Events in [start, end), by time and event_id, each once; empty where there are none."""
+    days = (path for path in sorted((home / FOLDER).glob("*.jsonl")) if _overlaps(path.stem, start, end))
+    events = {event["event_id"]: event for path in days for event in _events(path)}
+    for event in events.values():
+        event[EVENT_TIMESTAMP] = datetime.fromisoformat(event[EVENT_TIMESTAMP])
+    inside = [event for event in events.values() if start <= event[EVENT_TIMESTAMP] < end]
+    inside.sort(key=lambda event: (event[EVENT_TIMESTAMP], event["event_id"]))
+    return pa.Table.from_pylist(inside, schema=FEEDBACK)
+
+
+def read_interactions(home: Path, end: datetime) -> pa.Table:
+    """The events before `end` that training learns from, as canonical interactions.
+
+    These are the ones that speak for an item, and ratings. What was shown, looked at or rejected is no interaction with
+    an item: it would make the item popular.
+    """
+    feedback = read_feedback(home, datetime.min.replace(tzinfo=UTC), end)
+    counts = pc.or_(pc.greater(feedback["weight"], 0), pc.equal(feedback["interaction_type"], RATED))
+    return conform(feedback.filter(counts).drop_columns(["dwell_seconds", "position", "query_id"]), "interactions")
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """One event of the log, None where a crash cut the line off."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            event = parse_line(line)
+            if event is not None:
+                yield event
+            elif line.strip():
+                log.warning("%s, line %d: cut off by a crash, never acknowledged; skipped", path, number)
+
+
+def _overlaps(day: str, start: datetime, end: datetime) -> bool:
+    begin = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return begin < end and start - begin < timedelta(days=1)
