@@ -2,11 +2,12 @@
 
 import sys
 
-from benchmarks import door, off_policy, online_store, overload, request_path
+from benchmarks import door, events, off_policy, online_store, overload, request_path
 from components.artifacts.errors import RecsysError
 
 BENCHMARKS = {
     "door": door.main,
+    "events": events.main,
     "off_policy": off_policy.main,
     "online_store": online_store.main,
     "overload": overload.main,

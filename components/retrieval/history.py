@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from feature_repo.schema import DECAY_DAYS, HISTORY_LENGTH, SECONDS_PER_DAY
 
 IDS, COUNTS, FIRSTS, LASTS, DECAYED = (
@@ -17,6 +19,8 @@ IDS, COUNTS, FIRSTS, LASTS, DECAYED = (
 
 def extend_history(row: Mapping[str, Any], *, item_id: str, seconds: int, weight: float) -> dict[str, Any]:
     """The five history features as a batch over the same events would give them.
+
+    Numbers are rounded to what stores hold, so that events one by one, through a store, give the bits of events in one go.
 
     Events may come late: an older one than the item's last adds its decayed weight and moves no last time. What
     fell off the end of a full history is forgotten here, while the next snapshot still counts it.
@@ -35,7 +39,7 @@ def extend_history(row: Mapping[str, Any], *, item_id: str, seconds: int, weight
         )
     )
     if weight > 0:
-        entries[item_id] = _joined(entries.get(item_id), seconds, weight)
+        entries[item_id] = _joined(entries.get(item_id), seconds, _stored(weight))
     newest_first = sorted(entries.items(), key=lambda entry: (-entry[1][2], entry[0]))[:HISTORY_LENGTH]
     columns = zip(*((key, *values) for key, values in newest_first), strict=True) if newest_first else [()] * 5
     return dict(zip((IDS, COUNTS, FIRSTS, LASTS, DECAYED), map(list, columns), strict=True))
@@ -47,7 +51,11 @@ def _joined(entry: tuple[float, int, int, float] | None, seconds: int, weight: f
     count, first, last, decayed = entry
     newest = max(last, seconds)
     total = decayed * _decay(newest - last) + weight * _decay(newest - seconds)
-    return float(count + weight), int(min(first, seconds)), int(newest), float(total)
+    return _stored(count + weight), int(min(first, seconds)), int(newest), _stored(total)
+
+
+def _stored(value: float) -> float:
+    return float(np.float32(value))
 
 
 def _decay(seconds: int) -> float:
@@ -55,5 +63,8 @@ def _decay(seconds: int) -> float:
 
 
 def _list(row: Mapping[str, Any], name: str) -> list[Any]:
+    """Python's own numbers, also where the offline store gave an array: numpy would go on counting in float32."""
     value = row.get(name)
-    return [] if value is None else list(value)
+    if value is None:
+        return []
+    return list(value.tolist() if isinstance(value, np.ndarray) else value)
