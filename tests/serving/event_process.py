@@ -5,9 +5,10 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from serving.protocol import FeedbackRequest
 
 AT = datetime(2024, 5, 1, 23, 59, 50, tzinfo=UTC)
 """Events lie on both sides of midnight, so in two files of the log."""
+OUTSTANDING = 3
+"""Requests that wait for an answer at once: a kill meets some on their way."""
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["serving.live_events", "feature_repo.online_redis"])
 
@@ -25,11 +28,31 @@ def accept_until_killed(home: Path, variables: Mapping[str, str], line: Connecti
     """Take requests from a pipe, and say of each which events are acknowledged."""
     os.environ.update(variables)
     events = LiveEvents.of(home, max_events=1000)
+    for owner, step in (
+        (events.log._index, "known"),
+        (events.log._index, "add"),
+        (events.log, "append_all"),
+        (events.rows, "update"),
+        (events.log, "applied"),
+    ):
+        setattr(owner, step, _slowed(getattr(owner, step)))
     events.start()
     while True:
         request = FeedbackRequest.parse(line.recv())
         ids = [event.event_id for event in request.events]
         events.submit(request).add_done_callback(lambda answer, ids=ids: answer.result() is not None and line.send(ids))
+
+
+def _slowed(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step with pauses before and after it, so that a kill falls between any two steps as often as into one."""
+
+    def slowed(*arguments: Any, **options: Any) -> Any:
+        time.sleep(random.uniform(0, 0.003))
+        result = step(*arguments, **options)
+        time.sleep(random.uniform(0, 0.003))
+        return result
+
+    return slowed
 
 
 def made(count: int, users: int, items: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -71,14 +94,15 @@ class Client:
             there.close()
             is_last = kill == self.kills
             share = left if is_last else left[: max(1, len(left) // (self.kills + 1 - kill))]
-            for request in share:
-                here.send({"events": request})
-            enough = len(left) if is_last else self.draw.randrange(len(share))
-            self._listen(here, until=lambda left=left, enough=enough: sum(map(self._has, left)) >= enough)
+            rest = iter(share)
+            self._send(here, rest, OUTSTANDING)
+            for _ in range(len(left) if is_last else self.draw.randrange(len(share))):
+                self.acknowledged.update(here.recv())
+                self._send(here, rest, 1)
             if not is_last:
-                time.sleep(self.draw.uniform(0, 0.004))  # anywhere in what it does next: a crash waits for nothing
+                time.sleep(self.draw.uniform(0, 0.03))  # anywhere in what it does next: a crash waits for nothing
             process.kill()
-            self._listen(here, until=lambda: False)
+            self._read_rest(here)
             process.join()
             assert process.exitcode == -signal.SIGKILL
             left = [request for request in left if not self._has(request)]
@@ -87,10 +111,14 @@ class Client:
     def _has(self, request: Sequence[dict[str, Any]]) -> bool:
         return all(event["event_id"] in self.acknowledged for event in request)
 
-    def _listen(self, line: Connection, *, until: Callable[[], bool]) -> None:
-        """What was acknowledged, also before a crash: a pipe keeps what was sent."""
+    def _send(self, line: Connection, requests: Iterator[Sequence[dict[str, Any]]], count: int) -> None:
+        for request in islice(requests, count):
+            line.send({"events": request})
+
+    def _read_rest(self, line: Connection) -> None:
+        """What was acknowledged before a crash: a pipe keeps what was sent."""
         try:
-            while not until():
+            while True:
                 self.acknowledged.update(line.recv())
         except (EOFError, ConnectionResetError):
             return

@@ -16,7 +16,7 @@ from serving.feedback import FeedbackLog
 from tests.serving.event_process import Client, made, process_on
 
 KILLS = int(os.environ.get("RECSYS_TEST_KILLS", "6"))  # more by hand: what is rare shows after hundreds
-EVENTS, USERS, ITEMS, TOGETHER = 100 * KILLS, 7, 11, 5
+EVENTS, USERS, ITEMS, TOGETHER = 50 * KILLS, 7, 11, 5
 
 
 @pytest.fixture(params=["sqlite", "redis"])
