@@ -38,7 +38,10 @@ def popular_lists(bundle: Bundle, *, moment: datetime, max_k: int) -> PopularLis
         bundle_id=bundle.manifest.bundle_id,
         event_timestamp=moment,
         max_k=max_k,
-        items=tuple(ListedItem(item_id=str(ids[num]), **labels_of(bundle.model, num)) for num in mentioned),
+        items=tuple(
+            ListedItem(item_id=str(ids[num]), **texts)
+            for num, texts in zip(mentioned, labels_of(bundle.model, np.array(mentioned, np.int32)), strict=True)
+        ),
         everywhere=tuple(place_of[num] for num in everywhere.item_nums.tolist()),
         stores={store: tuple(place_of[num] for num in found.item_nums.tolist()) for store, found in per_store.items()},
     )

@@ -17,6 +17,8 @@ VERBS = {"purchase": "bought", "rating": "liked", "click": "looked at", "add_to_
 """How an interaction type reads in a sentence; others read "picked"."""
 FILL = "popular"
 """Source of an item that fills a list which the filters left short."""
+OWN = [RANKER_FEATURE_NAMES.index(f"user_item_{name}") for name in ("count", "recency_days", "interval_days")]
+"""Columns that say what the user did with an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,9 @@ def sources_of(ranks: NDArray[np.float32]) -> tuple[Source, ...]:
 
 
 def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: str) -> Reason:
-    values = dict(zip(RANKER_FEATURE_NAMES, top.matrix[row].tolist(), strict=True))
-    if values["user_item_count"] > 0:
-        return Reason("repeat_purchase", _repeat(values, verb))
+    own = top.matrix[row, OWN].tolist()
+    if own[0] > 0:
+        return Reason("repeat_purchase", _repeat(*own, verb=verb))
     source = best_source(top.candidate_ranks[row])
     if source in {"covisitation", "rp3beta"}:
         return Reason(source, _linked(model, query, int(top.item_nums[row]), source, verb))
@@ -66,14 +68,12 @@ def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: st
     return Reason(source, f"Popular{place} now")
 
 
-def _repeat(values: dict[str, float], verb: str) -> str:
-    count = round(values["user_item_count"])
+def _repeat(total: float, recency_days: float, interval_days: float, *, verb: str) -> str:
+    count = round(total)
     times = "once" if count == 1 else f"{count} times"
-    recency_days = values["user_item_recency_days"]
     last = "today" if recency_days < 1 else f"{_days(recency_days)} ago"
     sentence = f"You {verb} it {times}, last {last}"
-    interval = values["user_item_interval_days"]
-    return sentence if np.isnan(interval) else f"{sentence}, usually every {_days(interval)}"
+    return sentence if np.isnan(interval_days) else f"{sentence}, usually every {_days(interval_days)}"
 
 
 def _linked(model: TwoStageModel, query: Query, item_num: int, source: str, verb: str) -> str:

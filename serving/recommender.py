@@ -189,13 +189,14 @@ class Recommender:
         explained: Sequence[Explanation | None],
     ) -> tuple[RecommendedItem, ...]:
         probabilities = self.bundle.probabilities(top.scores)
+        labels = labels_of(self.bundle.model, top.item_nums)
         return tuple(
             RecommendedItem(
                 item_id=item_id,
                 position=place + 1,
                 score=float(top.scores[place]),
                 probability=None if probabilities is None else float(probabilities[place]),
-                **labels_of(self.bundle.model, int(top.item_nums[place])),
+                **labels[place],
                 retriever=why[place].retriever,
                 reason=why[place].sentence,
                 explanation=explained[place],

@@ -4,13 +4,15 @@ The door (`serving.api`) stands in front of them and decides who may ask; they a
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.datastructures import QueryParams
 
+from serving.hot_routes import Answer, HotRoute, TooLargeError
 from serving.live_events import LiveEvents
 from serving.live_recommender import LiveRecommender
 from serving.protocol import (
@@ -27,10 +29,18 @@ QUERY_ID_HEADER = "x-query-id"
 """The answer's query_id, so that the door can log it without reading the body."""
 
 
-class TooLargeError(InvalidRequestError):
-    """A body is over the limit (HTTP 413)."""
+def hot_routes(recommender: LiveRecommender) -> Mapping[str, Mapping[str, HotRoute]]:
+    """The routes that are answered before FastAPI."""
 
-    http_status = 413
+    def get_recommendations(query: bytes, _body: bytes) -> Answer:
+        """?user_id=1&k=10&store_id=367&department=GROCERY&exclude_known=true&explain=true; list filters may repeat."""
+        return _answer(recommender, question_of(QueryParams(query).multi_items()))
+
+    def post_recommendations(_query: bytes, body: bytes) -> Answer:
+        """A RecommendationRequest as JSON."""
+        return _answer(recommender, RecommendationRequest.parse(_decoded(body), where="body"))
+
+    return {"/v1/recommendations": {"GET": get_recommendations, "POST": post_recommendations}}
 
 
 def add_routes(app: FastAPI, recommender: LiveRecommender, events: LiveEvents, *, is_ready: Callable[[], bool]) -> None:
@@ -42,17 +52,6 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, events: LiveEvents, *
         events: Takes what users did.
         is_ready: Whether the golden requests were answered right.
     """
-
-    @app.get("/v1/recommendations")
-    async def get_recommendations(request: Request) -> JSONResponse:
-        """?user_id=1&k=10&store_id=367&department=GROCERY&exclude_known=true&explain=true; list filters may repeat."""
-        return _answer(recommender, _from_query(request))
-
-    @app.post("/v1/recommendations")
-    async def post_recommendations(request: Request) -> JSONResponse:
-        """A RecommendationRequest as JSON."""
-        body = await _body(request, recommender.settings.max_body_bytes)
-        return _answer(recommender, RecommendationRequest.parse(body, where="body"))
 
     @app.post("/v1/events")
     async def post_events(request: Request) -> JSONResponse:
@@ -106,14 +105,10 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, events: LiveEvents, *
         return JSONResponse({"error": str(error)}, error.http_status)
 
 
-def _answer(recommender: LiveRecommender, request: RecommendationRequest) -> JSONResponse:
+def _answer(recommender: LiveRecommender, request: RecommendationRequest) -> Answer:
     answer = recommender.recommend(request)
-    return JSONResponse(answer.model_dump(mode="json"), headers={QUERY_ID_HEADER: answer.query_id})
-
-
-def _from_query(request: Request) -> RecommendationRequest:
-    """The query string as a request."""
-    return question_of(request.query_params.multi_items())
+    query_id = (QUERY_ID_HEADER.encode(), answer.query_id.encode())
+    return Answer(answer.__pydantic_serializer__.to_json(answer), headers=(query_id,))
 
 
 def _known(request: Request, known: set[str]) -> dict[str, str]:
@@ -137,7 +132,11 @@ async def _body(request: Request, limit: int) -> Any:  # decoded JSON
         content += part
         if len(content) > limit:
             raise TooLargeError(f"body: over {limit:,} bytes. Send it in parts.")
+    return _decoded(bytes(content))
+
+
+def _decoded(body: bytes) -> Any:  # decoded JSON
     try:
-        return orjson.loads(content)  # unlike json: no NaN, no endless depth, no lone surrogates
+        return orjson.loads(body)  # unlike json: no NaN, no endless depth, no lone surrogates
     except ValueError as error:
         raise InvalidRequestError(f"body: not JSON ({error}).") from error

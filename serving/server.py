@@ -1,5 +1,6 @@
 """A KServe ModelServer with one bundle: KServe's V1, V2 and gRPC protocols, and the routes of the public API."""
 
+import asyncio
 import logging
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,8 @@ from serving.admission import Admission
 from serving.bundle_source import BundleSource
 from serving.drain import Drain
 from serving.event_types import trained_weights
-from serving.front import Front
+from serving.front import Application, Front
+from serving.hot_routes import HotRoutes
 from serving.http11 import bounded_protocol
 from serving.inference_body import InferenceBody
 from serving.live_events import LiveEvents
@@ -23,7 +25,7 @@ from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
 from serving.recommender import Recommender
 from serving.settings import Settings
-from serving.tracing import Tracing, tracing
+from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +73,16 @@ def _events(live: LiveRecommender, metrics: ServerMetrics) -> LiveEvents:
 def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetrics) -> None:
     settings, drain = recommender.settings, Drain(recommender.settings.drain_seconds)
     traces = tracing(settings.traces_url, settings.traces_share, service="recsys-server", trusts_parent=True)
-    server_module = _import_kserve(settings, metrics, drain, traces)
+    server_module = _import_kserve(settings)
     from serving.models import RankerModel, RecommenderModel
     from serving.operations import add_operations
-    from serving.routes import add_routes
+    from serving.routes import add_routes, hot_routes
+
+    checked: Application = InferenceBody(server_module.app, max_bytes=settings.max_body_bytes)
+    answering = HotRoutes(checked, hot_routes(recommender), max_body_bytes=settings.max_body_bytes)
+    front = Front(Admission(answering, queue_seconds=settings.queue_seconds), metrics)
+    outermost = drain.around(traces.around(front) if traces else front)
+    server_module.RESTServer = _behind(outermost, server_module.RESTServer, settings, drain)
 
     models: list[Any] = [
         RecommenderModel("recommender", recommender),
@@ -102,6 +110,7 @@ def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetr
         registered_models=repository,
         grace_period=10,
     )
+    _use_uvloop()
     try:
         server.start(models)
     finally:
@@ -109,10 +118,8 @@ def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetr
             traces.close()
 
 
-def _import_kserve(
-    settings: Settings, metrics: ServerMetrics, drain: Drain, traces: Tracing | None
-) -> Any:  # kserve publishes no types
-    """KServe's server module, told to listen on the configured address (it knows 0.0.0.0 only) and behind our front.
+def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
+    """KServe's server module, told to listen for gRPC on the configured address: it knows 0.0.0.0 only.
 
     KServe reads sys.argv when it is imported; the options here are this program's own.
     """
@@ -123,14 +130,20 @@ def _import_kserve(
     finally:
         sys.argv = arguments
 
-    class BoundRestServer(model_server.RESTServer):
+    aio_server = grpc_server.aio.server
+    grpc_server.aio.server = lambda *args, **kwargs: _BoundGrpcServer(aio_server(*args, **kwargs), settings.host)
+    logging.getLogger("kserve").setLevel(logging.WARNING)
+    logging.getLogger("kserve").addFilter(_is_our_fault)
+    return model_server
+
+
+def _behind(front: Application, rest_server: Any, settings: Settings, drain: Drain) -> Any:  # kserve publishes no types
+    """KServe's REST server behind our own applications, on the configured address."""
+
+    class BoundRestServer(rest_server):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self.config.host = settings.host
-            checked = InferenceBody(model_server.app, max_bytes=settings.max_body_bytes)
-            guarded = Admission(checked, queue_seconds=settings.queue_seconds)
-            front = Front(guarded, metrics)
-            self.config.app = drain.around(traces.around(front) if traces else front)
+            self.config.host, self.config.app = settings.host, front
             drain.hold(self._server)
             self.config.http = bounded_protocol(
                 max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds
@@ -139,12 +152,17 @@ def _import_kserve(
             access_log = logging.getLogger("uvicorn.access")
             access_log.handlers, access_log.propagate = [], False
 
-    model_server.RESTServer = BoundRestServer
-    aio_server = grpc_server.aio.server
-    grpc_server.aio.server = lambda *args, **kwargs: _BoundGrpcServer(aio_server(*args, **kwargs), settings.host)
-    logging.getLogger("kserve").setLevel(logging.WARNING)
-    logging.getLogger("kserve").addFilter(_is_our_fault)
-    return model_server
+    return BoundRestServer
+
+
+def _use_uvloop() -> None:
+    """KServe's --event-loop is ignored with one worker: it runs on the loop of asyncio's policy."""
+    try:
+        import uvloop
+    except ImportError:  # not on this platform
+        return
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.set_event_loop(uvloop.new_event_loop())
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:

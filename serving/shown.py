@@ -37,10 +37,10 @@ def shown_answer(bundle: Bundle, query_id: str, rows: pa.Table) -> ShownResponse
     items = tuple(
         ShownItem(
             **{name: row[name] for name in (ITEM_ID, "position", "score", "retriever")},
-            **labels_of(bundle.model, int(item_num)),
+            **labels,
             explanation=why,
         )
-        for row, item_num, why in zip(shown, top.item_nums, explained, strict=True)
+        for row, labels, why in zip(shown, labels_of(bundle.model, top.item_nums), explained, strict=True)
     )
     facts = ("user_id", "user_status", "bundle_id", "variant", "policy", EVENT_TIMESTAMP)
     return ShownResponse(query_id=query_id, items=items, **{name: first[name] for name in facts})

@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.artifacts.bundle import Bundle
 from components.ranking.two_stage import TwoStageModel
@@ -39,17 +40,21 @@ def similar_items(bundle: Bundle, request: SimilarRequest, *, now_seconds: int) 
     permitted = bundle.policy.rules.permits(nobody, found.item_nums)
     places = start + np.flatnonzero(permitted[start:])
     page, rest = places[: request.k], places[request.k :]
+    labels = labels_of(bundle.model, found.item_nums[page])
     return SimilarResponse(
         item_id=request.item_id,
         bundle_id=bundle.manifest.bundle_id,
-        items=tuple(_item(bundle.model, found, place) for place in page.tolist()),
+        items=tuple(
+            _item(bundle.model, found, place, texts) for place, texts in zip(page.tolist(), labels, strict=True)
+        ),
         next_cursor=_cursor(bundle.manifest.bundle_id, int(rest[0])) if len(rest) else None,
     )
 
 
-def labels_of(model: TwoStageModel, item_num: int) -> dict[str, str | None]:
-    """What a person reads of an item."""
-    return {name: model.items.table[name][item_num].as_py() for name in ITEM_COLUMNS}
+def labels_of(model: TwoStageModel, item_nums: NDArray[np.int32]) -> list[dict[str, str | None]]:
+    """What a person reads of each item."""
+    columns = (model.items.texts(name, item_nums) for name in ITEM_COLUMNS)
+    return [dict(zip(ITEM_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _lists(model: TwoStageModel, item_num: int) -> Mapping[str, Scored]:
@@ -64,13 +69,12 @@ def _row(retriever: Retriever, item_num: int) -> Scored:
     return top_k(neighbours.indices[row].astype(np.int32), neighbours.data[row], k=row.stop - row.start)
 
 
-def _item(model: TwoStageModel, found: Candidates, place: int) -> SimilarItem:
-    item_num = int(found.item_nums[place])
+def _item(model: TwoStageModel, found: Candidates, place: int, texts: dict[str, str | None]) -> SimilarItem:
     return SimilarItem(
-        item_id=str(model.items.item_ids[item_num]),
+        item_id=str(model.items.item_ids[found.item_nums[place]]),
         position=place + 1,
         sources=sources_of(found.ranks[place]),
-        **labels_of(model, item_num),
+        **texts,
     )
 
 

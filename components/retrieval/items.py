@@ -31,6 +31,7 @@ OF_THE_CATALOGUE = (
     "label_codes",
     "category_code_of",
     "subcategory_codes",
+    "_text_arrays",
 )
 """Cached properties of an ItemTable that its features have no part in."""
 UNKNOWN = -1
@@ -106,6 +107,16 @@ class ItemTable:
         """Shape (n_items, len(FEATURE_NAMES)), C order; NaN is missing."""
         columns = [self.table[name].to_numpy(zero_copy_only=False) for name in FEATURE_NAMES]
         return np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
+
+    def texts(self, name: str, item_nums: NDArray[np.int32]) -> list[str | None]:
+        """Some items' values of a column of TEXT_COLUMNS."""
+        found: list[str | None] = self._text_arrays[name].take(pa.array(item_nums)).to_pylist()
+        return found
+
+    @cached_property
+    def _text_arrays(self) -> Mapping[str, pa.Array]:
+        """Each text column as one piece: a file of many items has several, and a look-up then searches for its own."""
+        return {name: self.table[name].combine_chunks() for name in TEXT_COLUMNS}
 
     def feature(self, name: str) -> NDArray[np.float32]:
         """One feature of all items, shape (n_items,)."""

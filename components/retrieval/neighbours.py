@@ -4,6 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from components.native.compiler import native
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored, top_k
 from components.retrieval.weighted_sums import positive_sums
@@ -51,10 +52,24 @@ def strongest_link(neighbours: sp.csr_array, query: Query, item_num: int) -> int
     """The item of the history that leads to an item most; None where none does."""
     recent = query.history.item_nums[:RECENT_ITEMS]
     weights = np.sqrt(query.history.decayed_to(query.now_seconds)[:RECENT_ITEMS])
-    best, best_value = None, 0.0
-    for known, weight in zip(recent.tolist(), weights.tolist(), strict=True):
-        start, end = neighbours.indptr[known], neighbours.indptr[known + 1]
-        place = start + np.searchsorted(neighbours.indices[start:end], item_num)
-        if place < end and neighbours.indices[place] == item_num and weight * neighbours.data[place] > best_value:
-            best, best_value = known, weight * neighbours.data[place]
+    best = _strongest(neighbours.indptr, neighbours.indices, neighbours.data, recent, weights, item_num)
+    return None if best < 0 else int(best)
+
+
+@native
+def _strongest(
+    starts: NDArray[np.integer],
+    columns: NDArray[np.integer],
+    values: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    column: int,
+) -> int:
+    """The row, the first of equal ones, with the largest weighted value in a column; -1 where none has any."""
+    best, best_value = -1, np.float32(0)
+    for place in range(len(rows)):
+        row = rows[place]
+        entry = starts[row] + np.searchsorted(columns[starts[row] : starts[row + 1]], column)
+        if entry < starts[row + 1] and columns[entry] == column and weights[place] * values[entry] > best_value:
+            best, best_value = row, weights[place] * values[entry]
     return best

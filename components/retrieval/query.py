@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,8 @@ def build_query(
 
 
 def _history(row: Mapping[str, Any], items: ItemTable) -> History:
-    num_of = items.num_of
-    nums = np.array([num_of.get(item_id, UNKNOWN) for item_id in _sequence(row, "user_history_item_ids")], np.int32)
+    item_ids = _sequence(row, "user_history_item_ids")
+    nums = np.fromiter(map(items.num_of.get, item_ids, repeat(UNKNOWN)), np.int32, len(item_ids))
     known = nums != UNKNOWN
     return History(
         item_nums=nums[known],

@@ -13,6 +13,10 @@ def sample(metrics: ServerMetrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
 
 
+def fronted(inner, metrics: ServerMetrics) -> Front:
+    return Front(inner, metrics)
+
+
 def asked(front: Front, path: str = "/anything") -> None:
     async def send(_message):
         pass
@@ -20,7 +24,7 @@ def asked(front: Front, path: str = "/anything") -> None:
     async def receive():
         return {"type": "http.disconnect"}
 
-    asyncio.run(front({"type": "http", "method": "GET", "path": path}, receive, send))
+    asyncio.run(front({"type": "http", "method": "GET", "path": path, "query_string": b""}, receive, send))
 
 
 def test_stages_are_told_one_after_the_other_and_counted_once_each():
@@ -53,7 +57,7 @@ def test_answer_is_counted_by_its_route_and_status_and_a_strange_path_is_no_labe
         await send({"type": "http.response.start", "status": 200 if "route" in scope else 404, "headers": []})
 
     metrics = ServerMetrics()
-    front = Front(inner, metrics)
+    front = fronted(inner, metrics)
     for path in ("/known/7", "/known/7", "/strange"):
         asked(front, path)
     assert sample(metrics, "recsys_server_requests_total", route="/known/{number}", status="200") == 2
@@ -71,8 +75,8 @@ def test_fault_is_counted_as_a_500_and_a_client_that_left_as_a_499():
 
     metrics = ServerMetrics()
     with pytest.raises(RuntimeError, match="broken"):
-        asked(Front(broken, metrics))
-    asked(Front(left, metrics))
+        asked(fronted(broken, metrics))
+    asked(fronted(left, metrics))
     assert sample(metrics, "recsys_server_requests_total", route="unmatched", status="500") == 1
     assert sample(metrics, "recsys_server_requests_total", route="unmatched", status="499") == 1
     assert sample(metrics, "recsys_server_requests_in_flight") == 0

@@ -140,10 +140,49 @@ def test_body_that_is_no_json_and_unknown_query_parameters_are_refused(client):
     assert "no parameter user; there are brand, category" in response.json()["error"]
 
 
-def test_body_over_the_limit_is_a_413(client):
-    response = client.post("/v1/recommendations", content=b" " * 1_100_000)
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/recommendations", "/v1/events", "/v1/models/recommender:predict", "/v2/models/recommender/infer"],
+)
+def test_trap_body_over_the_limit_is_a_413_of_kserves_routes_too(client, path):
+    response = client.post(path, content=b" " * 1_100_000)
     assert response.status_code == 413
     assert "over 1,000,000 bytes" in response.json()["error"]
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "application/json;charset=UTF-8", None])
+def test_v1_trap_a_content_type_with_a_charset_or_none_at_all_is_no_500(client, content_type):
+    headers = {"content-type": content_type} if content_type else {}
+    request = client.build_request(
+        "POST", "/v1/models/recommender:predict", content=b'{"instances": [{"user_id": "u2", "k": 3}]}', headers=headers
+    )
+    if not content_type:
+        request.headers.pop("content-type", None)
+    answer = client.send(request)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["predictions"][0]["items"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "tensor"),
+    [
+        ("ranker", {"name": "features", "shape": [2, 2], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}),
+        ("ranker", {"name": "features", "shape": [0, 2], "datatype": "FP32", "data": []}),
+        ("ranker", {"name": "features", "shape": [1, 1], "datatype": "BYTES", "data": ["x"]}),
+        ("recommender", {"name": "user_id", "shape": [0], "datatype": "BYTES", "data": []}),
+        ("recommender", {"name": "user_id", "shape": [2], "datatype": "BYTES", "data": ["u1"]}),
+        ("recommender", {"name": "k", "shape": [1], "datatype": "INT64", "data": [3]}),
+    ],
+)
+def test_v2_trap_wrong_or_empty_tensors_are_no_500(client, model, tensor):
+    response = client.post(f"/v2/models/{model}/infer", json={"inputs": [tensor]})
+    assert response.status_code == 400, response.text
+    assert client.post(f"/v2/models/{model}/infer", json={"inputs": []}).status_code == 400
+
+
+def test_recommendations_take_get_and_post_only(client):
+    response = client.put("/v1/recommendations", json={})
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
 
 
 def test_v1_answers_each_instance(client):
