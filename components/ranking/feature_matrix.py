@@ -3,14 +3,12 @@
 Columns are `feature_repo.schema.RANKER_FEATURES`, in that order.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from components.native.compiler import native
 from components.retrieval.candidates import Candidates
-from components.retrieval.items import UNKNOWN, ItemTable
+from components.retrieval.items import FEATURE_NAMES, UNKNOWN, ItemTable
 from components.retrieval.query import History, Query
 from feature_repo.schema import (
     CANDIDATE_FEATURES,
@@ -22,7 +20,7 @@ from feature_repo.schema import (
     SECONDS_PER_DAY,
     USER_NUMERIC,
 )
-from feature_repo.transforms import hour_of_day, is_promoted, weekday
+from feature_repo.transforms import hour_of_day, weekday
 
 WEEKS_PER_90_DAYS = 90 / 7
 USER_NAMES = tuple(spec.name for spec in USER_NUMERIC)
@@ -32,132 +30,252 @@ ITEM = slice(USER.stop, USER.stop + len(ITEM_NUMERIC))
 CROSS = slice(ITEM.stop, ITEM.stop + len(CROSS_FEATURES))
 CONTEXT = slice(CROSS.stop, CROSS.stop + len(CONTEXT_FEATURES))
 CANDIDATE = slice(CONTEXT.stop, CONTEXT.stop + len(CANDIDATE_FEATURES))
+USER_START, USER_STOP, ITEM_START, ITEM_STOP = USER.start, USER.stop, ITEM.start, ITEM.stop
+CROSS_START, CONTEXT_START, CANDIDATE_START = CROSS.start, CONTEXT.start, CANDIDATE.start
+"""As whole numbers, which a compiled loop takes for constants."""
+
+
+HISTORY_COLUMNS = ("count", "recency_days", "interval_days", "decayed", "share")
+"""What is known of an item of the history, in the order of `_history_table`."""
+GROUP_COLUMNS = ("count", "items", "decayed", "recency_days", "interval_days")
+"""What is known of a subcategory, in the order of `_group_table`."""
+USER_PRICE = USER_NAMES.index("user_price_usd_90d")
+ITEM_PRICE, ITEM_REPURCHASE, ITEM_WEEK, ITEM_QUARTER, ITEM_DISPLAY, ITEM_MAILER = (
+    FEATURE_NAMES.index(name)
+    for name in (
+        "item_price_usd_90d",
+        "item_repurchase_interval_days",
+        "item_interactions_7d",
+        "item_interactions_90d",
+        "item_display_rate",
+        "item_mailer_rate",
+    )
+)
+MISSING, ONE = np.float32(np.nan), np.float32(1)
 
 
 def feature_matrix(query: Query, candidates: Candidates, items: ItemTable) -> NDArray[np.float32]:
-    """Shape (n_candidates, len(RANKER_FEATURES)), C order, NaN is missing, never infinite."""
+    """Shape (n_candidates, len(RANKER_FEATURES)), C order, NaN is missing, never infinite.
+
+    What the history says is worked out per item of the history, which has fewer than the candidates; a compiled loop
+    then writes row by row.
+    """
     matrix = np.empty((len(candidates), len(RANKER_FEATURES)), np.float32)
-    matrix[:, USER] = query.user_features
-    matrix[:, ITEM] = items.features[candidates.item_nums]
-    matrix[:, CROSS] = np.stack(_cross_columns(query, candidates.item_nums, items), axis=1)
-    matrix[:, CONTEXT] = np.stack(_context_columns(query, candidates.item_nums, items), axis=1)
-    matrix[:, CANDIDATE.start : CANDIDATE.stop : 2] = candidates.ranks
-    matrix[:, CANDIDATE.start + 1 : CANDIDATE.stop : 2] = candidates.scores
+    history = query.history
+    by_item = _history_table(history, query.now_seconds)
+    group_codes = items.subcategory_codes[history.item_nums]
+    by_code, by_category = np.argsort(group_codes, kind="stable"), np.argsort(query.affinity_codes)
+    groups, group_table = _group_table(
+        group_codes[by_code],
+        history.counts[by_code],
+        history.decayed_to(query.now_seconds)[by_code],
+        history.first_seconds[by_code],
+        history.last_seconds[by_code],
+        query.now_seconds,
+    )
+    order = np.argsort(history.item_nums)
+    _fill(
+        matrix,
+        candidates.item_nums,
+        query.user_features,
+        items.features,
+        (history.item_nums[order], by_item[order]),
+        (items.category_codes, query.affinity_codes[by_category], query.affinity_shares[by_category]),
+        (items.subcategory_codes, groups, group_table),
+        _context(query),
+        candidates.ranks,
+        candidates.scores,
+    )
     return matrix
 
 
-def _cross_columns(query: Query, item_nums: NDArray[np.int32], items: ItemTable) -> list[NDArray[np.float32]]:
-    """In the order of CROSS_FEATURES."""
-    history = query.history
-    place = _places(item_nums, history.item_nums)
-    known = place != UNKNOWN
-    counts = _gather(history.counts, place, missing=0.0)
+def _context(query: Query) -> tuple[np.float32, np.float32, np.float32]:
+    """What is the same for all candidates: hour, weekday, whether the request comes from the usual store."""
+    now = np.array([query.now_seconds], np.int64)
+    is_home = np.nan if query.home_store_id is None else float(query.store_id == query.home_store_id)
+    return np.float32(hour_of_day(now)[0]), np.float32(weekday(now)[0]), np.float32(is_home)
+
+
+def _history_table(history: History, now_seconds: int) -> NDArray[np.float32]:
+    """Each item of the history, shape (n, len(HISTORY_COLUMNS))."""
+    counts, total = history.counts, history.counts.sum()
     # An event may carry a time after the request's: clocks differ, baskets overlap. It is not in the future.
-    recency_days = _gather(np.maximum(query.now_seconds - history.last_seconds, 0) / SECONDS_PER_DAY, place)
-    span_days = _gather((history.last_seconds - history.first_seconds) / SECONDS_PER_DAY, place)
-    interval_days = np.where(known & (counts > 1), span_days / np.maximum(counts - 1, 1), np.nan)
-    interval_days = np.where(interval_days > 0, interval_days, np.nan)
-    rhythm_days = np.where(
-        np.isnan(interval_days), items.feature("item_repurchase_interval_days")[item_nums], interval_days
-    )
-    decayed = _gather(history.decayed_counts, place, missing=0.0)
-    own_decayed = decayed * np.exp(-np.nan_to_num(recency_days) / DECAY_DAYS)
-    total = history.counts.sum()
-    week, quarter = (items.feature(f"item_interactions_{days}d")[item_nums] for days in (7, 90))
-    price = items.feature("item_price_usd_90d")[item_nums]
-    return [
-        counts,
-        recency_days,
-        interval_days,
-        _ratio(recency_days, rhythm_days),
-        own_decayed,
-        counts / total if total > 0 else np.zeros_like(counts),
-        _category_shares(query, items.category_codes[item_nums]),
-        *_subcategory_columns(query, item_nums, items, own_decayed=own_decayed),
-        _ratio(price, np.full_like(price, query.user_features[USER_NAMES.index("user_price_usd_90d")])),
-        _ratio(week * WEEKS_PER_90_DAYS, quarter, missing=0.0),
-    ]
-
-
-def _subcategory_columns(
-    query: Query, item_nums: NDArray[np.int32], items: ItemTable, *, own_decayed: NDArray[np.float32]
-) -> list[NDArray[np.float32]]:
-    """What the user did with the subcategory of each item; missing where the item has none."""
-    history, codes = query.history, items.subcategory_codes[item_nums]
-    known, group_of = np.unique(items.subcategory_codes[history.item_nums], return_inverse=True)
-    groups = _groups(history, group_of, len(known), query.now_seconds)
-    place = _places(codes, known)
-    counts, kinds, decayed = (_gather(groups[name], place, missing=0.0) for name in ("counts", "items", "decayed"))
-    recency_days, interval_days = (_gather(groups[name], place) for name in ("recency_days", "interval_days"))
+    recency_days = (np.maximum(now_seconds - history.last_seconds, 0) / SECONDS_PER_DAY).astype(np.float32)
+    span_days = ((history.last_seconds - history.first_seconds) / SECONDS_PER_DAY).astype(np.float32)
+    interval_days = np.where(counts > 1, span_days / np.maximum(counts - 1, 1), MISSING)
     columns = [
         counts,
-        kinds,
-        decayed,
         recency_days,
-        _ratio(recency_days, interval_days),
-        np.minimum(_ratio(own_decayed, decayed), 1.0),  # of rounding
+        np.where(interval_days > 0, interval_days, MISSING),
+        history.decayed_counts * np.exp(-recency_days / DECAY_DAYS),
+        counts / total if total > 0 else np.zeros_like(counts),
     ]
-    return [np.where(codes == UNKNOWN, np.nan, column).astype(np.float32) for column in columns]
+    return np.ascontiguousarray(np.stack(columns, axis=1), np.float32)
 
 
-def _groups(
-    history: History, group_of: NDArray[np.intp], groups: int, now_seconds: int
-) -> Mapping[str, NDArray[np.float64]]:
-    """What the items of a history come to by group, each of shape (groups,)."""
-    counts = np.bincount(group_of, history.counts, minlength=groups)
-    first, last = np.full(groups, np.inf), np.full(groups, -np.inf)
-    np.minimum.at(first, group_of, history.first_seconds)
-    np.maximum.at(last, group_of, history.last_seconds)
-    return {
-        "counts": counts,
-        "items": np.bincount(group_of, minlength=groups).astype(np.float64),
-        "decayed": np.bincount(group_of, history.decayed_to(now_seconds), minlength=groups),
-        "recency_days": np.maximum(now_seconds - last, 0) / SECONDS_PER_DAY,
-        "interval_days": np.where(counts > 1, (last - first) / SECONDS_PER_DAY / np.maximum(counts - 1, 1), np.nan),
-    }
+@native
+def _group_table(
+    codes: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    decayed: NDArray[np.float32],
+    first_seconds: NDArray[np.int64],
+    last_seconds: NDArray[np.int64],
+    now_seconds: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Distinct codes in ascending order, and what the items of each come to, shape (n_codes, len(GROUP_COLUMNS)).
+
+    Args:
+        codes: Group of each item of the history, not decreasing; within a group, as in the history.
+        counts: Interactions with each item.
+        decayed: The same, decayed to now.
+        first_seconds: Unix time of the first interaction with each.
+        last_seconds: Unix time of the last interaction with each.
+        now_seconds: Unix time of the request.
+    """
+    size, found, table = 0, np.empty(len(codes), np.int32), np.empty((len(codes), 5), np.float32)
+    start = 0
+    while start < len(codes):
+        stop, count, decayed_count = start, 0.0, 0.0
+        first, last = first_seconds[start], last_seconds[start]
+        while stop < len(codes) and codes[stop] == codes[start]:
+            count += counts[stop]
+            decayed_count += decayed[stop]
+            first, last = min(first, first_seconds[stop]), max(last, last_seconds[stop])
+            stop += 1
+        found[size] = codes[start]
+        table[size, 0], table[size, 1], table[size, 2] = count, stop - start, decayed_count
+        table[size, 3] = max(now_seconds - last, 0) / SECONDS_PER_DAY
+        table[size, 4] = (last - first) / SECONDS_PER_DAY / max(count - 1, 1.0) if count > 1 else np.nan
+        start = stop
+        size += 1
+    return found[:size], table[:size]
 
 
-def _context_columns(query: Query, item_nums: NDArray[np.int32], items: ItemTable) -> list[NDArray[np.float32]]:
-    """In the order of CONTEXT_FEATURES."""
-    n, now = len(item_nums), np.array([query.now_seconds], np.int64)
-    is_home = np.nan if query.home_store_id is None else float(query.store_id == query.home_store_id)
-    return [
-        np.repeat(hour_of_day(now), n),
-        np.repeat(weekday(now), n),
-        np.full(n, is_home, np.float32),
-        is_promoted(items.feature("item_display_rate")[item_nums], items.feature("item_mailer_rate")[item_nums]),
-    ]
+@native
+def _fill(
+    matrix: NDArray[np.float32],
+    item_nums: NDArray[np.int32],
+    user: NDArray[np.float32],
+    items: NDArray[np.float32],
+    history: tuple[NDArray[np.int32], NDArray[np.float32]],
+    categories: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
+    groups: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
+    context: tuple[np.float32, np.float32, np.float32],
+    ranks: NDArray[np.float32],
+    scores: NDArray[np.float32],
+) -> None:
+    """Every row of the matrix.
+
+    Args:
+        matrix: Is filled.
+        item_nums: Of the candidates.
+        user: The user's features.
+        items: The features of all items.
+        history: Item numbers in ascending order, and their rows of `_history_table`.
+        categories: Code of every item; codes of the user's in ascending order, and their shares.
+        groups: Code of every item; the history's codes in ascending order, and their rows of `_group_table`.
+        context: What `_context` gives.
+        ranks: Of the candidates.
+        scores: Of the candidates.
+    """
+    for row in range(len(item_nums)):
+        num, line = item_nums[row], matrix[row]
+        item = items[num]
+        line[USER_START:USER_STOP] = user
+        line[ITEM_START:ITEM_STOP] = item
+        own_decayed = _fill_own(line, num, item, history)
+        _fill_category(line, categories[0][num], categories)
+        _fill_group(line, groups[0][num], own_decayed, groups)
+        line[CROSS_START + 13] = _ratio(item[ITEM_PRICE], user[USER_PRICE], MISSING)
+        week = item[ITEM_WEEK] * np.float32(WEEKS_PER_90_DAYS)
+        line[CROSS_START + 14] = _ratio(week, item[ITEM_QUARTER], np.float32(0))
+        line[CONTEXT_START], line[CONTEXT_START + 1], line[CONTEXT_START + 2] = context
+        line[CONTEXT_START + 3] = item[ITEM_DISPLAY] > 0 or item[ITEM_MAILER] > 0
+        for source in range(ranks.shape[1]):
+            line[CANDIDATE_START + 2 * source] = ranks[row, source]
+            line[CANDIDATE_START + 2 * source + 1] = scores[row, source]
 
 
-def _places(item_nums: NDArray[np.int32], history_nums: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Where each item stands in the history; UNKNOWN where it does not."""
-    if len(history_nums) == 0:
-        return np.full(len(item_nums), UNKNOWN, np.intp)
-    order = np.argsort(history_nums)
-    found = np.minimum(np.searchsorted(history_nums, item_nums, sorter=order), len(order) - 1)
-    places = order[found]
-    return np.where(history_nums[places] == item_nums, places, UNKNOWN)
+@native
+def _fill_own(
+    line: NDArray[np.float32],
+    num: int,
+    item: NDArray[np.float32],
+    history: tuple[NDArray[np.int32], NDArray[np.float32]],
+) -> np.float32:
+    """What the user did with the item itself: the first six of CROSS_FEATURES. The decayed count, which others need."""
+    known, table = history
+    place = _place(known, num)
+    if place == UNKNOWN:
+        count, recency, interval, decayed, share = np.float32(0), MISSING, MISSING, np.float32(0), np.float32(0)
+    else:
+        count, recency, interval, decayed, share = (
+            table[place, 0],
+            table[place, 1],
+            table[place, 2],
+            table[place, 3],
+            table[place, 4],
+        )
+    rhythm = item[ITEM_REPURCHASE] if np.isnan(interval) else interval
+    line[CROSS_START], line[CROSS_START + 1], line[CROSS_START + 2] = count, recency, interval
+    line[CROSS_START + 3] = _ratio(recency, rhythm, MISSING)
+    line[CROSS_START + 4], line[CROSS_START + 5] = decayed, share
+    return decayed
 
 
-def _gather(
-    values: NDArray[np.floating[Any]], places: NDArray[np.intp], *, missing: float = np.nan
-) -> NDArray[np.float32]:
-    if len(values) == 0:
-        return np.full(len(places), missing, np.float32)
-    return np.where(places == UNKNOWN, missing, values[places]).astype(np.float32)
+@native
+def _fill_category(
+    line: NDArray[np.float32],
+    code: int,
+    categories: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
+) -> None:
+    """The user's share of the category; 0 for one that the user did not touch, NaN where nothing is known."""
+    _, known, shares = categories
+    if len(known) == 0 or code == UNKNOWN:
+        line[CROSS_START + 6] = MISSING
+        return
+    place = _place(known, code)
+    line[CROSS_START + 6] = 0 if place == UNKNOWN else shares[place]
 
 
-def _category_shares(query: Query, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-    """The user's share of each code; 0 for a category the user did not touch, NaN where nothing is known."""
-    if len(query.affinity_codes) == 0:
-        return np.full(len(codes), np.nan, np.float32)
-    place = _places(codes, query.affinity_codes)
-    return np.where(codes == UNKNOWN, np.nan, _gather(query.affinity_shares, place, missing=0.0)).astype(np.float32)
+@native
+def _fill_group(
+    line: NDArray[np.float32],
+    code: int,
+    own_decayed: np.float32,
+    groups: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
+) -> None:
+    """What the user did with the item's subcategory, in the order of CROSS_FEATURES; missing where the item has none."""
+    _, known, table = groups
+    first = CROSS_START + 7
+    if code == UNKNOWN:
+        line[first : first + 6] = MISSING
+        return
+    place = _place(known, code)
+    if place == UNKNOWN:
+        line[first : first + 3] = 0
+        line[first + 3 : first + 6] = MISSING
+        return
+    line[first : first + 4] = table[place, :4]
+    line[first + 4] = _ratio(table[place, 3], table[place, 4], MISSING)
+    share = _ratio(own_decayed, table[place, 2], MISSING)
+    line[first + 5] = ONE if share > ONE else share  # of rounding
 
 
-def _ratio(
-    numerator: NDArray[np.float32], denominator: NDArray[np.float32], *, missing: float = np.nan
-) -> NDArray[np.float32]:
+@native
+def _place(known: NDArray[np.int32], code: int) -> int:
+    """Where a code stands among codes in ascending order; UNKNOWN where it does not."""
+    low, high = 0, len(known)
+    while low < high:
+        middle = (low + high) // 2
+        if known[middle] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(known) and known[low] == code else UNKNOWN
+
+
+@native
+def _ratio(numerator: np.float32, denominator: np.float32, missing: np.float32) -> np.float32:
     """NaN (or `missing`) where the denominator is not positive or anything is missing."""
-    positive = denominator > 0
-    return np.where(positive, numerator / np.where(positive, denominator, 1.0), missing).astype(np.float32)
+    return numerator / denominator if denominator > 0 else missing
