@@ -44,7 +44,8 @@ def verb_of(label_types: Sequence[str]) -> str:
 
 def best_source(ranks: NDArray[np.float32]) -> str:
     """The retriever that put the item highest; ties go to the first in RETRIEVERS, FILL where none named it."""
-    return FILL if np.all(np.isnan(ranks)) else RETRIEVERS[int(np.nanargmin(ranks))]
+    named = [(rank, place) for place, rank in enumerate(ranks.tolist()) if rank == rank]
+    return RETRIEVERS[min(named)[1]] if named else FILL
 
 
 def sources_of(ranks: NDArray[np.float32]) -> tuple[Source, ...]:
@@ -81,13 +82,17 @@ def _linked(model: TwoStageModel, query: Query, item_num: int, source: str, verb
     how = "together with" if source == "covisitation" else "by people who"
     if known is None:
         return f"Often {verb} {how.replace(' who', ' like you')}"
-    title = model.items.table["title"][known].as_py() or model.items.item_ids[known]
+    title = _text(model, "title", known) or model.items.item_ids[known]
     return f"Often {verb} {how} {title}" if source == "covisitation" else f"Often {verb} {how} {verb} {title}"
 
 
 def _in_category(model: TwoStageModel, item_num: int) -> str:
-    category = model.items.table["category"][item_num].as_py()
-    return f" in {str(category).title()}" if category else ""
+    category = _text(model, "category", item_num)
+    return f" in {category.title()}" if category else ""
+
+
+def _text(model: TwoStageModel, column: str, item_num: int) -> str | None:
+    return model.items.texts(column, np.array([item_num], np.int32))[0]
 
 
 def _days(days: float) -> str:

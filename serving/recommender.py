@@ -112,7 +112,8 @@ class Recommender:
 
     def prepare(self) -> None:
         """Make now what the first request would make."""
-        _ = self.bundle.model.items.features, self._popular
+        items = self.bundle.model.items
+        _ = items.features, items.num_of, labels_of(self.bundle.model, self._popular[:1]), self._popular
 
     def similar(self, request: SimilarRequest) -> SimilarResponse:
         """A page of the items that go with an item.

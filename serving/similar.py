@@ -11,12 +11,12 @@ from components.artifacts.bundle import Bundle
 from components.ranking.two_stage import TwoStageModel
 from components.retrieval.candidates import Candidates, fuse
 from components.retrieval.content import Content
+from components.retrieval.items import READ_COLUMNS
 from components.retrieval.query import build_query
 from components.retrieval.retriever import Retriever, Scored, top_k
 from serving.protocol import InvalidRequestError, SimilarItem, SimilarRequest, SimilarResponse, UnknownError
 from serving.reasons import sources_of
 
-ITEM_COLUMNS = ("title", "department", "category", "brand")
 LISTS = ("covisitation", "rp3beta", "content")
 """Retrievers that say of one item which others go with it."""
 
@@ -53,8 +53,8 @@ def similar_items(bundle: Bundle, request: SimilarRequest, *, now_seconds: int) 
 
 def labels_of(model: TwoStageModel, item_nums: NDArray[np.int32]) -> list[dict[str, str | None]]:
     """What a person reads of each item."""
-    columns = (model.items.texts(name, item_nums) for name in ITEM_COLUMNS)
-    return [dict(zip(ITEM_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+    columns = (model.items.texts(name, item_nums) for name in READ_COLUMNS)
+    return [dict(zip(READ_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _lists(model: TwoStageModel, item_num: int) -> Mapping[str, Scored]:

@@ -73,15 +73,17 @@ class ListPolicy:
             k: Items wanted.
             permits: What the request itself allows; a pin obeys it too.
         """
-        ranking = ranking.take(np.flatnonzero(self._permitted(query, ranking.item_nums, permits)))
+        permitted = self._permitted(query, ranking.item_nums, permits)
+        if not permitted.all():
+            ranking = ranking.take(np.flatnonzero(permitted))
         added, notes = self.rules.boosts(query, ranking.item_nums)
         boosted = self.model.ranker.log_odds(ranking.scores) + added
         order = np.argsort(-boosted, kind="stable") if added.any() else np.arange(len(boosted))
         order = order[self._reranked(query, ranking.item_nums[order], boosted[order], k)]
-        ranking = ranking.take(order)
         if self.fixes_places:
+            ranking = ranking.take(order)
             return self._with_fixed_places(query, ranking, notes, k, permits)
-        return Listing(ranking.top(k), notes)
+        return Listing(ranking.take(order[:k]), notes)
 
     def _permitted(self, query: Query, item_nums: NDArray[np.int32], permits: Permits | None) -> NDArray[np.bool_]:
         permitted = self.rules.permits(query, item_nums)

@@ -11,6 +11,8 @@ from components.retrieval.query import Query
 
 LARGEST = np.int32(0x7FFFFFFF)
 """Of int32; its bits are all but the sign's."""
+BLOCKS, MANY = 4, 16
+"""Of k: parts whose maxima bound the k-th best, and scores from which on it pays to look for the bound."""
 LOW_BITS = 0xFFFFFFFF
 POSITIVE_ZERO = np.float32(0)
 """Added to -0.0 it gives 0.0: the two are equal, and have other bits."""
@@ -53,6 +55,9 @@ def top_k(item_nums: NDArray[np.int32], scores: NDArray[np.float32], *, k: int) 
 
     A score and its item become one whole number of the same order, which numpy sorts several to an instruction.
     """
+    if len(scores) > MANY * k > 0:
+        promising = np.flatnonzero(scores >= _least_of_best(scores, k))
+        item_nums, scores = item_nums[promising], scores[promising]
     bits = (np.asarray(scores, np.float32) + POSITIVE_ZERO).view(np.int32)
     in_order = bits ^ ((bits >> 31) & LARGEST)
     keys = (in_order.astype(np.int64) << 32) + (LARGEST - item_nums.astype(np.int64))
@@ -62,3 +67,10 @@ def top_k(item_nums: NDArray[np.int32], scores: NDArray[np.float32], *, k: int) 
     in_order = (best >> 32).astype(np.int32)
     bits = in_order ^ ((in_order >> 31) & LARGEST)
     return Scored((LARGEST - (best & LOW_BITS)).astype(np.int32), bits.view(np.float32))
+
+
+def _least_of_best(scores: NDArray[np.float32], k: int) -> np.float32:
+    """A bound that at least k scores reach: the k-th best of the maxima of BLOCKS * k parts."""
+    parts = BLOCKS * k
+    maxima = scores[: len(scores) // parts * parts].reshape(-1, parts).max(axis=0)
+    return np.float32(np.partition(maxima, parts - k)[parts - k])
