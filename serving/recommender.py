@@ -14,6 +14,7 @@ from components.artifacts.cuts import seconds
 from components.ranking.two_stage import Lap, Ranking
 from components.reranking.policy import Listing
 from components.retrieval.query import Query, build_query
+from serving.answer_cache import AnswerCache, Kept, row_hash
 from serving.explanations import explain, words_of
 from serving.exploration import Draw, draw_order
 from serving.metrics import ServerMetrics
@@ -50,6 +51,25 @@ class UserFeatures(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A list as it was made.
+
+    Attributes:
+        moment: Of the features; an answer that is given again carries the moment of the first.
+        top: What is shown, as it was ranked.
+        draw: How it was drawn.
+        why: Aligned with `top`, as `items` are.
+        items: As the answer holds them.
+    """
+
+    moment: datetime
+    top: Ranking
+    draw: Draw
+    why: tuple[Reason, ...]
+    items: tuple[RecommendedItem, ...]
+
+
 @dataclass(frozen=True)
 class Recommender:
     """A bundle, where users' features come from, and the log of what was shown.
@@ -82,11 +102,45 @@ class Recommender:
         user = self.users.read(request.user_id, now_seconds=seconds(moment))
         self.metrics.user(user.status, _age(user, moment))
         lap("user_row")
+        query_id = self.new_id()
+        made = self._kept_or_made(request, user, moment, query_id, lap)
+        response = RecommendationResponse(
+            query_id=query_id,
+            user_id=request.user_id,
+            user_status=user.status,
+            bundle_id=self.bundle.manifest.bundle_id,
+            variant=self.settings.variant,
+            event_timestamp=made.moment,
+            items=made.items,
+        )
+        lap("answer")
+        self._log(request, response, made)
+        lap("log")
+        return response
+
+    def _kept_or_made(
+        self, request: RecommendationRequest, user: UserRow, moment: datetime, query_id: str, lap: Lap
+    ) -> Made:
+        """The list of before, if it still holds; a draw, an explanation and a replay's clock ask for one of their own."""
+        is_own = request.explain or request.request_time is not None or self.settings.exploration.share > 0
+        if is_own or self.settings.cache_seconds == 0 or user.status == "store_error":
+            lap("cache")
+            return self._made(request, user, moment, query_id, lap)
+        key, row = (request.user_id, request.k, request.store_id, request.filters), row_hash(user.row, user.status)
+        kept = self._answers.find(key, row, moment)
+        self.metrics.cached(None if kept is None else (moment - kept.moment).total_seconds())
+        lap("cache")
+        if kept is not None:
+            return kept.made
+        made = self._made(request, user, moment, query_id, lap)
+        self._answers.keep(key, Kept(made, moment, row))
+        return made
+
+    def _made(self, request: RecommendationRequest, user: UserRow, moment: datetime, query_id: str, lap: Lap) -> Made:
         model = self.bundle.model
         query = build_query(
             request.user_id, user.row, model.items, now_seconds=seconds(moment), store_id=request.store_id
         )
-        query_id = self.new_id()
         lap("query")
         listing, draw = self._top(query, request, query_id, lap)
         top = listing.ranking
@@ -96,19 +150,12 @@ class Recommender:
             explained = explain(model.ranker, top, words_of(self.bundle, top.item_nums))
         lap("reasons")
         item_ids = tuple(str(item_id) for item_id in model.items.item_ids[top.item_nums])
-        response = RecommendationResponse(
-            query_id=query_id,
-            user_id=request.user_id,
-            user_status=user.status,
-            bundle_id=self.bundle.manifest.bundle_id,
-            variant=self.settings.variant,
-            event_timestamp=moment,
-            items=self._items(top, item_ids, why, explained),
-        )
-        lap("answer")
-        self._log(request, response, top, draw, why)
-        lap("log")
-        return response
+        return Made(moment, top, draw, tuple(why), self._items(top, item_ids, why, explained))
+
+    @cached_property
+    def _answers(self) -> AnswerCache[Made]:
+        """Of this bundle, these rules and these item features: who replaces them replaces the recommender."""
+        return AnswerCache(self.settings.cache_seconds)
 
     def prepare(self) -> None:
         """Make now what the first request would make."""
@@ -205,15 +252,8 @@ class Recommender:
             for place, item_id in enumerate(item_ids)
         )
 
-    def _log(
-        self,
-        request: RecommendationRequest,
-        response: RecommendationResponse,
-        top: Ranking,
-        draw: Draw,
-        why: Sequence[Reason],
-    ) -> None:
-        if self.predictions is None or len(top) == 0:
+    def _log(self, request: RecommendationRequest, response: RecommendationResponse, made: Made) -> None:
+        if self.predictions is None or len(made.top) == 0:
             return
         self.predictions.add(
             Impressions(
@@ -224,9 +264,9 @@ class Recommender:
                 variant=response.variant,
                 moment=response.event_timestamp,
                 item_ids=tuple(item.item_id for item in response.items),
-                retrievers=tuple(reason.retriever for reason in why),
-                top=top,
-                draw=draw,
+                retrievers=tuple(reason.retriever for reason in made.why),
+                top=made.top,
+                draw=made.draw,
                 policy=self.settings.exploration.policy,
                 store_id=request.store_id,
                 filters=None if request.filters == Filters() else request.filters.model_dump_json(),

@@ -54,6 +54,13 @@ class Settings(BaseModel):
         False, description="Let requests say what time it is: for replays of the past, never for live traffic"
     )
     log_impressions: bool = Field(True, description="Write what was shown to logs/impressions")
+    cache_seconds: float = Field(
+        5.0,
+        ge=0,
+        le=60,
+        description="How long a user who asks the same again gets the same list, as long as no event of the user, no "
+        "bundle and no refresh of the items comes in between; 0 ranks anew each time",
+    )
     flush_seconds: float = Field(5.0, gt=0, description="Longest time that an impression waits in memory")
     online_timeout_seconds: float = Field(
         0.05,
