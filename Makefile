@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test check bench bench-quality bench-cost lock clean
+.PHONY: help setup servers demo test check bench bench-quality bench-cost bench-serving lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -43,6 +43,9 @@ bench-quality: .venv/.bench ## Recommendation quality beside other systems; ARGS
 
 bench-cost: setup ## Seconds, CPU and memory of each step of training at 0.15, 1.5 and 15 M interactions; ARGS="--sizes N"
 	@$(BIN)/python -m benchmarks.cost $(ARGS)
+
+bench-serving: setup ## CPU of a recommendation at 10 k, 100 k and 1 M items, beside KServe's own pair of servers; ARGS="--items N"
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
 
 .venv/.bench: .venv/.installed benchmarks/requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r benchmarks/requirements.lock

@@ -121,6 +121,7 @@ class LiveRecommender:
     def start(self) -> None:
         """Look once, then regularly until `close`."""
         self.refresh()
+        self._current.prepare()
         self._thread = threading.Thread(target=self._look_regularly, name="newest-bundle-and-items", daemon=True)
         self._thread.start()
 

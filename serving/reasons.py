@@ -17,6 +17,8 @@ VERBS = {"purchase": "bought", "rating": "liked", "click": "looked at", "add_to_
 """How an interaction type reads in a sentence; others read "picked"."""
 FILL = "popular"
 """Source of an item that fills a list which the filters left short."""
+LINKED = ("covisitation", "rp3beta")
+"""Sources whose reason names an item of the history."""
 OWN = [RANKER_FEATURE_NAMES.index(f"user_item_{name}") for name in ("count", "recency_days", "interval_days")]
 """Columns that say what the user did with an item."""
 
@@ -35,6 +37,13 @@ def reasons(model: TwoStageModel, query: Query, listing: Listing, label_types: S
     found = [_reason(model, query, top, row, verb) for row in range(len(top))]
     notes = [listing.notes.get(num) for num in top.item_nums.tolist()]
     return [replace(one, sentence=note) if note else one for one, note in zip(found, notes, strict=True)]
+
+
+def compile_links(model: TwoStageModel, query: Query) -> None:
+    """Compile now what the first reason of a linked item would wait for."""
+    for source in LINKED:
+        if source in model.retrievers:
+            strongest_link(model.retrievers[source].neighbours, query, 0)  # type: ignore[attr-defined]
 
 
 def verb_of(label_types: Sequence[str]) -> str:
@@ -59,7 +68,7 @@ def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: st
     if own[0] > 0:
         return Reason("repeat_purchase", _repeat(*own, verb=verb))
     source = best_source(top.candidate_ranks[row])
-    if source in {"covisitation", "rp3beta"}:
+    if source in LINKED:
         return Reason(source, _linked(model, query, int(top.item_nums[row]), source, verb))
     if source == "user_neighbours":
         return Reason(source, f"Lately {verb} by people with a taste like yours")

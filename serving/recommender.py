@@ -33,7 +33,7 @@ from serving.protocol import (
     UnknownError,
 )
 from serving.query_id import new_query_id
-from serving.reasons import Reason, reasons
+from serving.reasons import Reason, compile_links, reasons
 from serving.rules import allowed
 from serving.settings import Settings
 from serving.shown import shown_answer
@@ -159,8 +159,9 @@ class Recommender:
 
     def prepare(self) -> None:
         """Make now what the first request would make."""
-        items = self.bundle.model.items
-        _ = items.features, items.num_of, labels_of(self.bundle.model, self._popular[:1]), self._popular
+        model, items = self.bundle.model, self.bundle.model.items
+        _ = items.features, items.num_of, labels_of(model, self._popular[:1]), self._popular
+        compile_links(model, build_query("", {}, items, now_seconds=seconds(self.clock())))
 
     def similar(self, request: SimilarRequest) -> SimilarResponse:
         """A page of the items that go with an item.
