@@ -39,6 +39,17 @@ OWN_STATUSES: Mapping[int, str] = {
     504: "The server behind did not answer in time",
 }
 
+RETRY_STATUSES = (429, 503)
+RATE_HEADERS = ("RateLimit", "RateLimit-Policy")
+WITH_QUERY_ID = (RecommendationResponse, ShownResponse)
+HEADERS: Mapping[str, str] = {
+    "RateLimit": "What is left of the caller's allowance: r requests, full again after t seconds",
+    "RateLimit-Policy": "The allowance: q requests in w seconds",
+    "Retry-After": "Seconds until it is worth trying again",
+    "X-Query-Id": "The answer's query_id",
+    "X-Recsys-Fallback": "Why the door answered in a server's place: gone, timeout or status; absent where a server did",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PublicRoute:
@@ -156,7 +167,7 @@ def openapi() -> dict[str, Any]:
         "components": {
             "schemas": schemas["$defs"],
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "A key, or a token (JWT)"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },
@@ -178,12 +189,37 @@ def _operation(route: PublicRoute) -> dict[str, Any]:
 def _responses(route: PublicRoute) -> dict[str, Any]:
     content: dict[str, Any] = {"text/plain": {}} if route is METRICS else {"application/json": {}}
     answer = {"description": "The answer", "content": content if route.answer is None else _json(route.answer)}
-    refusals = {
-        str(status): {"description": said, "content": _json(ErrorResponse)} for status, said in OWN_STATUSES.items()
-    }
+    refusals = {str(status): _refusal(status, OWN_STATUSES[status]) for status in _statuses(route)}
     if route is READY:
-        refusals["503"] = {"description": "Not ready", "content": _json(Readiness)}
-    return {"200": answer, **refusals}
+        refusals["503"] = {
+            "description": "Not ready",
+            "content": _json(Readiness),
+            "headers": _headers(("Retry-After",)),
+        }
+    return {"200": {**answer, **_headers_of_answer(route)}, **refusals}
+
+
+def _statuses(route: PublicRoute) -> Iterable[int]:
+    """What a route may be refused with."""
+    has_key, has_body, is_forwarded = route.scope is not None, route.body is not None, route in FORWARDED
+    applies = {401: has_key, 403: has_key, 429: has_key, 413: has_body, 415: has_body}
+    applies |= dict.fromkeys((404, 502, 503, 504), is_forwarded)
+    return (status for status in OWN_STATUSES if applies.get(status, True))
+
+
+def _refusal(status: int, said: str) -> dict[str, Any]:
+    refusal = {"description": said, "content": _json(ErrorResponse)}
+    return {**refusal, "headers": _headers(("Retry-After",))} if status in RETRY_STATUSES else refusal
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
+
+
+def _headers_of_answer(route: PublicRoute) -> dict[str, Any]:
+    names = [*(RATE_HEADERS if route.scope else ()), *(("X-Query-Id",) if route.answer in WITH_QUERY_ID else ())]
+    names += ["X-Recsys-Fallback"] if route.has_fallback else []
+    return {"headers": _headers(names)} if names else {}
 
 
 def _json(model: type[BaseModel]) -> dict[str, Any]:

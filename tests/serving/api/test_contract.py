@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi.openapi.models import OpenAPI
 
 from serving.api.app import build_app
-from serving.api.contract import ROUTES, openapi
+from serving.api.contract import OWN_STATUSES, ROUTES, openapi
 from serving.api.settings import DoorSettings
 from serving.protocol import LIST_FILTERS, RecommendationRequest
 
@@ -54,6 +54,21 @@ def test_only_what_is_nobodys_secret_asks_for_no_key():
     paths = openapi()["paths"]
     open_ = {path for path, item in paths.items() for one in item.values() if "security" not in one}
     assert open_ == {"/healthz", "/readyz", "/openapi.json"}
+
+
+def test_refusals_of_a_route_are_those_that_it_can_give():
+    paths = openapi()["paths"]
+    statuses = {path: set(item["get"]["responses"]) for path, item in paths.items() if "get" in item}
+    assert statuses["/healthz"] == {"200", "400", "408", "431"}
+    assert statuses["/readyz"] == statuses["/healthz"] | {"503"}
+    assert statuses["/metrics"] == statuses["/healthz"] | {"401", "403", "429"}
+    assert set(paths["/v1/events"]["post"]["responses"]) == {"200", *map(str, OWN_STATUSES)}
+
+
+def test_headers_that_a_client_may_act_upon_are_documented():
+    post = openapi()["paths"]["/v1/recommendations"]["post"]["responses"]
+    assert set(post["200"]["headers"]) == {"RateLimit", "RateLimit-Policy", "X-Query-Id", "X-Recsys-Fallback"}
+    assert set(post["429"]["headers"]) == set(post["503"]["headers"]) == {"Retry-After"}
 
 
 def test_every_setting_says_what_it_is():
