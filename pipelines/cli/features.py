@@ -60,6 +60,15 @@ def materialize(as_of: AsOf) -> None:
     materialize_features(recsys_home(), end=parse_moment(as_of))
 
 
+@app.command()
+def restore() -> None:
+    """Apply the log of feedback to an online store that was lost and materialised anew. Harmless to one that was not."""
+    from components.artifacts.home import recsys_home
+    from serving.restore import restore_rows
+
+    typer.echo(f"{restore_rows(recsys_home()):,} events of the log are in the online store")
+
+
 @app.command("list")
 def list_features() -> None:
     """List every feature with its type, unit and meaning: what feature_repo/schema.py says."""
