@@ -76,6 +76,64 @@ class QualityConfig(BaseModel):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the interval")
 
 
+class IdsConfig(BaseModel):
+    """When other items are taken or shown than at training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unknown_share: float = Field(0.05, ge=0, le=1, description="WARN above this share of events of unknown items")
+    head_items: int = Field(100, ge=1, description="Most shown items whose share of the places is watched")
+    head_growth: float = Field(0.10, gt=0, le=1, description="WARN where that share grew by more")
+    content_floor: float = Field(
+        0.10,
+        ge=0,
+        description="No alarm below this squared distance between the kinds of items shown, in users' spreads",
+    )
+
+
+class SkewConfig(BaseModel):
+    """When served values count as other than those that training would take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queries: int = Field(1000, ge=0, description="Answers that are made again, drawn by seed; 0 compares nothing")
+    min_queries: int = Field(50, ge=1, description="INSUFFICIENT below this number of answers")
+    tolerance: float = Field(
+        1e-5, gt=0, description="Relative and absolute difference of a stored value that is rounding"
+    )
+    computed_tolerance: float = Field(
+        1e-3, gt=0, description="The same of a value computed on the spot: sums of decayed weights round on their way"
+    )
+    skewed_share: float = Field(0.01, ge=0, lt=1, description="FAIL above this share of values that nothing explains")
+    stale_share: float = Field(
+        0.05, ge=0, lt=1, description="STALE above this share of answers from older snapshots than should have answered"
+    )
+    grace_hours: float = Field(12, ge=0, description="Time that a snapshot may take to the servers")
+    ahead_hours: float = Field(24, ge=0, description="Snapshots so long after the window may explain answers: a leak")
+    history_days: int = Field(35, ge=1, description="Days before the window whose events enter the histories")
+    snapshots: int = Field(8, ge=1, description="Snapshots before the window that may explain an answer")
+    seed: int = Field(0, ge=0, description="Of the draw")
+
+
+class CalibrationConfig(BaseModel):
+    """When the model's probabilities count as off, against the ratio of the days before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    daily_z: float = Field(4.0, gt=0, description="FAIL beyond so many standard errors on the newest day")
+    pooled_z: float = Field(4.5, gt=0, description="FAIL beyond so many of the newest days together")
+    pooled_days: int = Field(7, ge=1, description="Most days that are pooled; days before them are the past")
+    change: float = Field(0.05, ge=0, description="No alarm where the ratio changed by less than this share")
+    past_days: int = Field(28, ge=2, description="Days of the past that the newest are held against")
+    base_days_needed: int = Field(14, ge=2, description="LEARNING until a segment has so many days of the past")
+    min_users: int = Field(30, ge=2, description="Users that a day of a segment needs to count")
+    min_expected: float = Field(5.0, gt=0, description="Expected successes that a day of a segment needs to count")
+    least_known: float = Field(
+        0.3, gt=0, le=1, description="Impressions of whose successes less than this share is known yet are left out"
+    )
+    most_segments: int = Field(10, ge=1, description="Largest segments of each kind; the rest is one segment")
+
+
 class FreshnessConfig(BaseModel):
     """How old the newest of each may be."""
 
@@ -84,9 +142,11 @@ class FreshnessConfig(BaseModel):
     impressions_hours: float = Field(48, gt=0, description="Age of the newest impression")
     feedback_hours: float = Field(48, gt=0, description="Age of the newest feedback")
     features_hours: float = Field(8 * 24, gt=0, description="Age of each view's newest snapshot")
+    published_hours: float = Field(9 * 24, gt=0, description="Age of the item features that servers read")
     bundle_days: float = Field(35, gt=0, description="Age of the bundle's training cut; older is a WARN")
     views: tuple[str, ...] = Field(
-        ("user_stats", "item_stats"), description="Feature views whose snapshots must be fresh (profiles may be old)"
+        ("user_stats", "user_history", "user_category_affinity", "item_stats", "user_profile", "item_profile"),
+        description="Feature views whose snapshots must be fresh",
     )
 
 
@@ -140,7 +200,12 @@ class MonitoringConfig(BaseModel):
     seed: int = Field(0, ge=0, description="Of every draw")
     drift: DriftConfig = Field(default_factory=DriftConfig, description="Distributions")
     audience: AudienceConfig = Field(default_factory=AudienceConfig, description="New and lost users")
+    ids: IdsConfig = Field(default_factory=IdsConfig, description="Unknown items, the kind of items shown")
+    skew: SkewConfig = Field(default_factory=SkewConfig, description="Served values made again")
     quality: QualityConfig = Field(default_factory=QualityConfig, description="Success of the recommendations")
+    calibration: CalibrationConfig = Field(
+        default_factory=CalibrationConfig, description="The model's probabilities, day by day and by segment"
+    )
     freshness: FreshnessConfig = Field(default_factory=FreshnessConfig, description="Ages")
     report: ReportConfig = Field(default_factory=ReportConfig, description="Evidently")
     off_policy: OffPolicyConfig = Field(

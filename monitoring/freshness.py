@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from components.artifacts.cuts import parse_moment
+from components.artifacts.item_snapshot import published_items, read_items
 from monitoring.config import FreshnessConfig
 from monitoring.verdict import Check, Group, State
 from monitoring.windows import Window
@@ -28,6 +29,7 @@ def freshness_checks(
         _age("impressions", newest_shown, window.end, timedelta(hours=config.impressions_hours)),
         _age("feedback", newest_event, window.feedback_until, timedelta(hours=config.feedback_hours)),
         *views,
+        _age("published items", _published(home), now, timedelta(hours=config.published_hours)),
         _bundle(as_of, now, config),
     ]
 
@@ -38,14 +40,20 @@ def newest_snapshot(home: Path, view: str, now: datetime) -> datetime | None:
     return max((moment for moment in moments if moment <= now), default=None)
 
 
+def _published(home: Path) -> datetime | None:
+    """Moment of the item features that servers read; None where there are none that can be read."""
+    path = published_items(home)
+    return read_items(path)[1] if path.exists() else None
+
+
 def _age(name: str, newest: datetime | None, now: datetime, limit: timedelta) -> Check:
     if newest is None:
-        return Check(f"freshness:{name}", Group.FRESHNESS, State.STALE, f"there is no {name} at all", unit="h")
+        return Check(_named(name), Group.FRESHNESS, State.STALE, f"there is no {name} at all", unit="h")
     age = now - newest.astimezone(UTC)
     is_old = age > limit
     reason = f"the newest {name} is {_hours(age)} old" + (f", at most {_hours(limit)} is allowed" if is_old else "")
     state = State.STALE if is_old else State.OK
-    return Check(f"freshness:{name}", Group.FRESHNESS, state, reason, _as_hours(age), _as_hours(limit), "h")
+    return Check(_named(name), Group.FRESHNESS, state, reason, _as_hours(age), _as_hours(limit), "h")
 
 
 def _bundle(as_of: datetime, now: datetime, config: FreshnessConfig) -> Check:
@@ -63,3 +71,7 @@ def _as_hours(span: timedelta) -> float:
 def _hours(span: timedelta) -> str:
     hours = span.total_seconds() / 3600
     return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+def _named(name: str) -> str:
+    return f"freshness:{name.replace(' ', '_')}"

@@ -1,26 +1,35 @@
 """One monitoring run: a window in, a verdict and a report out."""
 
 import logging
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from components.artifacts.bundle import RANKER, REFERENCE, Manifest, verify_files
+from components.artifacts.bundle import ITEMS, RANKER, REFERENCE, Manifest, verify_files
 from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import ContractError
 from components.ranking.ranker import Ranker
+from components.retrieval.items import ItemTable
 from monitoring.audience import audience_checks
-from monitoring.config import MonitoringConfig
+from monitoring.config import MonitoringConfig, SkewConfig
 from monitoring.drift import feature_checks, importances, judge_features, score_check
 from monitoring.evidently_report import PAGE, SNAPSHOT, write_evidently
+from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.freshness import freshness_checks
 from monitoring.history import append, comparable, read_history
+from monitoring.ids import item_checks
 from monitoring.quality import quality_checks
 from monitoring.report import render_report
+from monitoring.segments import Calibrated, judge_calibration
+from monitoring.skew import Skew, Sources, compare_served
+from monitoring.skew_checks import skew_checks
 from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
 from monitoring.windows import Window, check_window, read_reference, read_window
+from serving.feedback import read_feedback
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +93,7 @@ def judge(
         checks += audience_checks(reference, window.frame, config.audience)
         checks += [*feature_checks(findings, config), score_check(reference, window.frame, config)]
         checks += quality_checks(reference, window, config)
+    skew, segments = _from_the_bundle(home, bundle, manifest, reference, window, now, checks, config)
     return Verdict(
         model=config.model,
         bundle_id=manifest.bundle_id,
@@ -95,8 +105,59 @@ def judge(
         rows=len(window.frame),
         checks=tuple(checks),
         features=findings,
+        skew=skew,
+        segments=segments,
         notes=tuple(_notes(window)),
     )
+
+
+def _from_the_bundle(
+    home: Path,
+    bundle: Path,
+    manifest: Manifest,
+    reference: pd.DataFrame,
+    window: Window,
+    now: datetime,
+    checks: list[Check],
+    config: MonitoringConfig,
+) -> tuple[tuple[SkewFinding, ...], tuple[SegmentFinding, ...]]:
+    """Checks that need the whole bundle: items, served values made again, probabilities. What fails to run says so."""
+    if ITEMS not in manifest.files:
+        checks.append(Check("window:bundle", Group.WINDOW, State.NOT_APPLICABLE, "the bundle has no items to look at"))
+        return (), ()
+    skew: Skew | None = None
+    calibrated: Calibrated | None = None
+    items = ItemTable.read(bundle / ITEMS)
+    if len(window.frame):
+        with _judged("ids", Group.WINDOW, checks):
+            checks += item_checks(reference, window, items, config)
+        with _judged("skew", Group.SKEW, checks):
+            skew = _skew(home, manifest, items, window, config.skew)
+            checks += skew_checks(skew, config.skew)
+    with _judged("calibration", Group.QUALITY, checks):
+        calibrated = judge_calibration(
+            home, bundle, manifest.bundle_id, end=window.end, now=now, config=config.calibration, quality=config.quality
+        )
+        checks.append(calibrated.check)
+    return skew.findings if skew else (), calibrated.segments if calibrated else ()
+
+
+@contextmanager
+def _judged(name: str, group: Group, checks: list[Check]) -> Iterator[None]:
+    """A check that cannot run is an ERROR in the verdict; the others are judged all the same."""
+    try:
+        yield
+    except (ContractError, OSError, ValueError, KeyError, pa.ArrowException) as error:
+        checks.append(Check(f"{name}:run", group, State.ERROR, f"the check could not run: {error!r}"))
+
+
+def _skew(home: Path, manifest: Manifest, items: ItemTable, window: Window, config: SkewConfig) -> Skew | None:
+    if config.queries == 0:
+        return None
+    earliest = window.start - timedelta(days=config.history_days)
+    events = read_feedback(home, earliest, window.end)
+    sources = Sources(home, items, parse_moment(manifest.facts.as_of), events)
+    return compare_served(window.frame, sources, end=window.end, config=config)
 
 
 def _read(

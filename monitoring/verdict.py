@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from components.artifacts.errors import ContractError
+from monitoring.findings import SegmentFinding, SkewFinding
 
 FORMAT_VERSION = 1
-VERDICT_VERSION = "1"
+VERDICT_VERSION = "2"
 """Changes when the checks change what they mean: a window judged by another version is another verdict."""
 
 
@@ -59,12 +60,13 @@ class Group(StrEnum):
     FRESHNESS = "freshness"
     NULLS = "nulls"
     RANGE = "range"
+    SKEW = "skew"
     DRIFT = "drift"
     PREDICTION = "prediction"
     QUALITY = "quality"
 
 
-BLOCKERS = (Group.FRESHNESS, Group.NULLS, Group.RANGE)
+BLOCKERS = (Group.FRESHNESS, Group.NULLS, Group.RANGE, Group.SKEW)
 """The data is broken: a training run would learn the fault."""
 TRIGGERS = (Group.DRIFT, Group.QUALITY)
 """Reasons to train again."""
@@ -159,6 +161,8 @@ class Verdict:
         rows: Impressions of the window.
         checks: One per named check, in order of presentation.
         features: One per ranker feature, most important first; empty where the window could not be read.
+        skew: One per feature that was made again, the most skewed first; empty where nothing was.
+        segments: How often items are taken against what the model says, the furthest off first; empty where not judged.
         notes: What a reader of the numbers must know: left-out rows, samples.
         version: Version of the checks.
     """
@@ -173,6 +177,8 @@ class Verdict:
     rows: int
     checks: tuple[Check, ...]
     features: tuple[FeatureFinding, ...] = ()
+    skew: tuple[SkewFinding, ...] = ()
+    segments: tuple[SegmentFinding, ...] = ()
     notes: tuple[str, ...] = ()
     version: str = VERDICT_VERSION
 
@@ -268,6 +274,8 @@ class Verdict:
             judged_at=judged_at,
             checks=tuple(_check(one) for one in facts["checks"]),
             features=tuple(_finding(one) for one in facts["features"]),
+            skew=tuple(SkewFinding(**one) for one in facts.get("skew", ())),  # verdicts of version 1 have neither
+            segments=tuple(SegmentFinding(**one) for one in facts.get("segments", ())),
             notes=tuple(facts["notes"]),
         )
 

@@ -13,8 +13,10 @@ import xgboost as xgb
 
 from components.artifacts.bundle import FORMAT_VERSION, MANIFEST, RANKER, REFERENCE, BundleFacts, Manifest
 from components.artifacts.feature_manifest import sha256
-from feature_repo.schema import RANKER_FEATURE_NAMES, RANKER_FEATURES, schema_hash
-from monitoring.config import MonitoringConfig, QualityConfig, ReportConfig
+from components.artifacts.item_snapshot import published_items
+from components.artifacts.tables import TIMESTAMP
+from feature_repo.schema import ITEM_NUMERIC, RANKER_FEATURE_NAMES, RANKER_FEATURES, schema_hash
+from monitoring.config import FreshnessConfig, MonitoringConfig, QualityConfig, ReportConfig
 from monitoring.run import run_monitoring
 from monitoring.verdict import Verdict
 from serving.feedback import FeedbackLog
@@ -140,10 +142,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 @pytest.fixture
 def world(tmp_path: Path, bundle: tuple[Path, str]) -> World:
     """Fresh snapshots, no logs yet."""
-    for view in ("user_stats", "item_stats"):
+    for view in FreshnessConfig().views:
         folder = tmp_path / "offline" / view
         folder.mkdir(parents=True)
         (folder / f"{NOW - timedelta(days=1):%Y%m%dT%H%M%SZ}.parquet").touch()
+    published = published_items(tmp_path)
+    published.parent.mkdir()
+    features = {spec.name: pa.array([0.0], pa.float32()) for spec in ITEM_NUMERIC}
+    pq.write_table(pa.table({"item_id": ["i0"], "event_timestamp": pa.array([NOW], TIMESTAMP)} | features), published)
     config = MonitoringConfig(
         min_users=100, quality=QualityConfig(k=POSITIONS, draws=100), report=ReportConfig(with_evidently=False)
     )
