@@ -51,11 +51,17 @@ bench-serving: setup ## CPU of a recommendation at 10 k, 100 k and 1 M items, be
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-lock: setup ## Resolve pyproject.toml anew into requirements.lock
+# Part of the lock: the same versions, for one purpose.
+COMPILE = $(BIN)/uv pip compile --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-header --no-annotate --quiet
+
+lock: setup ## Resolve pyproject.toml anew into requirements.lock, and the parts of it that images install
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
-	@$(BIN)/uv pip compile --group bench --constraint requirements.lock --universal --python-version 3.11 \
-	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file benchmarks/requirements.lock
+	@$(COMPILE) --group bench --output-file benchmarks/requirements.lock
+	@$(COMPILE) pyproject.toml --extra serving --output-file k8s/images/serving.lock
+	@$(COMPILE) pyproject.toml --extra pipeline --extra monitoring --output-file k8s/images/pipeline.lock
+	@$(COMPILE) --group build --output-file k8s/images/build.lock
 
 clean: ## Remove .venv, caches and the local .recsys folder (models, features and reports of this machine)
 	rm -rf .venv .recsys .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -6,7 +6,7 @@ import sys
 from components.artifacts.errors import RecsysError
 from serving.json_lines import JsonLines
 from serving.server import run_server
-from serving.settings import settings_from_environment
+from serving.settings import PREFIX, Settings, read_arguments, settings_from_environment
 
 
 def main() -> int:
@@ -15,6 +15,10 @@ def main() -> int:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
+        text = read_arguments(sys.argv[1:], "python -m serving", Settings, PREFIX)
+        if text is not None:
+            sys.stdout.write(f"{text}\n")
+            return 0
         run_server(settings_from_environment())
     except RecsysError as error:
         sys.stderr.write(f"error: {error}\n")

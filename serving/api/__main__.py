@@ -9,10 +9,11 @@ from starlette.types import ASGIApp
 from components.artifacts.errors import ConfigError, RecsysError
 from serving.api.app import build_app
 from serving.api.keys import read_keys
-from serving.api.settings import DoorSettings, door_settings
+from serving.api.settings import PREFIX, DoorSettings, door_settings
 from serving.drain import Drain
 from serving.http11 import bounded_protocol
 from serving.json_lines import JsonLines
+from serving.settings import read_arguments
 from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ def main() -> int:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
+        text = read_arguments(sys.argv[1:], "python -m serving.api", DoorSettings, PREFIX)
+        if text is not None:
+            sys.stdout.write(f"{text}\n")
+            return 0
         run_door(door_settings())
     except RecsysError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -1,7 +1,7 @@
 import pytest
 
 from components.artifacts.errors import ConfigError
-from serving.settings import Settings, settings_from_environment
+from serving.settings import PREFIX, Settings, read_arguments, settings_from_environment
 
 
 def test_variables_are_read_and_options_win_over_them(monkeypatch):
@@ -36,3 +36,12 @@ def test_exploration_that_nobody_logs_is_refused():
 def test_exploration_out_of_bounds_is_named(wrong):
     with pytest.raises(ConfigError, match=f"RECSYS_{next(iter(wrong)).upper()}: Input should be"):
         settings_from_environment(wrong)
+
+
+def test_help_of_the_container_names_every_variable_and_another_argument_is_refused():
+    text = read_arguments(["--help"], "python -m serving", Settings, PREFIX)
+    assert text is not None
+    assert all(f"RECSYS_{name.upper()} " in text for name in Settings.model_fields)
+    assert read_arguments([], "python -m serving", Settings, PREFIX) is None
+    with pytest.raises(ConfigError, match="--model_dir=/mnt/models: it takes no arguments"):
+        read_arguments(["--model_dir=/mnt/models"], "python -m serving", Settings, PREFIX)
