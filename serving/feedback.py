@@ -35,12 +35,19 @@ class FeedbackLog:
         home: State folder.
         remembered_days: How long an event_id is known.
         clock: Unix time.
+        host: Name of this host where several share the state folder: each has a log and an index of its own, for neither
+            an append nor SQLite's index is safe over a network. An event that two were told is read once.
     """
 
     def __init__(
-        self, home: Path, *, remembered_days: float = REMEMBERED_DAYS, clock: Callable[[], float] = time.time
+        self,
+        home: Path,
+        *,
+        remembered_days: float = REMEMBERED_DAYS,
+        clock: Callable[[], float] = time.time,
+        host: str = "",
     ) -> None:
-        self.folder = home / FOLDER
+        self.folder = home / FOLDER / host
         self.folder.mkdir(parents=True, exist_ok=True)
         is_new = not (self.folder / FILE).exists()
         self._index = EventIndex(self.folder)

@@ -88,10 +88,11 @@ class LiveEvents:
         max_events: int,
         weights: Callable[[], Mapping[str, float]] = dict,
         metrics: ServerMetrics | None = None,
+        host: str = "",
     ) -> "LiveEvents":
         """The log and the online store of a state folder. The store's connection is its own: no request waits for it."""
         rows = OnlineRows(home, timeout_seconds=WRITE_SECONDS, is_durable=True).of_entity(SPECS)
-        return cls(FeedbackLog(home), rows, max_events, weights, metrics or ServerMetrics())
+        return cls(FeedbackLog(home, host=host), rows, max_events, weights, metrics or ServerMetrics())
 
     def start(self) -> None:
         """Apply what a crash left in the log, then accept."""

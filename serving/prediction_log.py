@@ -117,6 +117,7 @@ class PredictionLog:
     flush_seconds: float = 5.0
     flush_rows: int = 20_000
     is_replay: bool = False
+    host: str = ""
     _waiting: list[Impressions] = field(default_factory=list)
     _rows: int = 0
     _files: int = 0
@@ -190,7 +191,7 @@ class PredictionLog:
     def _write(self, table: pa.Table, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._files += 1
-        path = folder / f"{time.time_ns()}-{os.getpid()}-{self._files}.parquet"
+        path = folder / f"{time.time_ns()}-{self.host}{os.getpid()}-{self._files}.parquet"
         unfinished = path.with_suffix(".unfinished")
         pq.write_table(table, unfinished, compression="zstd")
         unfinished.replace(path)

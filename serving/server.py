@@ -42,7 +42,12 @@ def run_server(settings: Settings) -> None:
     bundle = source.open_checked()
     predictions = None
     if settings.log_impressions:
-        predictions = PredictionLog(settings.home, settings.flush_seconds, is_replay=settings.accept_request_time)
+        predictions = PredictionLog(
+            settings.home,
+            settings.flush_seconds,
+            is_replay=settings.accept_request_time,
+            host=settings.host_name and f"{settings.host_name}-",
+        )
     try:
         users = UserReader(settings.home, timeout_seconds=settings.online_timeout_seconds)
     except SchemaError as error:
@@ -67,7 +72,10 @@ def _events(live: LiveRecommender, metrics: ServerMetrics) -> LiveEvents:
     def weights() -> Mapping[str, float]:
         return trained_weights(live.bundle.manifest.facts.config)
 
-    return LiveEvents.of(live.settings.home, max_events=live.settings.max_events, weights=weights, metrics=metrics)
+    settings = live.settings
+    return LiveEvents.of(
+        settings.home, max_events=settings.max_events, weights=weights, metrics=metrics, host=settings.host_name
+    )
 
 
 def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetrics) -> None:

@@ -1,6 +1,7 @@
 """The server's settings: the one place of this process that reads the environment."""
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ class Settings(BaseModel):
         description="How long a user who asks the same again gets the same list, as long as no event of the user, no "
         "bundle and no refresh of the items comes in between; 0 ranks anew each time",
     )
+    shared_home: bool = Field(
+        False, description="Several hosts write into this state folder: log files carry the host's (a pod's) name"
+    )
     flush_seconds: float = Field(5.0, gt=0, description="Longest time that an impression waits in memory")
     online_timeout_seconds: float = Field(
         0.05,
@@ -91,6 +95,11 @@ class Settings(BaseModel):
         if share > 0 and given.data.get("log_impressions") is False:
             raise ValueError("a draw that is not logged costs and teaches nothing; turn log_impressions on or this off")
         return share
+
+    @property
+    def host_name(self) -> str:
+        """This host's name where several share the state folder, else nothing."""
+        return socket.gethostname() if self.shared_home else ""
 
     @property
     def exploration(self) -> Exploration:

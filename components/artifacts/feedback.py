@@ -1,6 +1,7 @@
 """What users did, as servers log it: the format, and how it is read.
 
-    logs/feedback/2017-11-13.jsonl     one event a line, by the day of the event
+    logs/feedback/2017-11-13.jsonl            one event a line, by the day of the event
+    logs/feedback/<host>/2017-11-13.jsonl     where several hosts share the state folder
 
 A line that a crash cut off was never acknowledged, and is passed over.
 """
@@ -44,7 +45,7 @@ RATED = "rating"
 
 def read_feedback(home: Path, start: datetime, end: datetime) -> pa.Table:
     """Events in [start, end), by time and event_id, each once; empty where there are none."""
-    days = (path for path in sorted((home / FOLDER).glob("*.jsonl")) if _overlaps(path.stem, start, end))
+    days = (path for path in sorted((home / FOLDER).rglob("*.jsonl")) if _overlaps(path.stem, start, end))
     events = {event["event_id"]: event for path in days for event in _events(path)}
     for event in events.values():
         event[EVENT_TIMESTAMP] = datetime.fromisoformat(event[EVENT_TIMESTAMP])

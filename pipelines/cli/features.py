@@ -1,5 +1,6 @@
 """`recsys features`: the feature store."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,9 @@ from pipelines.cli.options import DEFAULT, Config, Set, overrides
 
 app = typer.Typer(help="Compute, register, materialise and look at features.", no_args_is_help=True)
 
-AsOf = Annotated[str, typer.Option(help="The moment: a date (midnight UTC) or an ISO timestamp.")]
+AsOf = Annotated[
+    str | None, typer.Option(help="The moment: a date (midnight UTC) or an ISO timestamp; today where not given.")
+]
 
 
 @app.command()
@@ -25,11 +28,10 @@ def apply() -> None:
 
 
 @app.command()
-def compute(as_of: AsOf, config: Config = DEFAULT, sets: Set = None) -> None:
+def compute(as_of: AsOf = None, config: Config = DEFAULT, sets: Set = None) -> None:
     """Compute one snapshot of every view: what is known at a moment, and nothing later."""
     from tempfile import TemporaryDirectory
 
-    from components.artifacts.cuts import parse_moment
     from components.artifacts.home import recsys_home
     from components.compute_features.compute import compute_features
     from components.ingest_events.ingest import ingest_events
@@ -38,7 +40,7 @@ def compute(as_of: AsOf, config: Config = DEFAULT, sets: Set = None) -> None:
     from pipelines.config import load_config
 
     show_log(Console())
-    settings, home, moment = load_config(config, overrides(sets)), recsys_home(), parse_moment(as_of)
+    settings, home, moment = load_config(config, overrides(sets)), recsys_home(), _moment(as_of)
     with TemporaryDirectory() as folder:
         events = Path(folder) / "events"
         ingest_events(settings.dataset, settings.ingest, events, end=moment, home=home)
@@ -47,9 +49,8 @@ def compute(as_of: AsOf, config: Config = DEFAULT, sets: Set = None) -> None:
 
 
 @app.command()
-def materialize(as_of: AsOf) -> None:
+def materialize(as_of: AsOf = None) -> None:
     """Put the newest snapshot at or before a moment into the online store, where requests read it."""
-    from components.artifacts.cuts import parse_moment
     from components.artifacts.home import recsys_home
     from components.materialize_features.materialize import materialize_features
     from feature_repo.store import apply as register
@@ -57,7 +58,7 @@ def materialize(as_of: AsOf) -> None:
 
     show_log(Console())
     register(recsys_home())  # the views of this version: a store from an earlier one lacks some
-    materialize_features(recsys_home(), end=parse_moment(as_of))
+    materialize_features(recsys_home(), end=_moment(as_of))
 
 
 @app.command()
@@ -81,3 +82,10 @@ def list_features() -> None:
         for feature in features:
             table.add_row(name, feature.name, feature.dtype.value, feature.unit, feature.description)
     Console(soft_wrap=True).print(table)
+
+
+def _moment(as_of: str | None) -> datetime:
+    """What was given, else today's midnight: a job that runs every day names no date."""
+    from components.artifacts.cuts import parse_moment
+
+    return parse_moment(as_of or datetime.now(UTC).date().isoformat())

@@ -1,6 +1,6 @@
 """`recsys monitor`: judge what was served, and train again where the verdict says so."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -17,8 +17,9 @@ STATE_STYLE = {"OK": "green", "WARN": "yellow", "FAIL": "bold red", "STALE": "ma
 
 @app.command()
 def run(
-    start: Annotated[str, typer.Option(help="First day of the window.")],
-    end: Annotated[str, typer.Option(help="Day after the last.")],
+    start: Annotated[str | None, typer.Option(help="First day of the window.")] = None,
+    end: Annotated[str | None, typer.Option(help="Day after the last; today where not given.")] = None,
+    days: Annotated[int, typer.Option(min=1, help="Days of the window where --start is not given.")] = 7,
     now: Annotated[str | None, typer.Option(help="Time of the judgement, in a replay; now where not given.")] = None,
     retrain: Annotated[bool, typer.Option(help="Start the training pipeline where the verdict advises it.")] = True,
     config: Config = DEFAULT,
@@ -40,7 +41,9 @@ def run(
     show_log(console)
     settings, home = load_config(config, overrides(sets)), recsys_home()
     moment = parse_moment(now) if now else datetime.now(UTC)
-    judged = monitor_champion(settings, home, start=parse_moment(start), end=parse_moment(end), now=moment)
+    last = parse_moment(end or moment.date().isoformat())
+    first = parse_moment(start) if start else last - timedelta(days=days)
+    judged = monitor_champion(settings, home, start=first, end=last, now=moment)
     verdict = judged.verdict
     style = STATE_STYLE.get(verdict.state, "default")
     console.print(f"[{style}]{verdict.state}[/{style}] {verdict.sentence}", highlight=False, soft_wrap=True)

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -77,3 +79,13 @@ def test_features_are_computed_registered_and_materialised(trained, tmp_path):
 @pytest.mark.parametrize("day", ["2024-13-01", "soon"])
 def test_date_that_is_none_is_refused(tmp_path, day):
     assert "is not a date" in recsys("features", "materialize", "--as-of", day, home=tmp_path, status=2).stderr
+
+
+def test_job_of_every_day_names_no_date(trained, tmp_path):
+    today = datetime.now(UTC).date()
+    copytree(trained.home / "registry", tmp_path / "registry")
+    recsys("features", "compute", "--as-of", "2024-04-08", str(trained.config_path), home=tmp_path)
+    assert "as of 20240408" in recsys("features", "materialize", home=tmp_path).stdout
+    recsys("monitor", "run", "--no-retrain", str(trained.config_path), home=tmp_path, status=4)
+    [report] = (tmp_path / "monitoring" / "reports").iterdir()
+    assert report.name.startswith(f"{today - timedelta(days=7):%Y%m%d}")

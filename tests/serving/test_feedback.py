@@ -97,3 +97,11 @@ def test_lines_that_a_crash_left_behind_the_index_are_found_by_whoever_writes_ne
     path.write_bytes(path.read_bytes() + line)  # another process wrote it and ended before it told the index
     assert running.append([event("left")]) == []
     assert [one.event_id for one in running.waiting(10)] == ["a", "left"]
+
+
+def test_hosts_that_share_the_folder_have_logs_of_their_own_and_an_event_that_both_were_told_is_read_once(tmp_path):
+    FeedbackLog(tmp_path, host="pod-a").append([event("a"), event("b")])
+    FeedbackLog(tmp_path, host="pod-b").append([event("b"), event("c")])
+    written = {str(path.relative_to(tmp_path / FOLDER)) for path in (tmp_path / FOLDER).rglob("*.jsonl")}
+    assert written == {"pod-a/2024-05-01.jsonl", "pod-b/2024-05-01.jsonl"}
+    assert read_feedback(tmp_path, AT, AT + timedelta(days=1))["event_id"].to_pylist() == ["a", "b", "c"]

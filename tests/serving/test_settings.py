@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from components.artifacts.errors import ConfigError
@@ -45,3 +47,8 @@ def test_help_of_the_container_names_every_variable_and_another_argument_is_refu
     assert read_arguments([], "python -m serving", Settings, PREFIX) is None
     with pytest.raises(ConfigError, match="--model_dir=/mnt/models: it takes no arguments"):
         read_arguments(["--model_dir=/mnt/models"], "python -m serving", Settings, PREFIX)
+
+
+def test_log_files_carry_the_hosts_name_only_where_the_state_folder_is_shared():
+    assert settings_from_environment().host_name == ""
+    assert settings_from_environment({"shared_home": True}).host_name == socket.gethostname()
