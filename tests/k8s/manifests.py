@@ -1,0 +1,65 @@
+"""Rendering k8s/, and finding one's way in what comes out."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+K8S = ROOT / "k8s"
+GOLDEN = ROOT / "tests" / "golden" / "k8s"
+KUBECTL = Path(sys.executable).parent / "kubectl"
+OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
+COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
+
+Resource = Mapping[str, Any]
+
+
+def render(folder: Path) -> str:
+    """What `kubectl apply -k folder` would send; kubectl comes with the development environment."""
+    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{folder}: {done.stderr}"
+    return done.stdout
+
+
+def resources(text: str) -> list[Resource]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def name(resource: Resource) -> str:
+    return f"{resource['kind']}/{resource['metadata']['name']}"
+
+
+def pod_specs(resource: Resource) -> Iterator[tuple[Resource, Mapping[str, str]]]:
+    """Each pod that the resource makes: its spec and its labels. KServe's is runtime and service together: see `served`."""
+    kind, spec = resource["kind"], resource.get("spec", {})
+    if kind == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    if kind in {"CronJob", "Job", "Deployment", "StatefulSet"}:
+        yield spec["template"]["spec"], spec["template"]["metadata"]["labels"]
+
+
+def served(all_: list[Resource]) -> Iterator[tuple[Resource, Mapping[str, str]]]:
+    """The pods of the InferenceServices, as KServe joins runtime and predictor."""
+    runtimes = {one["metadata"]["name"]: one["spec"] for one in all_ if one["kind"] == "ServingRuntime"}
+    for service in all_:
+        if service["kind"] == "InferenceService":
+            predictor = service["spec"]["predictor"]
+            runtime = runtimes[predictor["model"]["runtime"]]
+            [container] = runtime["containers"]
+            own = {key: predictor["model"][key] for key in ("lifecycle",) if key in predictor["model"]}
+            env = [*container.get("env", []), *predictor["model"].get("env", [])]
+            pod = {**predictor, "containers": [{**container, **own, "env": env}], "volumes": runtime["volumes"]}
+            labels = {"serving.kserve.io/inferenceservice": service["metadata"]["name"]}
+            yield pod, {**runtime["labels"], **service["metadata"]["labels"], **labels}
+
+
+def pods(all_: list[Resource]) -> list[tuple[Resource, Mapping[str, str]]]:
+    return [pod for one in all_ for pod in pod_specs(one)] + list(served(all_))
+
+
+def containers(pod: Resource) -> list[Resource]:
+    return [*pod.get("initContainers", []), *pod["containers"]]

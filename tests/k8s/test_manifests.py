@@ -1,0 +1,221 @@
+"""What would be sent to a cluster: rendered, strictly valid, whole, restricted, and what the product understands.
+
+The linters for manifests are programs that no registry at hand ships (kube-linter, kubeconform) or that bring a hundred
+packages along (checkov), so Pod Security's `restricted`, which the namespace also enforces, is written here as tests.
+"""
+
+import copy
+import os
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer
+import yaml
+
+from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
+from pipelines.cli.main import app
+from pipelines.config import load_config
+from serving.api.settings import DoorSettings, door_settings
+from serving.settings import Settings, settings_from_environment
+from tests.k8s.manifests import COMPONENTS, GOLDEN, K8S, OVERLAYS, containers, name, pods, render, resources
+from tests.k8s.references import dangling, documented_secrets
+from tests.k8s.validation import mistakes
+
+RENDERED = [*(f"overlays/{one}" for one in OVERLAYS), *(f"components/{one}" for one in COMPONENTS)]
+
+
+@pytest.fixture(scope="session", params=RENDERED)
+def rendered(request, tmp_path_factory):
+    """An overlay; or a component alone on the base, for each must stand without the others."""
+    kind, _, chosen = request.param.partition("/")
+    if kind == "overlays":
+        return resources(render(K8S / kind / chosen))
+    folder = tmp_path_factory.mktemp(chosen, numbered=True)
+    alone = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [relative(K8S / "base", folder)],
+        "components": [relative(K8S / "components" / chosen, folder)],
+        "images": [
+            {"name": one, "newTag": "1.0.0"} for one in ("recsys-serving", "recsys-pipeline", "redis", "postgres")
+        ],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(alone))
+    return resources(render(folder))
+
+
+def relative(target: Path, start: Path) -> str:
+    """Kustomize takes no absolute path."""
+    return os.path.relpath(target.resolve(), start.resolve())
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlay_is_the_golden_one(overlay):
+    text = render(K8S / "overlays" / overlay)
+    assert text == (GOLDEN / f"{overlay}.yaml").read_text(), (
+        f"if the change is meant: .venv/bin/kubectl kustomize k8s/overlays/{overlay} > tests/golden/k8s/{overlay}.yaml"
+    )
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlay_only_differs(overlay):
+    """It holds values: no workload of its own, and few lines."""
+    folder = K8S / "overlays" / overlay
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    assert kustomization["resources"] == ["../../base"]
+    assert sum(len(path.read_text().splitlines()) for path in folder.iterdir()) <= 80
+
+
+def test_every_resource_is_valid_and_unknown_fields_are_refused(rendered):
+    assert [mistake for one in rendered for mistake in mistakes(one)] == []
+
+
+def test_everything_that_is_named_is_there(rendered):
+    assert dangling(rendered) == []
+
+
+def test_every_resource_is_in_the_namespace_and_labelled_by_convention(rendered):
+    for one in rendered:
+        if one["kind"] == "Namespace":
+            continue
+        assert one["metadata"].get("namespace") == "recsys", name(one)
+        assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "recsys", name(one)
+        if one["kind"] != "ConfigMap":
+            assert "app.kubernetes.io/name" in one["metadata"]["labels"], name(one)
+
+
+def test_every_pod_is_restricted(rendered):
+    for pod, labels in pods(rendered):
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] is True, labels
+        assert security["runAsUser"] > 0, labels
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, labels
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        assert all(
+            set(volume) <= {"name", "configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected"}
+            for volume in pod.get("volumes", [])
+        )
+        for container in containers(pod):
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False, container["name"]
+            assert own["readOnlyRootFilesystem"] is True, container["name"]
+            assert own["capabilities"] == {"drop": ["ALL"]}, container["name"]
+            assert not any("hostPort" in port for port in container.get("ports", []))
+
+
+def test_no_pod_gets_a_token_of_the_api_server_that_it_does_not_use(rendered):
+    assert all(pod["automountServiceAccountToken"] is False for pod, _ in pods(rendered))
+    accounts = [pod["serviceAccountName"] for pod, _ in pods(rendered)]
+    assert "default" not in accounts
+    assert not any(one["kind"] in {"ClusterRole", "ClusterRoleBinding"} for one in rendered)
+
+
+def test_every_container_has_requests_a_memory_limit_and_a_pinned_image(rendered):
+    for pod, _ in pods(rendered):
+        for container in containers(pod):
+            resources_ = container["resources"]
+            assert {"cpu", "memory"} <= set(resources_["requests"]), container["name"]
+            assert resources_["limits"]["memory"] == resources_["requests"]["memory"] or container["name"] == "door"
+            tag = container["image"].rpartition("/")[2]
+            assert ":" in tag or "@sha256:" in tag, container["image"]
+            assert not tag.endswith(":latest")
+
+
+def test_what_answers_is_probed_drained_and_guarded_against_disruption(rendered):
+    for pod, labels in pods(rendered):
+        if labels["app.kubernetes.io/component"] not in {"door", "recommender"}:
+            continue
+        [container] = pod["containers"]
+        assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")} == {"/healthz"}
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        if "containerConcurrency" in pod:  # Knative drains by its own proxy and takes neither of these
+            assert "lifecycle" not in container
+            continue
+        seconds = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+        assert pod["terminationGracePeriodSeconds"] > seconds + 10
+
+
+def test_no_secret_is_in_the_repository(rendered):
+    assert [name(one) for one in rendered if one["kind"] == "Secret"] == []
+
+
+def test_settings_are_the_products_own(rendered, monkeypatch, tmp_path):
+    given = {key: value for one in rendered if one["kind"] == "ConfigMap" for key, value in one["data"].items()}
+    variables = {key: value for key, value in given.items() if key.startswith("RECSYS_")}
+    for pod, _ in pods(rendered):
+        for container in containers(pod):
+            variables |= {
+                one["name"]: one["value"] for one in container.get("env", []) if one["name"].startswith("RECSYS_")
+            }
+    known = {f"RECSYS_{field.upper()}" for field in Settings.model_fields} | {REGISTRY_URL, ONLINE_STORE_URL}
+    known |= {f"RECSYS_API_{field.upper()}" for field in DoorSettings.model_fields}
+    assert set(variables) <= known
+    for key, value in variables.items():
+        monkeypatch.setenv(key, value)
+    assert settings_from_environment().bundle == "/mnt/models"
+    assert "stable" in door_settings().upstreams
+
+
+def test_commands_are_the_products_own(rendered):
+    group = typer.main.get_command(app)
+    for pod, _ in pods(rendered):
+        for container in containers(pod):
+            if "recsys-pipeline" in container["image"]:
+                understood(group, container["args"])
+
+
+def understood(command: click.Command, arguments: list[str]) -> None:
+    """Raise where the command line would: an unknown command or option, a wrong value."""
+    context = click.Context(command)
+    while isinstance(command, click.Group):
+        _, command, arguments = command.resolve_command(context, arguments)
+        assert command is not None
+        context = click.Context(command, parent=context)
+    command.make_context(command.name, list(arguments), parent=context)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_configuration_of_the_jobs_is_one_that_the_product_takes(overlay, tmp_path):
+    [config] = [
+        one["data"]["pipeline.yaml"]
+        for one in resources(render(K8S / "overlays" / overlay))
+        if one["kind"] == "ConfigMap" and "pipeline.yaml" in one.get("data", {})
+    ]
+    (tmp_path / "pipeline.yaml").write_text(config)
+    assert load_config(str(tmp_path / "pipeline.yaml")).as_of
+
+
+@pytest.fixture(scope="module")
+def staging():
+    return resources(render(K8S / "overlays" / "staging"))
+
+
+def test_field_that_no_kind_has_is_refused(staging):
+    for kind in ("Deployment", "InferenceService", "PodMonitor"):
+        broken = copy.deepcopy(next(one for one in staging if one["kind"] == kind))
+        broken["spec"]["replica"] = 2
+        assert any("replica" in mistake for mistake in mistakes(broken)), kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("ConfigMap", "pod of recsys-.*: ConfigMap/recsys-.* is not there"),
+        ("ServiceAccount", "ServiceAccount/recsys-door is not there"),
+        ("PersistentVolumeClaim", "PersistentVolumeClaim/recsys-home is not there"),
+        ("Service", "ConfigMap/recsys-door-.*: Service/recommender-stable is not there"),
+        ("Deployment", "PodDisruptionBudget/recsys-door: selects no pod"),
+        ("Deployment", "Service/recsys-door: http is closed"),
+    ],
+)
+def test_reference_that_leads_nowhere_is_found(staging, kind, sentence):
+    found = dangling([one for one in staging if one["kind"] != kind])
+    assert any(re.search(sentence, line) for line in found), found
+
+
+def test_secrets_of_the_readme_are_those_that_are_read():
+    texts = "".join(path.read_text() for path in K8S.rglob("*.yaml"))
+    assert documented_secrets()
+    assert {secret for secret in documented_secrets() if secret not in texts} == set()
