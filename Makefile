@@ -59,7 +59,7 @@ lock: setup ## Resolve pyproject.toml anew into requirements.lock, and the parts
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 	@$(COMPILE) --group bench --output-file benchmarks/requirements.lock
-	@$(COMPILE) pyproject.toml --extra serving --output-file k8s/images/serving.lock
+	@$(COMPILE) pyproject.toml --extra serving --extra tracing --output-file k8s/images/serving.lock
 	@$(COMPILE) pyproject.toml --extra pipeline --extra monitoring --output-file k8s/images/pipeline.lock
 	@$(COMPILE) --group build --output-file k8s/images/build.lock
 
