@@ -1,0 +1,118 @@
+"""How an experiment is judged: its metrics, its errors, its steps and its length."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from monitoring.experiments.sample_ratio import ALPHA as SAMPLE_RATIO_ALPHA
+
+Measure = Literal[
+    "clicks", "carts", "purchases", "converted", "revenue", "returned", "items_shown", "sessions",
+    "session_seconds", "distinct_items", "users",
+]  # fmt: skip
+"""What is added up of a user within his window; `users` is 1 for each."""
+
+
+class MetricConfig(BaseModel):
+    """A metric: numerator over denominator, summed over users, each of them within the window after his first exposure."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    numerator: Measure = Field(description="What is counted")
+    denominator: Measure = Field("users", description="Over what; `users` makes it a mean per user")
+    window_hours: float = Field(
+        168, gt=0, description="A user counts for so long after his first exposure, and only when that is over"
+    )
+
+
+METRICS: dict[str, MetricConfig] = {
+    "ctr": MetricConfig(numerator="clicks", denominator="items_shown", window_hours=24),
+    "conversion": MetricConfig(numerator="converted"),
+    "add_to_cart": MetricConfig(numerator="carts", denominator="items_shown"),
+    "revenue_per_user": MetricConfig(numerator="revenue"),
+    "average_order_value": MetricConfig(numerator="revenue", denominator="purchases"),
+    "retention": MetricConfig(numerator="returned"),
+    "session_length": MetricConfig(numerator="session_seconds", denominator="sessions"),
+    "diversity": MetricConfig(numerator="distinct_items", denominator="items_shown"),
+}
+
+
+class ExperimentConfig(BaseModel):
+    """When evidence is enough."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metrics: dict[str, MetricConfig] = Field(
+        default=METRICS, description="Name to definition; one place for all readers"
+    )
+    primary: str = Field("ctr", description="The metric that decides")
+    attribution_hours: float = Field(
+        24, gt=0, description="An interaction this long after an item was shown is its own"
+    )
+    late_minutes: float = Field(
+        15, ge=0, description="An event may reach the log so late; a user counts only after that"
+    )
+    click_types: tuple[str, ...] = Field(("click",), min_length=1, description="Interaction types that are a click")
+    cart_types: tuple[str, ...] = Field(("add_to_cart",), description="Those that put an item into the cart")
+    purchase_types: tuple[str, ...] = Field(("purchase",), description="Those that bring revenue, by value_usd")
+    session_gap_minutes: float = Field(30, gt=0, description="A pause that ends a session")
+    pre_days: int = Field(28, ge=0, description="Days before a user's first exposure whose values CUPED adjusts by")
+    alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="Two-sided error of the decision to ship, of all looks together"
+    )
+    power: float = Field(
+        0.8, gt=0.5, lt=1, description="Chance to find the lift, which the number of users is planned by"
+    )
+    lift: float = Field(0.05, gt=0, description="Relative change of the primary metric worth finding")
+    harm_alpha: float = Field(
+        0.005,
+        gt=0,
+        lt=0.5,
+        description="One-sided error of a rollback for harm at each step, of all looks at it together",
+    )
+    harm_hours: float = Field(
+        1, gt=0, description="Harm is looked for in the primary metric of each user's first hours, which are over soon"
+    )
+    sample_ratio_alpha: float = Field(
+        SAMPLE_RATIO_ALPHA, gt=0, lt=0.5, description="Results are hidden below this p-value of the planned shares"
+    )
+    steps: tuple[float, ...] = Field(
+        (0.0, 0.05, 0.25, 0.5), min_length=1, description="Shares of users at the canary; 0 is a dark launch"
+    )
+    step_hours: float = Field(24, ge=0, description="Shortest time at a step before the last")
+    step_users: int = Field(
+        200,
+        ge=1,
+        description="Fewest users of the canary whose first hours are over before harm is judged or a step left",
+    )
+    least_days: int = Field(
+        14, ge=1, description="Shortest time at the last step: whole weeks hold every weekday alike"
+    )
+    longest_days: int = Field(
+        56, ge=1, description="Then the last step ends, and without a decision the champion stays"
+    )
+    error_tolerance: float = Field(
+        0.005, ge=0, description="Share of errors that the canary may have above the champion's"
+    )
+    fallback_tolerance: float = Field(0.01, ge=0, description="The same of answers that were not the canary's own")
+    short_tolerance: float = Field(
+        0.01, ge=0, description="The same of lists that were shorter than what was asked for"
+    )
+    slow_tolerance: float = Field(0.02, ge=0, description="The same of answers slower than `slow_seconds`")
+    slow_seconds: float = Field(0.1, gt=0, description="An answer slower than this is slow")
+    guardrail_alpha: float = Field(0.001, gt=0, lt=0.5, description="One-sided error of each guardrail, of all looks")
+    guardrail_requests: int = Field(100, ge=1, description="Fewest requests of each arm before a guardrail speaks")
+    score_psi: float = Field(
+        0.5, gt=0, description="Population stability index of scores between arms that stops a rollout"
+    )
+    feature_hours: float = Field(48, gt=0, description="Age of the canary's item features that stops a rollout")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.primary not in self.metrics:
+            raise ValueError(f"primary: {self.primary!r}, expected one of {', '.join(sorted(self.metrics))}")
+        if list(self.steps) != sorted(set(self.steps)) or not 0 <= self.steps[0] <= self.steps[-1] < 1:
+            raise ValueError(f"steps: {self.steps}, expected ascending shares in [0, 1)")
+        if self.least_days > self.longest_days:
+            raise ValueError(f"least_days {self.least_days} is above longest_days {self.longest_days}")
+        return self

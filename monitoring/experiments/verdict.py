@@ -1,0 +1,215 @@
+"""What the figures of a step say: hold, advance, promote, roll back, stop, or that they mean nothing.
+
+The order matters. Guardrails first: they see harm in requests, long before users buy less. Then the sample ratio, because
+figures of arms that lost users are biased. Then harm to the metric, at any look. Only the last step, where half of the
+users give the power, is asked whether the canary is better. Each step is judged by its own users: pooling steps of
+different shares would let a busy Monday pass for a better ranking (Simpson's paradox).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from monitoring.experiments.always_valid import lower_limit, upper_limit
+from monitoring.experiments.config import ExperimentConfig
+from monitoring.experiments.effects import Effect
+from monitoring.experiments.group_sequential import bounds
+from monitoring.experiments.sample_ratio import sample_ratio_p
+
+
+class Action(StrEnum):
+    """What is to be done."""
+
+    HOLD = "hold"
+    ADVANCE = "advance"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    STOP = "stop"  # the longest duration is over: the champion stays, nothing was proven against the canary
+    INVALID = "invalid"  # the arms are not comparable: nothing is shown, people look for the cause
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of an arm's requests a guardrail is about."""
+
+    bad: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """A share of bad requests in both arms, and by how much the canary's may be larger."""
+
+    name: str
+    stable: Share
+    canary: Share
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A figure of the canary that has a limit of its own; a larger one is worse."""
+
+    name: str
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known at a look.
+
+    Attributes:
+        step: Place in the configured steps.
+        hours: Since the step began.
+        assigned: Users of the champion and of the canary that were exposed at this step.
+        effect: On the primary metric, of users whose window is over; None before there are two in each arm.
+        early: The same of the users' first `harm_hours`, which are over sooner: what harm is looked for in.
+        observed: Users of the canary whose first `harm_hours` are over.
+        looks: Information of the looks of the last step so far, this one at the end; empty at other steps.
+        guardrails: Of requests.
+        readings: With limits of their own.
+        planned_users: Of both arms, at the last look.
+    """
+
+    step: int
+    hours: float
+    assigned: tuple[int, int]
+    effect: Effect | None
+    early: Effect | None
+    observed: int
+    looks: Sequence[float]
+    guardrails: Sequence[Guardrail]
+    readings: Sequence[Reading]
+    planned_users: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An action with its reason, for people."""
+
+    action: Action
+    reason: str
+
+
+def judge(figures: Figures, config: ExperimentConfig) -> Verdict:
+    """The verdict; a pure function of the figures."""
+    share = config.steps[figures.step]
+    found = _guarded(figures, config) or _sampled(figures, share, config) or _harmed(figures, config)
+    if found:
+        return found
+    is_last = figures.step == len(config.steps) - 1
+    return _decided(figures, config) if is_last else _stepped(figures, share, config)
+
+
+def _guarded(figures: Figures, config: ExperimentConfig) -> Verdict | None:
+    for reading in figures.readings:
+        if reading.value > reading.limit:
+            return Verdict(
+                Action.ROLLBACK, f"{reading.name} {reading.value:.3g}, at most {reading.limit:.3g} are allowed"
+            )
+    for guardrail in figures.guardrails:
+        reason = _broken(guardrail, config)
+        if reason:
+            return Verdict(Action.ROLLBACK, reason)
+    return None
+
+
+def _broken(guardrail: Guardrail, config: ExperimentConfig) -> str | None:
+    """Why it is broken: the canary's share is surely above the champion's by more than is tolerated."""
+    arms = guardrail.stable, guardrail.canary
+    fewest = min(arm.requests for arm in arms)
+    if fewest < config.guardrail_requests:
+        return None
+    stable, canary = ((arm.bad / arm.requests) for arm in arms)
+    # One bad and one good request more in each arm (Agresti & Caffo, 2000): with none bad the variance would be 0.
+    smoothed = [(arm.bad + 1) / (arm.requests + 2) for arm in arms]
+    variance = sum(rate * (1 - rate) / arm.requests for rate, arm in zip(smoothed, arms, strict=True))
+    effect = Effect(*(np.asarray(one, float) for one in (canary - stable, variance, stable, 2 * fewest)))
+    least = lower_limit(effect, alpha=config.guardrail_alpha, tightest_at=10 * config.guardrail_requests)
+    if least <= guardrail.tolerance:
+        return None
+    return (
+        f"{guardrail.name}: {canary:.2%} of {guardrail.canary.requests:,} requests against {stable:.2%}, surely more "
+        f"than {guardrail.tolerance:.2%} above"
+    )
+
+
+def _sampled(figures: Figures, share: float, config: ExperimentConfig) -> Verdict | None:
+    if not 0 < share < 1:
+        return None
+    p_value = float(sample_ratio_p(np.array(figures.assigned, float), (1 - share, share)))
+    if p_value >= config.sample_ratio_alpha:
+        return None
+    stable, canary = figures.assigned
+    return Verdict(
+        Action.INVALID,
+        f"{stable:,} and {canary:,} users were exposed where {1 - share:.0%} and {share:.0%} of them were to be "
+        f"(p {p_value:.1g}): users are lost, and no result is shown. Look for the cause and start anew",
+    )
+
+
+def _harmed(figures: Figures, config: ExperimentConfig) -> Verdict | None:
+    if figures.early is None or figures.observed < config.step_users:
+        return None
+    most = upper_limit(figures.early, alpha=config.harm_alpha, tightest_at=harm_users(figures, config))
+    if most >= 0:
+        return None
+    return Verdict(
+        Action.ROLLBACK, f"{config.primary} is surely lower: {_told(figures.early)}, at most {float(most):+.4g}"
+    )
+
+
+def harm_users(figures: Figures, config: ExperimentConfig) -> float:
+    """Users of both arms at which the search for harm is keenest: soon, for great harm needs few."""
+    share = config.steps[figures.step]
+    return 10 * config.step_users / share if share else 10.0 * config.step_users
+
+
+def _stepped(figures: Figures, share: float, config: ExperimentConfig) -> Verdict:
+    if figures.hours < config.step_hours:
+        return Verdict(Action.HOLD, f"{figures.hours:.0f} of {config.step_hours:.0f} hours at this step are over")
+    if share and figures.observed < config.step_users:
+        return Verdict(
+            Action.HOLD,
+            f"{figures.observed:,} users of the canary have been observed, {config.step_users:,} are needed",
+        )
+    return Verdict(Action.ADVANCE, "no guardrail is broken and no harm is seen")
+
+
+def _decided(figures: Figures, config: ExperimentConfig) -> Verdict:
+    days = figures.hours / 24
+    if days < config.least_days:
+        return Verdict(Action.HOLD, f"day {days:.0f} of at least {config.least_days}: every weekday counts alike")
+    verdict = _tested(figures, config) if figures.looks and figures.effect is not None else None
+    if verdict:
+        return verdict
+    if days >= config.longest_days:
+        return Verdict(Action.STOP, f"undecided after {days:.0f} days, the longest duration: the champion stays")
+    reached = figures.looks[-1] if figures.looks else 0.0
+    return Verdict(
+        Action.HOLD,
+        f"underpowered: {reached:.0%} of {figures.planned_users:,} planned users have been observed; "
+        f"{config.longest_days - days:.0f} days are left at most",
+    )
+
+
+def _tested(figures: Figures, config: ExperimentConfig) -> Verdict | None:
+    assert figures.effect is not None
+    z = float(figures.effect.z)
+    bound = float(bounds(figures.looks, alpha=config.alpha)[-1])
+    told = f"{config.primary} {_told(figures.effect)}, |z| {abs(z):.2f} against {bound:.2f}"
+    if abs(z) >= bound:
+        better = z > 0
+        return Verdict(Action.PROMOTE if better else Action.ROLLBACK, f"{'better' if better else 'worse'}: {told}")
+    if figures.looks[-1] >= 1:
+        return Verdict(Action.STOP, f"no difference found with all planned users: {told}; the champion stays")
+    return None
+
+
+def _told(effect: Effect) -> str:
+    baseline = float(effect.baseline)
+    relative = f" ({float(effect.difference) / baseline:+.1%})" if baseline else ""
+    return f"{float(effect.difference):+.4g}{relative} on {baseline:.4g} of {float(effect.users):,.0f} users"
