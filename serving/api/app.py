@@ -126,6 +126,7 @@ class Door:
             exchange.headers[QUERY_ID_HEADER] = exchange.query_id
         response.raw_headers.extend((name.encode(), value.encode()) for name, value in exchange.headers.items())
         self.metrics.answered(exchange.route, response.status_code, seconds)
+        self.forwarder.experiments.record(exchange, response.status_code, seconds)
         access_log.info(
             "request",
             extra={
@@ -167,6 +168,7 @@ def build_app(settings: DoorSettings, drain: Drain | None = None, traces: Tracin
         with suppress(asyncio.CancelledError):
             await refreshing
         await door.upstreams.close()
+        door.forwarder.experiments.close()
         if traces:
             await asyncio.to_thread(traces.close)
 

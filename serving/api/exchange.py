@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from serving.api.assignment import Assignment
 from serving.api.requests import Head
 
 
@@ -19,6 +20,8 @@ class Exchange:
         upstream: Name of the server that was asked last.
         query_id: Of the answer.
         fallback: Why the door answered in a server's place; None where a server did.
+        user_id: Who was asked about, where it is an experiment's user.
+        assignments: Of the experiments that take the user.
     """
 
     route: str
@@ -29,3 +32,5 @@ class Exchange:
     upstream: str | None = None
     query_id: str | None = None
     fallback: str | None = None
+    user_id: str = ""
+    assignments: tuple[Assignment, ...] = ()

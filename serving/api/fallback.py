@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from serving.api.assignment import STABLE
 from serving.api.errors import BadRequestError, RefusedError
-from serving.api.upstream import STABLE, Upstreams
+from serving.api.upstream import Upstreams
 from serving.protocol import (
     POPULAR_PATH,
     Filters,

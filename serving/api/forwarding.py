@@ -9,14 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api.admission import Admission
+from serving.api.assignment import STABLE
 from serving.api.contract import PublicRoute
 from serving.api.errors import BadRequestError, FaultError, OverloadedError, RefusedError, TooSlowError
 from serving.api.exchange import Exchange
+from serving.api.experiments import DoorExperiments
 from serving.api.fallback import Fallback
 from serving.api.metrics import DoorMetrics
 from serving.api.requests import decoded, read_body, user_of
 from serving.api.settings import DoorSettings
-from serving.api.upstream import STABLE, Forwarded, Upstreams, choose_upstream
+from serving.api.upstream import Forwarded, Upstreams
 from serving.protocol import InvalidRequestError, RecommendationRequest
 from serving.query_string import question_of
 
@@ -28,6 +30,7 @@ class Forwarder:
 
     def __init__(self, settings: DoorSettings, upstreams: Upstreams, fallback: Fallback, metrics: DoorMetrics) -> None:
         self.settings, self.upstreams, self.fallback, self.metrics = settings, upstreams, fallback, metrics
+        self.experiments = DoorExperiments(settings, upstreams)
         self._in_flight = 0
         self._admission = Admission(settings.queue_seconds, most=settings.max_in_flight)
         metrics.admission_limit.set_function(lambda: self._admission.limit)
@@ -64,7 +67,11 @@ class Forwarder:
     async def _answer(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
         body = await read_body(request, exchange.head, self.settings.max_body_bytes) if route.body else None
         values = None if body is None else decoded(body)
-        chosen = choose_upstream(request, user_of(request, values))
+        chosen = (
+            self.experiments.server_of(user_of(request, values), request, values, exchange)
+            if route.has_fallback
+            else STABLE
+        )
         try:
             answer = await self._from_a_server(dict.fromkeys((chosen, STABLE)), route, request, body, exchange)
         except FaultError as fault:

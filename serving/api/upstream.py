@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
-from starlette.requests import Request
 from yarl import URL
 
 from serving.api.breaker import Breaker
@@ -16,7 +15,6 @@ from serving.tracing import Carrier
 IDLE_SECONDS = 4.0
 """A connection that was idle for longer is not used again: KServe's server closes its side after 5 s."""
 QUERY_ID_HEADER = "x-query-id"
-STABLE = "stable"
 NOBODY = "no server answers behind this one at the moment. Try again."
 OK, NOT_MODIFIED, FIRST_FAULT, OVERLOADED = 200, 304, 500, 503
 
@@ -33,12 +31,6 @@ class Forwarded:
     tag: str | None = None
 
 
-def choose_upstream(request: Request, user_id: str | None) -> str:
-    """The name of the server that answers a request: STABLE, whoever asks."""
-    del request, user_id
-    return STABLE
-
-
 class Upstreams:
     """Keep-alive connections to the servers behind.
 
@@ -46,13 +38,19 @@ class Upstreams:
     """
 
     def __init__(self, urls: Mapping[str, str], metrics: DoorMetrics, *, connections: int, carrier: Carrier) -> None:
-        self.urls = urls
+        self.urls: dict[str, str] = {}
         self._metrics = metrics
         self._connections, self._carrier = connections, carrier
         self._session: aiohttp.ClientSession | None = None
-        self._breakers = {name: Breaker() for name in urls}
-        for name, breaker in self._breakers.items():
-            metrics.breakers.labels(name).set_function(breaker.openness)
+        self._breakers: dict[str, Breaker] = {}
+        self.learn(urls)
+
+    def learn(self, urls: Mapping[str, str]) -> None:
+        """Addresses that are new or have moved, each with a breaker that knows nothing of it yet."""
+        for name, url in urls.items():
+            if self.urls.get(name) != url.rstrip("/"):
+                self.urls[name], self._breakers[name] = url.rstrip("/"), Breaker()
+                self._metrics.breakers.labels(name).set_function(self._breakers[name].openness)
 
     async def open(self) -> None:
         """Within the loop that asks."""
@@ -77,12 +75,12 @@ class Upstreams:
         events are known by their event_id.
 
         Raises:
-            GoneError: It is gone, or failed so often that it is not asked now.
+            GoneError: It is gone, unknown, or failed so often that it is not asked now.
             OverloadedError: It has too much to do.
             UpstreamError: It failed.
         """
-        breaker = self._breakers[name]
-        if not breaker.allows(time.monotonic()):
+        breaker = self._breakers.get(name)
+        if breaker is None or not breaker.allows(time.monotonic()):
             raise GoneError(NOBODY)
         url = URL(f"{self.urls[name]}{path}{'?' if query else ''}{query}", encoded=True)
         try:

@@ -1,0 +1,61 @@
+"""Experiments at the door: which server answers a user, and what is written down of it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+
+from serving.api.assignment import STABLE, ExperimentBook, assign
+from serving.api.exchange import Exchange
+from serving.api.exposures import OWN_LIST, Exposure, ExposureLog
+from serving.api.settings import DoorSettings
+from serving.api.upstream import Upstreams
+
+OK, FIRST_FAULT = 200, 500
+
+
+class DoorExperiments:
+    """The running experiments, read anew when their file changes."""
+
+    def __init__(self, settings: DoorSettings, upstreams: Upstreams) -> None:
+        self._book = ExperimentBook(settings.home)
+        self._log = ExposureLog(settings.home)
+        self._upstreams = upstreams
+        upstreams.learn(self._book.addresses())
+
+    def server_of(self, user_id: str | None, request: Request, values: Any, exchange: Exchange) -> str:  # decoded JSON
+        """The server that answers a user; his assignments are kept in the exchange. Nobody is assigned without an id."""
+        if self._book.refresh():
+            self._upstreams.learn(self._book.addresses())
+        if not user_id or not self._book.current.experiments:
+            return STABLE
+        exchange.user_id = user_id
+        exchange.assignments = assign(self._book.current, user_id, _facts(request, values))
+        return next((one.upstream for one in exchange.assignments if one.upstream != STABLE), STABLE)
+
+    def record(self, exchange: Exchange, status: int, seconds: float) -> None:
+        """One exposure for each assignment; a request that was the client's mistake is none."""
+        if status != OK and status < FIRST_FAULT:
+            return
+        for assignment in exchange.assignments:
+            exposure = Exposure.of(
+                assignment,
+                exchange.user_id,
+                answered_by=OWN_LIST if exchange.fallback else exchange.upstream or STABLE,
+                status=status,
+                seconds=round(seconds, 6),
+                query_id=exchange.query_id,
+                event_timestamp=datetime.now(UTC),
+            )
+            self._log.add(exposure)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._log.close()
+
+
+def _facts(request: Request, values: Any) -> Mapping[str, str]:  # decoded JSON
+    """What targeting may look at: the request's own fields, which no arm has touched."""
+    given = values if isinstance(values, dict) else request.query_params
+    return {name: value for name, value in given.items() if isinstance(value, str)}

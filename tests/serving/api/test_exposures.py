@@ -1,0 +1,122 @@
+"""A door with a stable server and a canary behind it, each of which says who it is."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from serving.api.assignment import CANARY, STABLE, Assignment, Experiment, assign, put_experiment, read_experiments
+from serving.api.exposures import FOLDER, OWN_LIST, Exposure, ExposureLog, read_exposures
+from tests.serving.api.doors import door, make_key
+
+NOW = datetime(2024, 6, 3, 12, tzinfo=UTC)
+USERS = [f"u{number}" for number in range(40)]
+
+
+@contextmanager
+def server(name: str, status: int = 200) -> Iterator[str]:
+    """Answers everything with its name."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = json.dumps({"by": name}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("x-query-id", f"query of {name}")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.daemon_threads = True
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+    finally:
+        running.shutdown()
+        thread.join()
+        running.server_close()
+
+
+def ask(home, stable: str) -> list[str]:
+    """Who answered each user."""
+    headers = make_key(home)
+    with door(home, stable) as url, httpx.Client(base_url=url, headers=headers, timeout=30.0) as client:
+        answers = [client.get("/v1/recommendations", params={"user_id": user}) for user in USERS]
+        client.get("/v1/recommendations", params={"user_id": ""})
+        client.get("/v1/explanations/q1")
+    return [answer.json()["by"] for answer in answers]
+
+
+def logged(home) -> list[dict]:
+    today = datetime.now(UTC)
+    return read_exposures(home, today - timedelta(days=1), today + timedelta(days=1)).to_pylist()
+
+
+def test_door_asks_the_server_of_the_arm_and_logs_each_exposure_once(tmp_path):
+    with server(STABLE) as stable, server(CANARY) as canary:
+        put_experiment(tmp_path, Experiment(name="ranker", canary_share=0.25, url=canary))
+        answered = ask(tmp_path, stable)
+    expected = [assign(read_experiments(tmp_path), user, {})[0] for user in USERS]
+    assert answered == [one.arm for one in expected]
+    assert set(answered) == {STABLE, CANARY}
+    rows = {row["user_id"]: row for row in logged(tmp_path)}
+    assert sorted(rows) == sorted(USERS)
+    assert [rows[user]["arm"] for user in USERS] == answered
+    assert [rows[user]["propensity"] for user in USERS] == [one.propensity for one in expected]
+    assert [rows[user]["query_id"] for user in USERS] == [f"query of {name}" for name in answered]
+    assert all(row["is_own"] and row["status"] == 200 for row in rows.values())
+
+
+@pytest.mark.parametrize("status", [500, None])
+def test_a_failing_canary_costs_no_user_the_answer_and_is_counted_against_it(tmp_path, status):
+    with server(STABLE) as stable, server(CANARY, status or 200) as canary:
+        gone = "http://127.0.0.1:9"
+        put_experiment(tmp_path, Experiment(name="ranker", canary_share=0.5, url=canary if status else gone))
+        assert set(ask(tmp_path, stable)) == {STABLE}
+    rows = logged(tmp_path)
+    assert {(row["arm"], row["answered_by"], row["is_own"]) for row in rows} == {
+        (STABLE, STABLE, True),
+        (CANARY, STABLE, False),
+    }
+
+
+def exposure(user_id: str, at: datetime, answered_by: str = CANARY) -> Exposure:
+    given = Assignment("ranker", CANARY, 0.5, CANARY)
+    return Exposure.of(
+        given, user_id, answered_by=answered_by, status=200, seconds=0.01, query_id=None, event_timestamp=at
+    )
+
+
+def test_what_is_added_is_read_in_order_of_time_within_the_window(tmp_path):
+    log = ExposureLog(tmp_path)
+    for user, minutes in (("late", 5), ("early", 0), ("tomorrow", 24 * 60)):
+        log.add(exposure(user, NOW + timedelta(minutes=minutes)))
+    log.close()
+    found = read_exposures(tmp_path, NOW, NOW + timedelta(minutes=6)).to_pylist()
+    assert [row["user_id"] for row in found] == ["early", "late"]
+
+
+def test_the_list_of_the_door_is_not_the_arms_own_answer():
+    assert not exposure("anna", NOW, OWN_LIST).is_own
+    assert exposure("anna", NOW).is_own
+
+
+def test_a_line_that_a_crash_cut_off_is_skipped(tmp_path, caplog):
+    log = ExposureLog(tmp_path)
+    log.add(exposure("anna", NOW))
+    log.close()
+    (path,) = (tmp_path / FOLDER).glob("*.jsonl")
+    path.write_text(path.read_text() + '{"experiment": "ran')
+    assert read_exposures(tmp_path, NOW, NOW + timedelta(hours=1)).num_rows == 1
+    assert "cut off by a crash" in caplog.text
