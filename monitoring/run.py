@@ -12,6 +12,7 @@ import pyarrow as pa
 from components.artifacts.bundle import ITEMS, RANKER, REFERENCE, Manifest, verify_files
 from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import ContractError
+from components.artifacts.feedback import read_feedback
 from components.ranking.ranker import Ranker
 from components.retrieval.items import ItemTable
 from monitoring.audience import audience_checks
@@ -29,7 +30,6 @@ from monitoring.skew import Skew, Sources, compare_served
 from monitoring.skew_checks import skew_checks
 from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
 from monitoring.windows import Window, check_window, read_reference, read_window
-from serving.feedback import read_feedback
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.artifacts.bundle import load_bundle
+from components.artifacts.feedback import read_feedback
 from components.artifacts.tables import TIMESTAMP
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 from monitoring.calibration import (
@@ -29,7 +30,6 @@ from monitoring.calibration import (
 from monitoring.config import CalibrationConfig, QualityConfig
 from monitoring.findings import SegmentFinding
 from monitoring.verdict import Check, Group, State, percent
-from serving.feedback import read_feedback
 from serving.prediction_log import FOLDER
 
 CALIBRATION = "quality:calibration"
