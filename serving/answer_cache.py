@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 Made = TypeVar("Made")
 MOST_KEPT = 2000
 """Answers, the last used: 10 kB each."""
@@ -61,5 +63,11 @@ class AnswerCache(Generic[Made]):
 
 
 def row_hash(row: Mapping[str, Any], status: str) -> int:
-    """Equal for equal rows: numbers, strings and lists of them."""
-    return hash((status, *((name, tuple(value) if isinstance(value, list) else value) for name, value in row.items())))
+    """Equal for equal rows: numbers, strings, and lists or arrays of them."""
+    return hash((status, *((name, _hashable(value)) for name, value in row.items())))
+
+
+def _hashable(value: Any) -> Hashable:  # what a feature may be
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    return tuple(value) if isinstance(value, list) else value

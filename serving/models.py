@@ -149,6 +149,8 @@ def _v2_requests(request: InferRequest) -> list[RecommendationRequest]:
             "at will k INT64 [1], store_id BYTES [n], filters BYTES [1]"
         )
     users = _strings(tensors["user_id"])
+    if not users:
+        raise InvalidInput("user_id: no value, expected at least one")
     stores = _strings(tensors["store_id"]) if "store_id" in tensors else [None] * len(users)
     if len(stores) != len(users):
         raise InvalidInput(f"store_id: {len(stores)} values for {len(users)} users")

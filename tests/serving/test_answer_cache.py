@@ -3,12 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from components.artifacts.bundle import load_bundle
 from components.artifacts.registry import require_champion
 from serving.answer_cache import MOST_KEPT, AnswerCache, Kept, row_hash
-from serving.feedback import FeedbackLog
 from serving.online_features import UserRow
 from serving.prediction_log import PredictionLog
 from serving.protocol import Filters, RecommendationRequest
@@ -48,7 +48,7 @@ def recommender(trained, tmp_path) -> Recommender:
     known = next(request for request in bundle.golden if request.user_id)
     settings = Settings(home=tmp_path, cache_seconds=WINDOW, accept_request_time=True)
     log = PredictionLog(tmp_path, 60.0, is_replay=True)
-    return Recommender(bundle, Users(known.row), log, FeedbackLog(tmp_path), settings, clock=Clock())
+    return Recommender(bundle, Users(known.row), log, settings, clock=Clock())
 
 
 def hits(recommender: Recommender) -> float:
@@ -156,6 +156,8 @@ def test_the_answer_used_longest_ago_makes_room():
 def test_rows_are_told_apart_by_values_lists_and_status():
     row = {"a": 1.0, "b": ["x", "y"], "c": None}
     assert row_hash(row, "ok") == row_hash({"a": 1.0, "b": ["x", "y"], "c": None}, "ok")
+    arrays = row | {"b": np.array([1, 2])}
+    assert row_hash(arrays, "ok") == row_hash(row | {"b": np.array([1, 2])}, "ok") != row_hash(row, "ok")
     for other in (row | {"a": 2.0}, row | {"b": ["y", "x"]}, row | {"c": "x"}, {"a": 1.0}):
         assert row_hash(other, "ok") != row_hash(row, "ok")
     assert row_hash(row, "new") != row_hash(row, "ok")

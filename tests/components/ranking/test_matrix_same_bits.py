@@ -59,7 +59,8 @@ def drawn_query(rng: np.random.Generator, size: int) -> Query:
     user[rng.random(len(user)) < 0.3] = np.nan
     known = rng.choice(6, rng.integers(0, 5), replace=False).astype(np.int32)
     home, store = rng.choice(np.array([None, "s1", "s2"], dtype=object), 2)
-    return Query("u", NOW, history, user, known, rng.random(len(known)).astype(np.float32), home, store or home)
+    shares = rng.random(len(known)).astype(np.float32)
+    return Query("u", NOW, history, user, known, shares, home, store or home, unwanted=np.empty(0, np.int32))
 
 
 @settings(deadline=None, max_examples=60)  # the first call compiles
