@@ -15,6 +15,7 @@ from components.artifacts.errors import ContractError, RecsysError
 from components.artifacts.item_snapshot import published_items, read_items
 from components.artifacts.registry import Move
 from serving.bundle_source import BundleSource, Refusal
+from serving.memory import give_back
 from serving.metrics import ServerMetrics
 from serving.protocol import (
     RecommendationRequest,
@@ -142,8 +143,9 @@ class LiveRecommender:
 
     def _look_regularly(self) -> None:
         while not self._closing.wait(self.settings.refresh_seconds):
-            self.swap()
-            self.refresh()
+            is_other = self.swap()
+            if self.refresh() or is_other:
+                give_back()
 
     def _take_over(self, source: BundleSource, move: Move) -> bool:
         if move.bundle_id is None:
