@@ -120,6 +120,30 @@ async def closed_loop(url: str, requests: Sequence[bytes], *, connections: int, 
     return tally
 
 
+async def paced_loop(url: str, requests: Iterable[bytes], *, share: float, connections: int, seconds: float) -> Tally:
+    """Ask on so many connections, each with pauses in which the others have their turn, at a share of the capacity.
+
+    An answer that took t seconds is followed by a pause of (connections / share - 1) t, so that the server is busy for
+    that share of the time however fast it is at the moment: others may use the machine too.
+    """
+    tally, turn = Tally(), iter(requests)
+    end = tally.began + seconds
+
+    async def one() -> None:
+        connection = await _connect(url)
+        while time.perf_counter() < end:
+            if not connection.is_open or time.perf_counter() - connection.used > IDLE_SECONDS:
+                connection.close()
+                connection = await _connect(url)
+            asked = time.perf_counter()
+            tally.note(await connection.ask(next(turn)), asked)
+            await asyncio.sleep((connections / share - 1) * (time.perf_counter() - asked))
+        connection.close()
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+    return tally
+
+
 async def open_loop(url: str, requests: Iterable[bytes], *, rate: float, seconds: float) -> Tally:
     """Ask so many times a second, evenly, on as many connections as it takes (MOST_CONNECTIONS; more wait)."""
     tally, turn, idle = Tally(), itertools.cycle(requests), list[Connection]()

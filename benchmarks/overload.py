@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from benchmarks.load import Tally, closed_loop, get, open_loop
 from components.artifacts.home import recsys_home
 from feature_repo.schema import USER_ID
+from feature_repo.store import apply
 from pipelines.server_process import free_ports
 from pipelines.stack import Part, down, up
 from serving.api.keys import SCOPES, create_key
@@ -54,7 +55,9 @@ def main() -> None:
 def own_copy(source: Path, folder: Path) -> Path:
     """A state folder with the models and the features of another; what is served here is not logged there."""
     left_out = ignore_patterns("artifacts", "kfp_cache", "runs", "logs", "run", "keys.json*", "monitoring", "replay")
-    return copytree(source, folder / "home", ignore=left_out)
+    home = copytree(source, folder / "home", ignore=left_out)
+    apply(home)
+    return home
 
 
 def questions(home: Path) -> Sequence[bytes]:

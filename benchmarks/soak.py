@@ -29,7 +29,7 @@ import psutil
 from rich.console import Console
 
 from benchmarks import command
-from benchmarks.load import Tally, closed_loop, get, open_loop, post
+from benchmarks.load import Tally, closed_loop, get, paced_loop, post
 from benchmarks.overload import CONNECTIONS, RESULTS, known_users, own_copy, run, stack
 from components.artifacts.bundle import REFERENCE, Bundle, load_bundle, write_bundle
 from components.artifacts.cuts import parse_moment
@@ -43,7 +43,7 @@ from pipelines.stack import Part
 from serving.api.keys import SCOPES, create_key
 
 MODEL = "recommender"
-SHARE = 0.6
+SHARE, PACED_CONNECTIONS = 0.6, 4
 SAMPLE_SECONDS, SWAP_SECONDS, RESTART_SECONDS = 10.0, 60.0, 150.0
 EVENTS_EVERY = 20
 """Requests to one that posts an event."""
@@ -156,17 +156,17 @@ def _soaked(home: Path, store: OwnRedis, bundle: Bundle, minutes: float) -> dict
     with stack(home, accept_request_time=True, refresh_seconds=1.0) as parts:
         url = parts[-1].url
         run(closed_loop(url, requests, connections=CONNECTIONS, seconds=5.0))
-        capacity = run(closed_loop(url, requests, connections=CONNECTIONS, seconds=10.0)).rate()
         watch = Watch(home, parts, store)
         thread = threading.Thread(target=watch.run)
         thread.start()
         try:
-            tally = run(open_loop(url, events, rate=SHARE * capacity, seconds=60 * minutes))
+            seconds = 60.0 * minutes
+            tally = run(paced_loop(url, events, share=SHARE, connections=PACED_CONNECTIONS, seconds=seconds))
         finally:
             watch.over.set()
             thread.join()
         state = httpx.get(f"{parts[0].url}/metrics").text
-    return {"minutes": minutes, "capacity": round(capacity, 1)} | _facts(tally, watch, state)
+    return {"minutes": minutes} | _facts(tally, watch, state)
 
 
 def _facts(tally: Tally, watch: Watch, metrics: str) -> dict[str, Any]:

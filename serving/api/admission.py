@@ -22,14 +22,14 @@ class Admission:
 
     def __init__(self, queue_seconds: float, *, most: int) -> None:
         self._queue_seconds, self._most = queue_seconds, most
-        self._service_seconds: float | None = None
+        self._service_seconds = (
+            queue_seconds / most
+        )  # until more is known, `most`: the first answers of a server are slow
         self._waiting = 0
 
     @property
     def limit(self) -> int:
         """Requests that may wait at once."""
-        if self._service_seconds is None:
-            return self._most
         return max(FEWEST, min(self._most, int(self._queue_seconds / self._service_seconds)))
 
     @property
@@ -50,8 +50,5 @@ class Admission:
     def learn(self, seconds: float, place: int) -> None:
         """A request that came as the `place`-th took so long."""
         sample = max(seconds / place, 1e-6)
-        if self._service_seconds is None:
-            self._service_seconds = sample
-            return
         step = min(sample, LARGEST_STEP * self._service_seconds) - self._service_seconds
         self._service_seconds += WEIGHT * step
