@@ -16,7 +16,7 @@ from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking
 from feature_repo.schema import PROMOTION_DAYS, RANKER_FEATURE_NAMES
 from serving.protocol import Contribution, Explanation
-from serving.reasons import sources_of, verb_of
+from serving.reasons import ONCE, sources_of, verb_of
 
 Values = Mapping[str, float]
 """A feature's name to its value; NaN is missing."""
@@ -114,7 +114,7 @@ def _say(topic: Topic, values: Values, words: Mapping[str, str]) -> str:
 
 def _own(values: Values) -> str:
     count = values["user_item_count"]
-    if not count > 0:
+    if not count >= ONCE:
         return "The user has not {verb} it before"
     last = values["user_item_recency_days"]
     return f"The user {{verb}} it {_times(count)}, last {_ago(last)}"

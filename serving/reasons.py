@@ -15,6 +15,8 @@ from serving.protocol import Source
 
 VERBS = {"purchase": "bought", "rating": "liked", "click": "looked at", "add_to_cart": "put into the cart"}
 """How an interaction type reads in a sentence; others read "picked"."""
+ONCE = 0.5
+"""Weight from which on something counts as done once: a click or a cart alone is no purchase to tell of."""
 FILL = "popular"
 """Source of an item that fills a list which the filters left short."""
 LINKED = ("covisitation", "rp3beta")
@@ -65,7 +67,7 @@ def sources_of(ranks: NDArray[np.float32]) -> tuple[Source, ...]:
 
 def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: str) -> Reason:
     own = top.matrix[row, OWN].tolist()
-    if own[0] > 0:
+    if own[0] >= ONCE:
         return Reason("repeat_purchase", _repeat(*own, verb=verb))
     source = best_source(top.candidate_ranks[row])
     if source in LINKED:

@@ -28,7 +28,7 @@ def restore_rows(home: Path) -> int:
         home: State folder, whose newest snapshot has been materialised.
     """
     rows, told = OnlineRows(home).of_entity(SPECS), 0
-    for day in sorted(path.stem for path in (home / FOLDER).glob("*.jsonl")):
+    for day in sorted({path.stem for path in (home / FOLDER).rglob("*.jsonl")}):
         by_user = _of_day(home, datetime.fromisoformat(day).replace(tzinfo=UTC))
         users = list(by_user)
         for start in range(0, len(users), USERS_AT_ONCE):

@@ -91,7 +91,8 @@ def test_disliked_item_comes_back_with_a_better_word(client):
 def test_taken_item_is_known_from_the_next_answer_on(client, user_id, kind):
     fresh = shown(client, user_id, filters={"exclude_known": True})[0]
     post(client, event(user_id, fresh, kind))
-    assert fresh in shown(client, user_id)
+    reason = next(item["reason"] for item in ask(client, user_id) if item["item_id"] == fresh)
+    assert reason.startswith("You bought it once") == (kind == "purchase")
     assert fresh not in shown(client, user_id, filters={"exclude_known": True})
 
 

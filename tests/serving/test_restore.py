@@ -10,6 +10,7 @@ from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
 from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
+from serving.feedback import FeedbackLog
 from serving.live_events import LiveEvents
 from serving.online_features import UserReader
 from serving.protocol import FeedbackRequest
@@ -57,6 +58,16 @@ def test_rows_of_a_lost_store_come_back(home):
     assert UserReader(home).read("u1", now_seconds=NOW) != before
     assert restore_rows(home) == 5
     assert UserReader(home).read("u1", now_seconds=NOW) == before
+
+
+def test_logs_of_several_hosts_are_applied(home):
+    other = FeedbackLog(home, host="other")
+    told = {"event_id": "f", "user_id": "u3", "item_id": "i1", "interaction_type": "hide"}
+    at = (SNAPSHOT + timedelta(hours=1)).isoformat()
+    other.append(FeedbackRequest.parse({"events": [told | {"event_timestamp": at}]}).events)
+    other.close()
+    assert restore_rows(home) == 5 + 1
+    assert UserReader(home).read("u3", now_seconds=NOW).row["user_verdict_item_ids"] == ["i1"]
 
 
 def test_a_store_that_was_not_lost_stays_as_it_is(home):
