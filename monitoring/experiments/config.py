@@ -95,16 +95,17 @@ class ExperimentConfig(BaseModel):
         0.005, ge=0, description="Share of errors that the canary may have above the champion's"
     )
     fallback_tolerance: float = Field(0.01, ge=0, description="The same of answers that were not the canary's own")
-    short_tolerance: float = Field(
-        0.01, ge=0, description="The same of lists that were shorter than what was asked for"
+    flat_tolerance: float = Field(
+        0.01, ge=0, description="The same of lists whose items all have one score: a ranker that ranks nothing"
     )
     slow_tolerance: float = Field(0.02, ge=0, description="The same of answers slower than `slow_seconds`")
     slow_seconds: float = Field(0.1, gt=0, description="An answer slower than this is slow")
     guardrail_alpha: float = Field(0.001, gt=0, lt=0.5, description="One-sided error of each guardrail, of all looks")
     guardrail_requests: int = Field(100, ge=1, description="Fewest requests of each arm before a guardrail speaks")
-    score_psi: float = Field(
-        0.5, gt=0, description="Population stability index of scores between arms that stops a rollout"
+    coverage_loss: float = Field(
+        0.5, gt=0, le=1, description="Share of the champion's different items that the canary's lists may lack"
     )
+    coverage_items: int = Field(1_000, ge=1, description="Fewest items shown by each arm before that is judged")
     feature_hours: float = Field(48, gt=0, description="Age of the canary's item features that stops a rollout")
 
     @model_validator(mode="after")

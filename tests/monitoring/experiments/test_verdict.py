@@ -27,7 +27,7 @@ CALM = Figures(
     observed=4_000,
     looks=[0.5],
     guardrails=[Guardrail("errors", Share(1, 8_000), Share(1, 8_000), 0.005)],
-    readings=[Reading("score PSI", 0.1, 0.5)],
+    readings=[Reading("loss of coverage", 0.1, 0.5)],
     planned_users=16_000,
 )
 
@@ -91,8 +91,8 @@ def test_a_guardrail_is_silent_until_there_are_requests():
 
 
 def test_reading_above_its_limit_rolls_back():
-    action, reason = verdict(readings=[Reading("score PSI", 0.9, 0.5)])
-    assert (action, reason) == (Action.ROLLBACK, "score PSI 0.9, at most 0.5 are allowed")
+    action, reason = verdict(readings=[Reading("loss of coverage", 0.9, 0.5)])
+    assert (action, reason) == (Action.ROLLBACK, "loss of coverage 0.9, at most 0.5 are allowed")
 
 
 def test_harm_is_seen_at_an_early_step_without_waiting_for_its_hours():

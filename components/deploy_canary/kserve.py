@@ -1,0 +1,237 @@
+"""Canaries on KServe: a Knative revision with a tag, or a twin InferenceService in Standard mode.
+
+The door divides the users, so a canary gets no share of the plain address: a split by request would show one user now the
+one, now the other. In Knative `canaryTrafficPercent: 0` keeps the new revision dark at its tag's host `latest-...` and the
+stable one at the plain address; each revision is scaled by its own traffic. Standard mode ignores that field without a
+word, so there the canary is an InferenceService of its own, with its own autoscaling, and the field is refused.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+from components.artifacts.errors import ConfigError, NotFoundError, RecsysError
+
+GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
+MODE = "serving.kserve.io/deploymentMode"
+TAG_ROUTING = "serving.kserve.io/enable-tag-routing"
+ROLLOUT_LABEL = "recsys.dev/canary-of"
+KNATIVE, STANDARD = frozenset({"Knative", "Serverless"}), frozenset({"Standard", "RawDeployment"})
+"""Names of the modes; the second of each is the one of KServe before 0.16."""
+CONFLICT, DENIED, MISSING = 409, 403, 404
+AGAIN = frozenset({CONFLICT, 429, 500, 503, 504})
+ATTEMPTS = 5
+SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as JSON."""
+Answer = TypeVar("Answer")
+
+
+class ClusterError(RecsysError):
+    """The cluster refused; the message says what was asked and what it said."""
+
+
+@dataclass
+class Services:
+    """The InferenceServices of a namespace. What may pass by itself is tried again.
+
+    Attributes:
+        namespace: Of all of them.
+        api: Of the real client.
+        pause: Seconds to wait after the n-th failure.
+    """
+
+    namespace: str
+    api: client.CustomObjectsApi = field(default_factory=client.CustomObjectsApi)
+    pause: Callable[[int], float] = lambda attempt: 0.2 * 2**attempt
+
+    @classmethod
+    def of_surroundings(cls, namespace: str) -> Self:
+        """With the account of the pod, or that of the kubeconfig outside of a cluster.
+
+        Raises:
+            ConfigError: There is neither.
+        """
+        try:
+            config.load_config()
+        except config.ConfigException as error:
+            raise ConfigError(f"cluster: neither a pod's account nor a kubeconfig ({error}).") from error
+        return cls(namespace)
+
+    def find(self, name: str) -> Manifest | None:
+        """None where there is none."""
+        try:
+            found: Manifest = self._tried(
+                f"get {name}", lambda: self.api.get_namespaced_custom_object(*self._kind(), name)
+            )
+            return found
+        except NotFoundError:
+            return None
+
+    def require(self, name: str) -> Manifest:
+        """Raises NotFoundError where there is none."""
+        found = self.find(name)
+        if found is None:
+            raise NotFoundError(f"InferenceService {self.namespace}/{name}: there is none. Apply the manifests first.")
+        return found
+
+    def patch(self, name: str, change: Manifest) -> None:
+        """A JSON merge patch: null takes a field away."""
+        self._tried(f"patch {name}", lambda: self.api.patch_namespaced_custom_object(*self._kind(), name, change))
+
+    def create(self, manifest: Manifest) -> None:
+        """Harmless where it is there already."""
+        name = manifest["metadata"]["name"]
+        if self.find(name) is None:
+            self._tried(f"create {name}", lambda: self.api.create_namespaced_custom_object(*self._kind(), manifest))
+
+    def delete(self, name: str) -> None:
+        """Harmless where there is none."""
+        try:
+            self._tried(f"delete {name}", lambda: self.api.delete_namespaced_custom_object(*self._kind(), name))
+        except NotFoundError:
+            return
+
+    def _kind(self) -> tuple[str, str, str, str]:
+        return GROUP, VERSION, self.namespace, PLURAL
+
+    def _tried(self, what: str, ask: Callable[[], Answer]) -> Answer:
+        for attempt in range(ATTEMPTS):
+            try:
+                return ask()
+            except ApiException as error:
+                if error.status == MISSING:
+                    raise NotFoundError(f"InferenceService, {what}: not found in {self.namespace}.") from error
+                if error.status not in AGAIN or attempt + 1 == ATTEMPTS:
+                    raise ClusterError(self._refusal(what, error)) from error
+                time.sleep(self.pause(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _refusal(self, what: str, error: ApiException) -> str:
+        advice = (
+            f"Give this account that verb on {PLURAL}.{GROUP} there."
+            if error.status == DENIED
+            else "Run the command again: it goes on where it stopped."
+        )
+        return f"InferenceService, {what} in {self.namespace}: {error.status} {error.reason}. {advice}"
+
+
+@dataclass(frozen=True)
+class KnativeTarget:
+    """Revisions of one InferenceService."""
+
+    services: Services
+    name: str
+
+    def deploy(self, bundle: str, uri: str, *, share: float) -> str:
+        """Any edit of the spec makes a new revision, so what is so already is left alone; Knative scales by traffic."""
+        del bundle, share
+        found = _of_mode(self.services.require(self.name), KNATIVE, "Knative")
+        predictor = found["spec"]["predictor"]
+        if _uri(found) != uri or predictor.get("canaryTrafficPercent") != 0 or not _has_tags(found):
+            change = {"canaryTrafficPercent": 0, "model": {"storageUri": uri}}
+            self.services.patch(
+                self.name, {"metadata": {"annotations": {TAG_ROUTING: "true"}}, "spec": {"predictor": change}}
+            )
+        return f"http://latest-{self.name}-predictor.{self.services.namespace}.svc.cluster.local"
+
+    def promote(self, bundle: str, uri: str) -> None:
+        """Without the field all traffic goes to the latest revision."""
+        del bundle
+        self._settle(uri)
+
+    def withdraw(self, bundle: str, uri: str) -> None:
+        """The stable bundle becomes the latest revision again."""
+        del bundle
+        self._settle(uri)
+
+    def _settle(self, uri: str) -> None:
+        found = _of_mode(self.services.require(self.name), KNATIVE, "Knative")
+        if _uri(found) != uri or "canaryTrafficPercent" in found["spec"]["predictor"]:
+            change = {"canaryTrafficPercent": None, "model": {"storageUri": uri}}
+            self.services.patch(self.name, {"spec": {"predictor": change}})
+
+
+@dataclass(frozen=True)
+class StandardTarget:
+    """Twin InferenceServices."""
+
+    services: Services
+    name: str
+
+    @property
+    def twin(self) -> str:
+        """Name of the canary."""
+        return f"{self.name}-canary"
+
+    def deploy(self, bundle: str, uri: str, *, share: float) -> str:
+        """The stable service again, with the canary's bundle and its share of the replicas, at least one."""
+        del bundle
+        stable = self._stable()
+        replicas = max(1, math.ceil(stable["spec"]["predictor"].get("minReplicas", 1) * share))
+        self.services.create(_twin_of(stable, self.twin, uri, replicas))
+        found = self.services.require(self.twin)
+        if _uri(found) != uri or found["spec"]["predictor"].get("minReplicas") != replicas:
+            self.services.patch(
+                self.twin, {"spec": {"predictor": {"minReplicas": replicas, "model": {"storageUri": uri}}}}
+            )
+        return f"http://{self.twin}-predictor.{self.services.namespace}.svc.cluster.local"
+
+    def promote(self, bundle: str, uri: str) -> None:
+        """The stable one first, then the canary goes: there is always one with the new bundle."""
+        del bundle
+        if _uri(self._stable()) != uri:
+            self.services.patch(self.name, {"spec": {"predictor": {"model": {"storageUri": uri}}}})
+        self.services.delete(self.twin)
+
+    def withdraw(self, bundle: str, uri: str) -> None:
+        """The stable service was never touched."""
+        del bundle, uri
+        self.services.delete(self.twin)
+
+    def _stable(self) -> Manifest:
+        found = _of_mode(self.services.require(self.name), STANDARD, "Standard")
+        if "canaryTrafficPercent" in found["spec"]["predictor"]:
+            raise ConfigError(
+                f"InferenceService {self.services.namespace}/{self.name}: canaryTrafficPercent is ignored in Standard mode, "
+                "so no canary would be there. Take the field out."
+            )
+        return found
+
+
+def _twin_of(stable: Manifest, name: str, uri: str, replicas: int) -> Manifest:
+    metadata = {key: value for key, value in stable["metadata"].items() if key not in SERVER_FIELDS}
+    predictor = stable["spec"]["predictor"]
+    model = predictor["model"] | {"storageUri": uri}
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "InferenceService",
+        "metadata": metadata
+        | {"name": name, "labels": metadata.get("labels", {}) | {ROLLOUT_LABEL: stable["metadata"]["name"]}},
+        "spec": stable["spec"] | {"predictor": predictor | {"minReplicas": replicas, "model": model}},
+    }
+
+
+def _of_mode(found: Manifest, modes: frozenset[str], wanted: str) -> Manifest:
+    given = found["metadata"].get("annotations", {}).get(MODE)
+    if given not in modes:
+        raise ConfigError(
+            f"InferenceService {found['metadata']['name']}: annotation {MODE} is {given}, the rollout's target is {wanted}. "
+            "Name the target that is there."
+        )
+    return found
+
+
+def _uri(found: Manifest) -> str | None:
+    uri: str | None = found["spec"]["predictor"]["model"].get("storageUri")
+    return uri
+
+
+def _has_tags(found: Manifest) -> bool:
+    return bool(found["metadata"].get("annotations", {}).get(TAG_ROUTING) == "true")

@@ -1,0 +1,198 @@
+"""The real client over HTTP, against an API that keeps InferenceServices, can be in conflict and can deny."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from kubernetes import client
+
+from components.artifacts.errors import ConfigError, NotFoundError
+from components.deploy_canary.kserve import ATTEMPTS, MODE, ClusterError, KnativeTarget, Services, StandardTarget
+
+OLD, NEW = "pvc://models/b-old", "pvc://models/b-new"
+
+
+@dataclass
+class Cluster:
+    """Name to object; statuses that the next writes get instead of being done; what was written."""
+
+    objects: dict[str, dict]
+    failures: list[int] = field(default_factory=list)
+    writes: list[tuple[str, str]] = field(default_factory=list)
+    services: Services | None = None
+
+    def act(self, method: str, name: str, body: dict) -> tuple[int, dict]:
+        if method != "GET":
+            if self.failures:
+                return self.failures.pop(0), {"reason": "refused"}
+            self.writes.append((method, name or body["metadata"]["name"]))
+        if method == "POST":
+            self.objects[body["metadata"]["name"]] = body
+            return 201, body
+        if name not in self.objects:
+            return 404, {}
+        if method == "DELETE":
+            return 200, self.objects.pop(name)
+        if method == "PATCH":
+            merge(self.objects[name], body)
+        return 200, self.objects[name]
+
+
+def merge(there: dict, change: dict) -> None:
+    """RFC 7386."""
+    for key, value in change.items():
+        if value is None:
+            there.pop(key, None)
+        elif isinstance(value, dict):
+            merge(there.setdefault(key, {}), value)
+        else:
+            there[key] = value
+
+
+def service(mode: str, **predictor) -> dict:
+    return {
+        "metadata": {"name": "recommender", "annotations": {MODE: mode}, "uid": "1", "resourceVersion": "7"},
+        "spec": {"predictor": {"minReplicas": 4, "model": {"storageUri": OLD}, **predictor}},
+    }
+
+
+@contextmanager
+def cluster(manifest: dict | None) -> Iterator[Cluster]:
+    kept = Cluster({"recommender": manifest} if manifest else {})
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length) or b"null")
+            assert "/apis/serving.kserve.io/v1beta1/namespaces/shop/inferenceservices" in self.path
+            if self.command == "PATCH":
+                assert self.headers["Content-Type"] == "application/merge-patch+json"
+            name = self.path.partition("inferenceservices")[2].strip("/")
+            status, found = kept.act(self.command, name, body)
+            content = json.dumps(found).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    configuration = client.Configuration(host=f"http://127.0.0.1:{server.server_address[1]}")
+    with client.ApiClient(configuration) as connection:
+        kept.services = Services("shop", client.CustomObjectsApi(connection), pause=lambda _attempt: 0.0)
+        try:
+            yield kept
+        finally:
+            connection.rest_client.pool_manager.clear()
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def test_knative_canary_is_dark_at_its_tag_and_deployed_once():
+    with cluster(service("Knative")) as kept:
+        target = KnativeTarget(kept.services, "recommender")
+        addresses = {target.deploy("b-new", NEW, share=share) for share in (0.0, 0.05, 0.5)}
+    assert addresses == {"http://latest-recommender-predictor.shop.svc.cluster.local"}
+    predictor = kept.objects["recommender"]["spec"]["predictor"]
+    assert (predictor["canaryTrafficPercent"], predictor["model"]["storageUri"]) == (0, NEW)
+    assert kept.objects["recommender"]["metadata"]["annotations"]["serving.kserve.io/enable-tag-routing"] == "true"
+    assert kept.writes == [("PATCH", "recommender")]  # a second edit would make a second revision
+
+
+@pytest.mark.parametrize(("act", "uri"), [("promote", NEW), ("withdraw", OLD)])
+def test_knative_ends_with_one_revision(act, uri):
+    with cluster(service("Serverless")) as kept:
+        target = KnativeTarget(kept.services, "recommender")
+        target.deploy("b-new", NEW, share=0.5)
+        getattr(target, act)("b", uri)
+        getattr(target, act)("b", uri)
+    assert kept.objects["recommender"]["spec"]["predictor"] == {"minReplicas": 4, "model": {"storageUri": uri}}
+    assert len(kept.writes) == 2
+
+
+def test_standard_canary_is_a_twin_with_its_share_of_the_replicas():
+    with cluster(service("Standard")) as kept:
+        target = StandardTarget(kept.services, "recommender")
+        found = {}
+        for share in (0.0, 0.25, 0.5, 0.5):
+            address = target.deploy("b-new", NEW, share=share)
+            found[share] = kept.objects["recommender-canary"]["spec"]["predictor"]["minReplicas"]
+    assert found == {0.0: 1, 0.25: 1, 0.5: 2}
+    assert address == "http://recommender-canary-predictor.shop.svc.cluster.local"
+    assert "uid" not in kept.objects["recommender-canary"]["metadata"]
+    assert kept.objects["recommender"] == service("Standard")
+    assert kept.writes == [("POST", "recommender-canary"), ("PATCH", "recommender-canary")]
+
+
+def test_standard_promotes_the_stable_service_before_the_twin_goes():
+    with cluster(service("RawDeployment")) as kept:
+        target = StandardTarget(kept.services, "recommender")
+        target.deploy("b-new", NEW, share=0.5)
+        kept.writes.clear()
+        target.promote("b-new", NEW)
+        target.promote("b-new", NEW)
+    assert kept.objects["recommender"]["spec"]["predictor"]["model"]["storageUri"] == NEW
+    assert kept.writes == [("PATCH", "recommender"), *[("DELETE", "recommender-canary")] * 2]
+
+
+def test_standard_withdraws_the_twin_alone():
+    with cluster(service("Standard")) as kept:
+        target = StandardTarget(kept.services, "recommender")
+        target.deploy("b-new", NEW, share=0.5)
+        target.withdraw("b-old", OLD)
+        target.withdraw("b-old", OLD)
+    assert list(kept.objects) == ["recommender"]
+
+
+def test_canary_traffic_in_standard_mode_is_refused():
+    with (
+        cluster(service("Standard", canaryTrafficPercent=10)) as kept,
+        pytest.raises(ConfigError, match="canaryTrafficPercent is ignored in Standard mode"),
+    ):
+        StandardTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.1)
+
+
+@pytest.mark.parametrize(("mode", "target"), [("Standard", KnativeTarget), ("Knative", StandardTarget)])
+def test_target_of_the_other_mode_is_refused(mode, target):
+    with cluster(service(mode)) as kept, pytest.raises(ConfigError, match=f"deploymentMode is {mode}"):
+        target(kept.services, "recommender").deploy("b-new", NEW, share=0.1)
+
+
+@pytest.mark.parametrize("status", [409, 429, 500, 503])
+def test_what_may_pass_by_itself_is_tried_again(status):
+    with cluster(service("Knative")) as kept:
+        kept.failures = [status] * (ATTEMPTS - 1)
+        KnativeTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.0)
+    assert kept.objects["recommender"]["spec"]["predictor"]["model"]["storageUri"] == NEW
+
+
+def test_a_conflict_that_stays_is_told():
+    with cluster(service("Knative")) as kept:
+        kept.failures = [409] * ATTEMPTS
+        with pytest.raises(ClusterError, match=r"patch recommender in shop: 409 .* it goes on where it stopped"):
+            KnativeTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.0)
+
+
+def test_a_denial_is_told_at_once_with_the_remedy():
+    with cluster(service("Knative")) as kept:
+        kept.failures = [403, 200]
+        with pytest.raises(ClusterError, match=r"403 .* that verb on inferenceservices\.serving\.kserve\.io"):
+            KnativeTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.0)
+        assert kept.failures == [200]
+
+
+def test_service_that_is_not_there_is_named():
+    with cluster(None) as kept, pytest.raises(NotFoundError, match="shop/recommender: there is none"):
+        KnativeTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.0)

@@ -1,0 +1,110 @@
+"""From logs to figures, on arms made by hand."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from monitoring.experiments.config import ExperimentConfig
+from monitoring.experiments.figures import SHOWN, Place, figures_of, told
+from monitoring.experiments.metrics import Logs, Span
+from monitoring.experiments.verdict import Action, judge
+from serving.api.assignment import CANARY, STABLE
+from serving.api.exposures import EXPOSURES
+from serving.feedback import FEEDBACK
+from serving.prediction_log import IMPRESSIONS
+
+START = datetime(2024, 6, 3, tzinfo=UTC)
+CONFIG = ExperimentConfig(
+    steps=(0.5,), step_users=10, guardrail_requests=50, coverage_items=100, least_days=1, late_minutes=0
+)
+USERS = 100
+
+
+def logs(*, faults: int = 0, one_score: bool = False, one_item: bool = False, canary_clicks: int = 30) -> Logs:
+    """A hundred users of each arm, each shown two items; of the stable arm thirty click."""
+    exposures, shown, acts = [], [], []
+    for arm in (STABLE, CANARY):
+        is_canary = arm == CANARY
+        for number in range(USERS):
+            user, query, is_own = f"{arm}{number}", f"q-{arm}{number}", not (is_canary and number < faults)
+            exposures.append(
+                {
+                    "experiment": "ranker", "user_id": user, "arm": arm, "propensity": 0.5, "is_own": is_own,
+                    "answered_by": arm if is_own else STABLE, "status": 200, "seconds": 0.01, "query_id": query,
+                    "event_timestamp": START,
+                }
+            )  # fmt: skip
+            for place in range(2):
+                item = "hit" if is_canary and one_item else f"i{(2 * number + place) % 80}"
+                score = 1.0 if is_canary and one_score else float(-place)
+                shown.append(
+                    {"query_id": query, "user_id": user, "item_id": item, "score": score, "event_timestamp": START}
+                )
+            if number < (canary_clicks if is_canary else 30):
+                acts.append(
+                    {
+                        "event_id": user, "user_id": user, "item_id": shown[-1]["item_id"], "interaction_type": "click",
+                        "weight": 1.0, "event_timestamp": START + timedelta(minutes=1),
+                    }
+                )  # fmt: skip
+    schema = pa.schema([IMPRESSIONS.field(name) for name in SHOWN])
+    return Logs(
+        pa.Table.from_pylist(exposures, EXPOSURES),
+        pa.Table.from_pylist(shown, schema),
+        pa.Table.from_pylist(acts, FEEDBACK),
+    )
+
+
+def figures(found: Logs, *, hours: float = 25, **place):
+    return figures_of(found, Span("ranker", START, START, START + timedelta(hours=hours)), Place(0, **place), CONFIG)
+
+
+def test_figures_by_hand():
+    found = figures(logs(canary_clicks=40), planned_users=400)
+    assert found.assigned == (100, 100)
+    assert found.observed == 100
+    assert found.effect is not None
+    assert found.effect.difference == pytest.approx(40 / 200 - 30 / 200)
+    assert found.looks == (200 / 400,)
+    assert told(found)["users_canary"] == 100
+
+
+def test_a_look_waits_for_the_least_days_and_for_news():
+    assert figures(logs(), hours=23, planned_users=400).looks == ()
+    assert figures(logs(), planned_users=400, looks=(0.49,)).looks == ()
+    assert figures(logs(), planned_users=150, looks=(0.99,)).looks == (0.99, 1.0)
+
+
+def test_plan_is_made_of_the_champions_users_alone():
+    assert figures(logs(canary_clicks=0)).planned_users == figures(logs(canary_clicks=90)).planned_users > 1_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"faults": 50}, "fallbacks: 50.00% of 100 requests"),
+        ({"one_score": True}, "lists of one score: 100.00% of 100"),
+        ({"one_item": True}, "loss of coverage 0.988"),  # 1 item of 80: 1 - 1 / 80
+        ({"canary_clicks": 0}, "ctr is surely lower: -0.15"),
+    ],
+)
+def test_harm_in_the_logs_rolls_back(wrong, reason):
+    verdict = judge(figures(logs(**wrong)), CONFIG)
+    assert verdict.action == Action.ROLLBACK
+    assert reason in verdict.reason
+
+
+def test_equal_arms_are_held():
+    assert judge(figures(logs()), CONFIG).action == Action.HOLD
+
+
+def test_before_anybody_came_there_is_nothing_to_judge():
+    empty = Logs(
+        EXPOSURES.empty_table(),
+        pa.schema([IMPRESSIONS.field(name) for name in SHOWN]).empty_table(),
+        FEEDBACK.empty_table(),
+    )
+    found = figures(empty)
+    assert (found.assigned, found.effect, found.looks) == ((0, 0), None, ())
+    assert judge(found, CONFIG).action == Action.HOLD
