@@ -6,7 +6,7 @@ $RECSYS_HOME/run/server.json, door.json     pid, start time, URL, log of each
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -26,6 +26,8 @@ ASK_SECONDS = 5.0
 """Longest that a server may take to say what it serves."""
 PARTS = ("server", "door")
 """In the order of starting; stopped the other way round, so that no request is cut off."""
+CANARY = "canary"
+"""The server of a rollout's candidate, beside the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,9 @@ def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int
         ConfigError: They run already, a port is taken, or a value is wrong.
         ServerFailedError: One did not become ready; the message names its log.
     """
-    running = [part.name for part in status(home)]
-    if running:
-        raise ConfigError(f"{' and '.join(running)} of {home}: running already. `recsys down` stops them.")
+    there = [part.name for part in status(home)]
+    if there:
+        raise ConfigError(f"{' and '.join(there)} of {home}: running already. `recsys down` stops them.")
     behind = settings_from_environment({"home": home, **server})
     front = door_settings({"home": home, **door, "upstreams": f"stable=http://127.0.0.1:{behind.http_port}"})
     for host, port in ((behind.host, behind.http_port), (front.host, front.port)):
@@ -87,8 +89,8 @@ def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int
     door_variables = {**_variables("RECSYS_API_", door), "RECSYS_API_UPSTREAMS": f"stable={server_url}"}
     try:
         return [
-            _start(home, "server", "serving", _variables("RECSYS_", server), server_url),
-            _start(home, "door", "serving.api", door_variables, door_url),
+            start_part(home, "server", "serving", _variables("RECSYS_", server), server_url),
+            start_part(home, "door", "serving.api", door_variables, door_url),
         ]
     except BaseException:
         down(home)
@@ -96,18 +98,25 @@ def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int
 
 
 def down(home: Path) -> list[Part]:
-    """Stop what `up` started and wait for it; what was running. Harmless to repeat, and it touches no other process."""
-    stopped = status(home)
+    """Stop what `up` and a rollout started and wait for it; what was running. Harmless to repeat, and it touches no other
+    process.
+    """
+    stopped = [*running(home, (CANARY,)), *status(home)]
     for part in reversed(stopped):
-        _stop(part)
-    for name in PARTS:
+        stop_part(part)
+    for name in (CANARY, *PARTS):
         _record(home, name).unlink(missing_ok=True)
     return stopped
 
 
 def status(home: Path) -> list[Part]:
     """The processes of `up` that are running."""
-    parts = [Part.read(home, name) for name in PARTS]
+    return running(home, PARTS)
+
+
+def running(home: Path, names: Iterable[str]) -> list[Part]:
+    """Those of the named processes that are there."""
+    parts = [Part.read(home, name) for name in names]
     return [part for part in parts if part is not None and part.process() is not None]
 
 
@@ -128,7 +137,12 @@ def example(home: Path, url: str) -> str:
     return f"curl{key} '{url}/v1/recommendations?user_id=1&k=5'"
 
 
-def _start(home: Path, name: str, module: str, variables: Mapping[str, str], url: str) -> Part:
+def start_part(home: Path, name: str, module: str, variables: Mapping[str, str], url: str) -> Part:
+    """Start a process that outlives this one, write it down, and wait until it is ready.
+
+    Raises:
+        ServerFailedError: It does not become ready; the message names its log.
+    """
     log = home / "logs" / f"{name}.log"
     process = start_process(home, module, variables, log, is_detached=True)
     part = Part(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log))
@@ -138,8 +152,8 @@ def _start(home: Path, name: str, module: str, variables: Mapping[str, str], url
     return part
 
 
-def _stop(part: Part) -> None:
-    """Ask, wait, and end it if it does not listen."""
+def stop_part(part: Part) -> None:
+    """Ask a process to end, wait, and end it if it does not listen."""
     for ask in (signal.SIGTERM, signal.SIGKILL):
         process = part.process()
         if process is None:

@@ -52,7 +52,9 @@ class RolloutBook:
             return self._done(self._written(rollout))
 
     def act(self, name: str, change: Callable[[Rollout], Rollout]) -> Rollout:
-        """Change a rollout and make the target so; first what an earlier command left undone.
+        """Change a rollout and make the target so, which completes what an earlier command left undone.
+
+        A rollout on its way is made so even where nothing changes: a canary that died is started again.
 
         Raises:
             NotFoundError: There is no such rollout.
@@ -60,9 +62,9 @@ class RolloutBook:
             RecsysError: The target cannot be made so.
         """
         with self._locked():
-            before = self._done(self.get(name))
+            before = self.get(name)
             after = change(before)
-            return before if after == before else self._done(self._written(after))
+            return self._done(before if after == before else self._written(after))
 
     def get(self, name: str) -> Rollout:
         """As it is written down.
@@ -84,10 +86,10 @@ class RolloutBook:
         return [_read(path) for path in sorted(self._folder.glob("*.json"))]
 
     def _done(self, rollout: Rollout) -> Rollout:
-        if rollout.is_done:
+        if rollout.is_done and rollout.is_over:
             return rollout
         self._target.apply(rollout)
-        return self._written(replace(rollout, is_done=True))
+        return rollout if rollout.is_done else self._written(replace(rollout, is_done=True))
 
     def _written(self, rollout: Rollout) -> Rollout:
         path = self._path(rollout.name)

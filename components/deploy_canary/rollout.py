@@ -104,6 +104,11 @@ class Rollout:
         return 1.0 if self.phase is Phase.PROMOTED else 0.0
 
     @property
+    def of_step(self) -> tuple[Record, ...]:
+        """The verdicts that have held it at the present step."""
+        return tuple(record for record in self.records if record.act == "hold" and record.cause.at >= self.since)
+
+    @property
     def is_over(self) -> bool:
         """Whether it ended."""
         return self.phase in OVER
@@ -181,17 +186,30 @@ def resumed(rollout: Rollout, cause: Cause) -> Rollout:
 
 
 def judged(rollout: Rollout, decision: str, cause: Cause) -> Rollout:
-    """What a verdict says: advance, promote, rollback, stop or hold; nothing of a rollout that is over or paused.
+    """What a verdict says: hold, advance, promote, rollback, stop or invalid; nothing of a rollout that is over or paused.
+
+    A verdict that holds leaves a record as well, for it was a look; the same one again does not.
 
     Raises:
         ConfigError: The decision is none of these.
     """
-    acts = {"advance": advanced, "promote": promoted, "rollback": aborted, "stop": aborted}
-    if decision not in {*acts, "hold"}:
-        raise ConfigError(f"rollout {rollout.name}: decision {decision!r}, expected hold, {', '.join(acts)}.")
-    if decision == "hold" or rollout.is_over or rollout.is_paused:
-        return rollout
-    return acts[decision](rollout, cause)
+    acts = {
+        "hold": _held,
+        "advance": advanced,
+        "promote": promoted,
+        "rollback": aborted,
+        "stop": aborted,
+        "invalid": aborted,
+    }
+    if decision not in acts:
+        raise ConfigError(f"rollout {rollout.name}: decision {decision!r}, expected {', '.join(acts)}.")
+    return rollout if rollout.is_over or rollout.is_paused else acts[decision](rollout, cause)
+
+
+def _held(rollout: Rollout, cause: Cause) -> Rollout:
+    last = rollout.records[-1]
+    is_same = (last.act, last.cause.reason, last.cause.figures) == ("hold", cause.reason, cause.figures)
+    return rollout if is_same else _changed(rollout, "hold", cause)
 
 
 def _ended(rollout: Rollout, act: str, phase: Phase, cause: Cause) -> Rollout:

@@ -119,11 +119,20 @@ def test_what_is_over_stays_over():
         ("promote", 1.0, Phase.PROMOTED),
         ("rollback", 0.0, Phase.ABORTED),
         ("stop", 0.0, Phase.ABORTED),
+        ("invalid", 0.0, Phase.ABORTED),
     ],
 )
 def test_verdict_moves_the_rollout(decision, share, phase):
     after = judged(advanced(fresh(), because()), decision, because())
     assert (after.share, after.phase) == (share, phase)
+
+
+def test_verdict_that_holds_is_on_record_once_and_belongs_to_its_step():
+    ramp = advanced(fresh(), because(day=1))
+    held = judged(judged(ramp, "hold", because("too few users", 2)), "hold", because("too few users", 3))
+    assert [record.cause.at for record in held.of_step] == [MONDAY + timedelta(days=2)]
+    assert judged(held, "hold", because("day 3", 3)).of_step[-1].cause.reason == "day 3"
+    assert advanced(held, because(day=4)).of_step == ()
 
 
 def test_verdicts_leave_a_paused_rollout_alone_until_it_goes_on():
@@ -139,7 +148,7 @@ def test_wrong_plans_are_refused():
         started("x", stable="b1", candidate="b2", cause=because(), steps=(0.5, 0.25))
     with pytest.raises(ConfigError, match="bundle b1 is stable already"):
         started("x", stable="b1", candidate="b1", cause=because())
-    with pytest.raises(ConfigError, match="decision 'maybe', expected hold, advance"):
+    with pytest.raises(ConfigError, match="decision 'maybe', expected hold, advance, promote"):
         judged(fresh(), "maybe", because())
 
 

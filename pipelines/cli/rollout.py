@@ -1,0 +1,139 @@
+"""`recsys rollout`: a new bundle as a canary, from the dark over growing groups of users to stable, or back."""
+
+import getpass
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from components.deploy_canary.book import RolloutBook
+    from components.deploy_canary.rollout import Cause, Rollout
+
+app = typer.Typer(help="Roll a bundle out to growing groups of users, by evidence.", no_args_is_help=True)
+
+MODEL = "recommender"
+Name = Annotated[str, typer.Argument(help="Of the rollout, and of the experiment that divides its users.")]
+Reason = Annotated[str, typer.Option(help="Why, for the record.")]
+
+
+@app.command()
+def start(
+    name: Name,
+    bundle: Annotated[str, typer.Argument(help="The candidate: an id, the beginning of one, or an alias.")],
+    step: Annotated[
+        list[float] | None, typer.Option(help="Share of users; repeatable. 0.05 0.25 0.5 where left out.")
+    ] = None,
+    reason: Reason = "started by hand",
+) -> None:
+    """Start the candidate in the dark, beside the champion: no user meets it until the first step."""
+    from components.artifacts.home import recsys_home
+    from components.artifacts.registry import open_registry, require_champion
+    from components.deploy_canary.rollout import STEPS, started
+
+    home = recsys_home()
+    candidate = open_registry(home).version(MODEL, bundle).bundle_id
+    stable = require_champion(home, MODEL).bundle_id
+    steps = tuple(step) if step else STEPS
+    wanted = started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)
+    _tell(_book().start(wanted))
+
+
+@app.command()
+def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all where left out.")] = None) -> None:
+    """Show where rollouts stand; of one named, what was done, by whom, when and why. A canary that died is started again."""
+    book = _book()
+    if name is None:
+        table = Table("name", "state", "candidate", "stable", "since", box=None)
+        for one in book.all():
+            table.add_row(one.name, str(one), one.candidate, one.stable, f"{one.since:%Y-%m-%d %H:%M}")
+        Console(soft_wrap=True).print(table)
+        return
+    rollout = book.act(name, lambda one: one)
+    _tell(rollout)
+    table = Table("when", "by", "act", "after", "why", "figures", box=None)
+    for record in rollout.records:
+        cause = record.cause
+        figures = ", ".join(f"{key} {value}" for key, value in cause.figures.items())
+        table.add_row(f"{cause.at:%Y-%m-%d %H:%M}", cause.by, record.act, record.after, cause.reason, figures)
+    Console(soft_wrap=True).print(table)
+
+
+@app.command()
+def step(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="One step further, whatever the evidence says.")] = False,
+    reason: Reason = "one step further by hand",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change how it is judged: longest_days=28. Repeatable.")
+    ] = None,
+) -> None:
+    """Judge the rollout by the logs and do what the verdict says: hold, advance, promote or take it back."""
+    from components.artifacts.home import recsys_home
+    from components.deploy_canary.rollout import advanced
+    from pipelines.cli.options import overrides
+    from pipelines.rollouts import experiment_config, step_by_verdict
+
+    if force:
+        _act(name, reason, advanced)
+        return
+    config = experiment_config(overrides(set_))
+    rollout = step_by_verdict(_book(), recsys_home(), name, config, now=datetime.now(UTC))
+    last = rollout.records[-1]
+    _tell(rollout)
+    typer.echo(f"{last.act}: {last.cause.reason}")
+
+
+@app.command()
+def pause(
+    name: Name,
+    resume: Annotated[bool, typer.Option("--resume", help="Let it go on.")] = False,
+    reason: Reason = "by hand",
+) -> None:
+    """Leave users where they are: no verdict moves anything until it goes on."""
+    from components.deploy_canary.rollout import paused, resumed
+
+    _act(name, reason, resumed if resume else paused)
+
+
+@app.command()
+def promote(name: Name, reason: Reason = "by hand") -> None:
+    """Make the candidate the champion and end the canary."""
+    from components.deploy_canary.rollout import promoted
+
+    _act(name, reason, promoted)
+
+
+@app.command()
+def abort(name: Name, reason: Reason = "by hand") -> None:
+    """Give all users to the champion and end the canary."""
+    from components.deploy_canary.rollout import aborted
+
+    _act(name, reason, aborted)
+
+
+def _act(name: str, reason: str, change: "Callable[[Rollout, Cause], Rollout]") -> None:
+    cause = _cause(reason)
+    _tell(_book().act(name, lambda rollout: change(rollout, cause)))
+
+
+def _book() -> "RolloutBook":
+    from components.artifacts.home import recsys_home
+    from components.deploy_canary.book import RolloutBook
+    from pipelines.local_canary import LocalTarget
+
+    home = recsys_home()
+    return RolloutBook(home, LocalTarget(home, MODEL))
+
+
+def _cause(reason: str, figures: Mapping[str, Any] | None = None) -> "Cause":
+    from components.deploy_canary.rollout import Cause
+
+    return Cause(getpass.getuser(), datetime.now(UTC), reason, figures or {})
+
+
+def _tell(rollout: "Rollout") -> None:
+    typer.echo(f"{rollout.name}: {rollout}; candidate {rollout.candidate}, stable {rollout.stable}")

@@ -1,0 +1,126 @@
+"""A rollout on this machine: the candidate as a second server process, the door divides the users.
+
+Stable is the server that follows the alias `champion`. The door reads the users' shares from the experiments' file before
+each request, so a share is changed by replacing a file, and no process is started anew.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from components.artifacts.errors import ConfigError
+from components.artifacts.registry import CHAMPION, open_registry
+from components.deploy_canary.rollout import Phase, Rollout
+from pipelines.server_process import POLL_SECONDS, ServerFailedError, free_ports, wait_until_ready
+from pipelines.stack import CANARY, Part, running, start_part, stop_part
+from serving.api.assignment import Experiment, put_experiment
+
+ASK_SECONDS = 5.0
+SWAP_SECONDS = 60.0
+"""Longest that the stable server may take to answer with a new champion."""
+
+
+class LocalTarget:
+    """Server processes of one state folder."""
+
+    def __init__(self, home: Path, model: str) -> None:
+        self._home, self._model = home, model
+
+    def apply(self, rollout: Rollout) -> None:
+        """As `Target.apply`.
+
+        Raises:
+            ConfigError: Something else than the rollout moved the champion.
+            ServerFailedError: A server does not answer with its bundle.
+        """
+        if rollout.phase is Phase.PROMOTED:
+            self._promote(rollout)
+        if rollout.is_over:
+            self._divide(rollout, url=None)
+            self._stop()
+            return
+        self._check_champion(rollout)
+        self._divide(rollout, url=self._candidate(rollout).url)
+
+    def _candidate(self, rollout: Rollout) -> Part:
+        """The canary's process, answering with the candidate; started where it is not."""
+        for part in running(self._home, (CANARY,)):
+            if self._comes_up(part, rollout):
+                return part
+            stop_part(part)
+        (port,) = free_ports(1)
+        variables = {
+            "RECSYS_BUNDLE": rollout.candidate,
+            "RECSYS_MODEL_NAME": self._model,
+            "RECSYS_VARIANT": CANARY,
+            "RECSYS_HTTP_PORT": str(port),
+            "RECSYS_GRPC_PORT": "0",
+        }
+        return start_part(self._home, CANARY, "serving", variables, f"http://127.0.0.1:{port}")
+
+    def _comes_up(self, part: Part, rollout: Rollout) -> bool:
+        """Whether a process that is there answers with the candidate, soon; one that is dying does not."""
+        if _bundle_of(part.url) not in {rollout.candidate, None}:  # None: it has not come up yet
+            return False
+        try:
+            wait_until_ready(CANARY, part.url, Path(part.log), partial(_exit_code, part))
+        except ServerFailedError:
+            return False
+        return True
+
+    def _promote(self, rollout: Rollout) -> None:
+        """Stable answers with the candidate before any user is moved to it."""
+        registry = open_registry(self._home)
+        if registry.aliases(self._model).get(CHAMPION) != rollout.candidate:
+            cause = rollout.records[-1].cause
+            reason = f"rollout {rollout.name}: {cause.reason}"
+            registry.point(self._model, CHAMPION, rollout.candidate, reason=reason, now=cause.at)
+        for server in running(self._home, ("server",)):
+            end = time.monotonic() + SWAP_SECONDS
+            while _bundle_of(server.url) != rollout.candidate:
+                if time.monotonic() > end:
+                    raise ServerFailedError(
+                        f"the server does not answer with {rollout.candidate} after {SWAP_SECONDS:.0f} s: `recsys status` "
+                        f"says why. Users stay where they are; `recsys rollout status {rollout.name}` tries again."
+                    )
+                time.sleep(POLL_SECONDS)
+
+    def _divide(self, rollout: Rollout, *, url: str | None) -> None:
+        experiment = Experiment(
+            name=rollout.name,
+            canary_share=rollout.share if url else 0.0,
+            started=rollout.records[0].cause.at,
+            since=rollout.since,
+            url=url,
+            is_active=url is not None,
+        )
+        put_experiment(self._home, experiment)
+
+    def _stop(self) -> None:
+        for part in running(self._home, (CANARY,)):
+            stop_part(part)
+
+    def _check_champion(self, rollout: Rollout) -> None:
+        champion = open_registry(self._home).aliases(self._model).get(CHAMPION)
+        if champion != rollout.stable:
+            raise ConfigError(
+                f"rollout {rollout.name}: compares with bundle {rollout.stable}, and the champion is {champion} by now. "
+                f"`recsys rollout abort {rollout.name}`, then start anew."
+            )
+
+
+def _exit_code(part: Part) -> int | None:
+    """-1 of a process that is gone; it was not ours to wait for."""
+    return None if part.process() else -1
+
+
+def _bundle_of(url: str) -> str | None:
+    """Which bundle a server answers with; None where it does not say."""
+    try:
+        state: dict[str, Any] = httpx.get(f"{url}/readyz", timeout=ASK_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return state.get("bundle_id")

@@ -1,0 +1,75 @@
+"""A rollout judged by the logs: figures, verdict, act."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.artifacts.errors import ConfigError
+from components.deploy_canary.book import RolloutBook
+from components.deploy_canary.rollout import Cause, Rollout, judged
+from monitoring.experiments.config import ExperimentConfig
+from monitoring.experiments.figures import Place, figures_of, read_logs, told
+from monitoring.experiments.metrics import Span
+from monitoring.experiments.verdict import judge
+
+VERDICT = "verdict"
+"""Who acts, in the record, where no person does."""
+INFORMATION, PLANNED = "information", "planned_users"
+"""Figures in the record that later looks at the step go on from."""
+
+
+def experiment_config(values: Mapping[str, Any]) -> ExperimentConfig:
+    """How rollouts are judged.
+
+    Args:
+        values: That differ from the defaults.
+
+    Raises:
+        ConfigError: One is wrong, or there is none of this name.
+    """
+    try:
+        return ExperimentConfig.model_validate(dict(values))
+    except ValidationError as error:
+        mistakes = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ConfigError(f"experiment: {mistakes}. ExperimentConfig lists what there is.") from error
+
+
+def step_by_verdict(book: RolloutBook, home: Path, name: str, config: ExperimentConfig, *, now: datetime) -> Rollout:
+    """Look at the logs, and let the verdict move the rollout, or hold it.
+
+    Args:
+        book: Where the rollout is.
+        home: State folder with the logs.
+        name: Of the rollout.
+        config: How it is judged; its steps are the rollout's.
+        now: Of the look.
+
+    Raises:
+        NotFoundError: There is no such rollout.
+        RecsysError: The target cannot be made so.
+    """
+    return book.act(name, lambda rollout: _judged(rollout, home, config, now))
+
+
+def _judged(rollout: Rollout, home: Path, config: ExperimentConfig, now: datetime) -> Rollout:
+    if rollout.is_over or rollout.is_paused:
+        return rollout
+    own = config.model_copy(update={"steps": (0.0, *rollout.steps)})
+    if now < rollout.since:
+        raise ConfigError(f"rollout {rollout.name}: a look at {now}, before its step began at {rollout.since}.")
+    span = Span(rollout.name, started=rollout.records[0].cause.at, since=rollout.since, now=now)
+    figures = figures_of(read_logs(home, span, own), span, _place(rollout), own)
+    verdict = judge(figures, own)
+    seen = {**told(figures), PLANNED: figures.planned_users or None}
+    return judged(rollout, str(verdict.action), Cause(VERDICT, now, verdict.reason, seen))
+
+
+def _place(rollout: Rollout) -> Place:
+    """The looks at this step, and the plan that the first of them made."""
+    seen = [record.cause.figures for record in rollout.of_step]
+    looks = sorted({figures[INFORMATION] for figures in seen if figures.get(INFORMATION)})
+    planned = [figures[PLANNED] for figures in seen if figures.get(PLANNED)]
+    return Place(rollout.step + 1, tuple(looks), planned[0] if planned else None)
