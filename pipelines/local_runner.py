@@ -79,7 +79,14 @@ class LocalRun:
 
 
 def run_package(
-    package: str, arguments: Mapping[str, Any], home: Path, run_name: str, *, progress: Progress, caching: bool = True
+    package: str,
+    arguments: Mapping[str, Any],
+    home: Path,
+    run_name: str,
+    *,
+    progress: Progress,
+    caching: bool = True,
+    launched: Callable[[int], None] = lambda _pid: None,
 ) -> LocalRun:
     """Execute a compiled pipeline and wait for its end.
 
@@ -90,6 +97,7 @@ def run_package(
         run_name: Folder of the run's files under `home/runs`.
         progress: Told of each step.
         caching: Whether unchanged steps are taken from earlier runs.
+        launched: Told the pid of the process that executes the run; whoever ends it ends the steps below it as well.
 
     Raises:
         StepFailedError: A step failed.
@@ -106,14 +114,14 @@ def run_package(
         "outputs": str(folder / "outputs.json"),
     }
     (folder / "request.json").write_text(json.dumps(request, indent=1))
-    reader = _execute(folder, home, progress)
+    reader = _execute(folder, home, progress, launched)
     reader.raise_for_failure(folder / "log.txt")
     outputs = json.loads((folder / "outputs.json").read_text())
     skipped = [step for step in _steps(package) if step not in reader.seconds]
     return LocalRun(outputs, reader.seconds, tuple(skipped), folder / "log.txt")
 
 
-def _execute(folder: Path, home: Path, progress: Progress) -> "_LogReader":
+def _execute(folder: Path, home: Path, progress: Progress, launched: Callable[[int], None]) -> "_LogReader":
     scratch = folder / "tmp"  # kfp.local leaves one folder per step in TMPDIR
     scratch.mkdir(exist_ok=True)
     environment = {
@@ -133,6 +141,7 @@ def _execute(folder: Path, home: Path, progress: Progress) -> "_LogReader":
         ) as process,
     ):
         try:
+            launched(process.pid)
             reader.read(_tee(process.stdout or [], log))
         except BaseException:
             process.terminate()

@@ -52,7 +52,7 @@ class Part:
     def read(cls, home: Path, name: str) -> Self | None:
         """What was written down; None where nothing was, or nothing that can be read."""
         try:
-            return cls(**orjson.loads(_record(home, name).read_bytes()))
+            return cls(**orjson.loads(part_file(home, name).read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -84,7 +84,7 @@ def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int
     behind = settings_from_environment({"home": home, **server})
     front = door_settings({"home": home, **door, "upstreams": f"stable=http://127.0.0.1:{behind.http_port}"})
     for host, port in ((behind.host, behind.http_port), (front.host, front.port)):
-        _check_free(host, port)
+        check_free(host, port)
     server_url, door_url = f"http://127.0.0.1:{behind.http_port}", f"http://{_reachable(front.host)}:{front.port}"
     door_variables = {**_variables("RECSYS_API_", door), "RECSYS_API_UPSTREAMS": f"stable={server_url}"}
     try:
@@ -105,7 +105,7 @@ def down(home: Path) -> list[Part]:
     for part in reversed(stopped):
         stop_part(part)
     for name in (CANARY, *PARTS):
-        _record(home, name).unlink(missing_ok=True)
+        part_file(home, name).unlink(missing_ok=True)
     return stopped
 
 
@@ -138,7 +138,7 @@ def example(home: Path, url: str) -> str:
 
 
 def start_part(home: Path, name: str, module: str, variables: Mapping[str, str], url: str) -> Part:
-    """Start a process that outlives this one, write it down, and wait until it is ready.
+    """Start `python -m module` as a process that outlives this one, write it down, and wait until it is ready.
 
     Raises:
         ServerFailedError: It does not become ready; the message names its log.
@@ -146,8 +146,8 @@ def start_part(home: Path, name: str, module: str, variables: Mapping[str, str],
     log = home / "logs" / f"{name}.log"
     process = start_process(home, module, variables, log, is_detached=True)
     part = Part(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log))
-    _record(home, name).parent.mkdir(parents=True, exist_ok=True)
-    _record(home, name).write_bytes(orjson.dumps(asdict(part)))
+    part_file(home, name).parent.mkdir(parents=True, exist_ok=True)
+    part_file(home, name).write_bytes(orjson.dumps(asdict(part)))
     wait_until_ready(name, url, log, process.poll)
     return part
 
@@ -164,7 +164,7 @@ def stop_part(part: Part) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _check_free(host: str, port: int) -> None:
+def check_free(host: str, port: int) -> None:
     """Refuse a port that something else listens on: its answers would be taken for ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as one:
@@ -188,5 +188,6 @@ def _variables(prefix: str, settings: Mapping[str, str | int]) -> dict[str, str]
     return {f"{prefix}{name.upper()}": str(value) for name, value in settings.items()}
 
 
-def _record(home: Path, name: str) -> Path:
+def part_file(home: Path, name: str) -> Path:
+    """Where a process is written down."""
     return home / FOLDER / f"{name}.json"

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from components.artifacts.errors import RecsysError
-from pipelines.cli import data, demo, features, keys, model, monitor, rollout, serve, stack, train
+from pipelines.cli import data, demo, features, keys, kfp, model, monitor, rollout, serve, stack, train
 
 HELP = """A recommender platform: data -> features -> training -> serving -> monitoring -> retraining.
 
@@ -33,6 +33,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(rollout.app, name="rollout")
 app.command("serve")(serve.serve)
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(kfp.app, name="kfp")
 app.command("demo")(demo.demo)
 
 
