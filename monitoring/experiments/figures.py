@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from components.artifacts.feedback import read_feedback
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect, effect_of
@@ -18,7 +19,6 @@ from monitoring.experiments.planning import question_of, users_needed
 from monitoring.experiments.verdict import Figures, Guardrail, Reading, Share
 from serving.api.assignment import CANARY, STABLE
 from serving.api.exposures import read_exposures
-from serving.feedback import read_feedback
 from serving.prediction_log import read_impressions
 
 SHOWN = ["query_id", USER_ID, ITEM_ID, "score", EVENT_TIMESTAMP]
