@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.artifacts.cuts import seconds, stamp
+from components.artifacts.feedback import FEEDBACK
 from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
 from components.point_in_time.queries import item_table_at, user_rows_at
@@ -26,7 +27,6 @@ from monitoring.config import SkewConfig
 from monitoring.skew import COMPUTED, Skew, Sources, compare_served
 from monitoring.skew_checks import skew_checks
 from monitoring.verdict import Group, State
-from serving.feedback import FEEDBACK
 from tests.toy_world import moment, toy_tables, write_toy_events
 
 USERS, SHOWN, WEEKS = 60, 4, 12

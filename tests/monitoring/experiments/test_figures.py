@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
+from components.artifacts.feedback import FEEDBACK
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.figures import SHOWN, Place, figures_of, told
 from monitoring.experiments.metrics import Logs, Span
 from monitoring.experiments.verdict import Action, judge
 from serving.api.assignment import CANARY, STABLE
 from serving.api.exposures import EXPOSURES
-from serving.feedback import FEEDBACK
 from serving.prediction_log import IMPRESSIONS
 
 START = datetime(2024, 6, 3, tzinfo=UTC)
