@@ -22,7 +22,7 @@ from benchmarks.serving.synthetic import Shop, build_shop
 
 GOAL_ITEMS = 100_000
 CONNECTIONS = (1, 8, 32)
-REQUESTS, PAIR_REQUESTS, STEADY_SECONDS = 400, 100, 8.0
+REQUESTS, PAIR_REQUESTS, STEADY_SECONDS = 2000, 400, 20.0
 
 
 @dataclass(frozen=True, slots=True)

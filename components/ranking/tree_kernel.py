@@ -4,7 +4,7 @@ For BLOCK candidates a node is three loads, one comparison, one selection and on
 codes against the node's cut decide which child's leaf number each one takes. LLVM makes of it what the processor has.
 A tree's leaf values are added in the order of the trees in float32, as XGBoost does, so sums are equal to the last bit.
 
-Measured on 452 candidates of the demo's ranker (332 trees, 59 features): a tenth of XGBoost's own time.
+Measured on 390 candidates, 300 trees, 65 features: 0.32 ms of CPU where XGBoost takes 2.15 (`make bench-serving`).
 """
 
 from typing import Any
