@@ -19,14 +19,17 @@ def write_results(results: Results, out: Path) -> None:
     """`results.json`, `SERVING.md` and `results.html` in a folder."""
     out.mkdir(parents=True, exist_ok=True)
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    (out / "results.json").write_text(json.dumps({"machine": machine, **asdict(results)}, indent=1) + "\n")
+    content = {"machine": machine, **asdict(results)}
+    (out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     (out / "SERVING.md").write_text(markdown(results), encoding="utf-8")
     (out / "results.html").write_text(_page(results), encoding="utf-8")
 
 
 def markdown(results: Results) -> str:
     """All tables."""
-    return "\n".join([HEAD, *_sizes(results), "", *_stages(results), "", *_beside(results), ""])
+    busy = f"Load average of the machine when it began: {results.load:.1f} on {os.cpu_count()} cores. Beyond the number of "
+    busy += "cores, wall times and latencies say nothing, and CPU times are too high: ratios count.\n"
+    return "\n".join([HEAD, busy, *_sizes(results), "", *_stages(results), "", *_beside(results), ""])
 
 
 def _sizes(results: Results) -> list[str]:

@@ -1,5 +1,6 @@
 """The whole measurement: every size, then the stock pair and a steady load at the size that the goals are about."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,10 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All that was measured; the last four of the goal's size, or the largest that was asked for."""
+    """All that was measured; pair, beside, steady and floors at the goal's size, or the largest that was asked for.
+
+    `load` is the machine's load average when it began.
+    """
 
     scales: list[Scale]
     goal_items: int
@@ -59,11 +63,12 @@ class Results:
     beside: Closed
     steady: Steady
     floors: dict[str, float]
+    load: float
 
 
 def run(folder: Path, *, items: Sequence[int], candidates: Sequence[int], say: Callable[[str], None]) -> Results:
     """Measure; shops are kept in the folder."""
-    scales, shops = [], {}
+    scales, shops, load = [], {}, os.getloadavg()[0]
     for size in items:
         say(f"shop of {size:,} items")
         shops[size] = shop = build_shop(folder / f"items-{size}", items=size, candidates=tuple(candidates))
@@ -80,7 +85,8 @@ def run(folder: Path, *, items: Sequence[int], candidates: Sequence[int], say: C
         at_60 = steady(port, product_requests(goal.users, count), capacity=beside.per_second, connections=64)
     with stock_pair(goal, bundle) as (port, pids):
         pair = closed(port, pids, pair_requests(goal.users, PAIR_REQUESTS), connections=8)
-    return Results(scales, goal_items, pair, beside, at_60, floors(goal, items=goal_items, candidates=wanted))
+    parts = floors(goal, items=goal_items, candidates=wanted)
+    return Results(scales, goal_items, pair, beside, at_60, parts, load)
 
 
 def _scale(shop: Shop, items: int, wanted: int) -> Scale:
