@@ -18,7 +18,7 @@ from monitoring.experiments.moments import Moments
 from monitoring.experiments.planning import question_of, users_needed
 from monitoring.experiments.verdict import Figures, Guardrail, Reading, Share
 from serving.api.assignment import CANARY, STABLE
-from serving.api.exposures import read_exposures
+from serving.exposures import read_exposures
 from serving.prediction_log import read_impressions
 
 SHOWN = ["query_id", USER_ID, ITEM_ID, "score", EVENT_TIMESTAMP]

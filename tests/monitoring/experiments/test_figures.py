@@ -11,7 +11,7 @@ from monitoring.experiments.figures import SHOWN, Place, figures_of, told
 from monitoring.experiments.metrics import Logs, Span
 from monitoring.experiments.verdict import Action, judge
 from serving.api.assignment import CANARY, STABLE
-from serving.api.exposures import EXPOSURES
+from serving.exposures import EXPOSURES
 from serving.prediction_log import IMPRESSIONS
 
 START = datetime(2024, 6, 3, tzinfo=UTC)

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from serving.api.assignment import CANARY, STABLE, Assignment, Experiment, assign, put_experiment, read_experiments
-from serving.api.exposures import FOLDER, OWN_LIST, Exposure, ExposureLog, read_exposures
+from serving.api.exposures import FOLDER, OWN_LIST, Exposure, ExposureLog
+from serving.exposures import read_exposures
 from tests.serving.api.doors import door, make_key
 
 NOW = datetime(2024, 6, 3, 12, tzinfo=UTC)
