@@ -61,13 +61,13 @@ def _judged(rollout: Rollout, home: Path, config: ExperimentConfig, now: datetim
     if now < rollout.since:
         raise ConfigError(f"rollout {rollout.name}: a look at {now}, before its step began at {rollout.since}.")
     span = Span(rollout.name, started=rollout.records[0].cause.at, since=rollout.since, now=now)
-    figures = figures_of(read_logs(home, span, own), span, _place(rollout), own)
+    figures = figures_of(read_logs(home, span, own), span, place_of(rollout), own)
     verdict = judge(figures, own)
     seen = {**told(figures), PLANNED: figures.planned_users or None}
     return judged(rollout, str(verdict.action), Cause(VERDICT, now, verdict.reason, seen))
 
 
-def _place(rollout: Rollout) -> Place:
+def place_of(rollout: Rollout) -> Place:
     """The looks at this step, and the plan that the first of them made."""
     seen = [record.cause.figures for record in rollout.of_step]
     looks = sorted({figures[INFORMATION] for figures in seen if figures.get(INFORMATION)})

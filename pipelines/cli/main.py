@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from components.artifacts.errors import RecsysError
-from pipelines.cli import data, demo, features, keys, kfp, model, monitor, rollout, serve, stack, train
+from pipelines.cli import data, demo, experiment, features, keys, kfp, model, monitor, rollout, serve, stack, train
 
 HELP = """A recommender platform: data -> features -> training -> serving -> monitoring -> retraining.
 
@@ -31,6 +31,7 @@ app.command("down")(stack.down)
 app.command("status")(stack.status)
 app.add_typer(keys.app, name="keys")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(experiment.app, name="experiment")
 app.command("serve")(serve.serve)
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(kfp.app, name="kfp")

@@ -39,13 +39,13 @@ def start(
     stable = require_champion(home, MODEL).bundle_id
     steps = tuple(step) if step else STEPS
     wanted = started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)
-    _tell(_book().start(wanted))
+    _tell(open_book().start(wanted))
 
 
 @app.command()
 def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all where left out.")] = None) -> None:
     """Show where rollouts stand; of one named, what was done, by whom, when and why. A canary that died is started again."""
-    book = _book()
+    book = open_book()
     if name is None:
         table = Table("name", "state", "candidate", "stable", "since", box=None)
         for one in book.all():
@@ -81,7 +81,7 @@ def step(
         _act(name, reason, advanced)
         return
     config = experiment_config(overrides(set_))
-    rollout = step_by_verdict(_book(), recsys_home(), name, config, now=datetime.now(UTC))
+    rollout = step_by_verdict(open_book(), recsys_home(), name, config, now=datetime.now(UTC))
     last = rollout.records[-1]
     _tell(rollout)
     typer.echo(f"{last.act}: {last.cause.reason}")
@@ -117,10 +117,11 @@ def abort(name: Name, reason: Reason = "by hand") -> None:
 
 def _act(name: str, reason: str, change: "Callable[[Rollout, Cause], Rollout]") -> None:
     cause = _cause(reason)
-    _tell(_book().act(name, lambda rollout: change(rollout, cause)))
+    _tell(open_book().act(name, lambda rollout: change(rollout, cause)))
 
 
-def _book() -> "RolloutBook":
+def open_book() -> "RolloutBook":
+    """The rollouts of this state folder, on this machine."""
     from components.artifacts.home import recsys_home
     from components.deploy_canary.book import RolloutBook
     from pipelines.local_canary import LocalTarget

@@ -1,0 +1,56 @@
+"""An experiment as people read it: the figures of its rollout's present step, on a page. Nothing is decided here."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from components.deploy_canary.rollout import Rollout
+from monitoring.experiments.config import ExperimentConfig
+from monitoring.experiments.figures import figures_of, read_logs
+from monitoring.experiments.metrics import Span
+from monitoring.experiments.report import Report, metric_rows, over_time, write_page
+from monitoring.experiments.verdict import Action, judge
+from pipelines.rollouts import place_of
+
+FOLDER = Path("experiments")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A report, and the page that it was written to."""
+
+    report: Report
+    page: Path
+
+
+def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, now: datetime) -> Shown:
+    """The present step of a rollout; writes `experiments/<name>.html`.
+
+    Args:
+        home: State folder with the logs.
+        rollout: Whose users are compared.
+        config: How it is judged; its steps are the rollout's.
+        now: Of the look.
+    """
+    own = config.model_copy(update={"steps": (0.0, *rollout.steps)})
+    span = Span(rollout.name, started=rollout.records[0].cause.at, since=rollout.since, now=now)
+    logs, place = read_logs(home, span, own), place_of(rollout)
+    figures = figures_of(logs, span, place, own)
+    verdict = judge(figures, own)
+    is_shown = verdict.action != Action.INVALID
+    share = own.steps[place.step]
+    report = Report(
+        name=rollout.name,
+        now=now,
+        verdict=verdict,
+        figures=figures,
+        metrics=metric_rows(logs, span, own) if is_shown else [],
+        over_time=over_time(logs, span, own) if is_shown else {},
+        decisions=[
+            (f"{one.cause.at:%Y-%m-%d %H:%M}", one.cause.by, one.act, one.cause.reason) for one in rollout.records
+        ],
+        shares=(1 - share, share),
+    )
+    page = home / FOLDER / f"{rollout.name}.html"
+    write_page(report, page)
+    return Shown(report, page)
