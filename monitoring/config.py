@@ -24,7 +24,9 @@ class DriftConfig(BaseModel):
     )
     factor: float = Field(1.5, ge=1, description="Threshold over the worst of the windows without drift")
     history_windows: int = Field(28, ge=1, description="Newest windows without drift that make up the history")
-    history_needed: int = Field(28, ge=1, description="Windows without drift until the history is trusted")
+    history_needed: int = Field(
+        8, ge=1, description="Windows of a kind until the history is trusted; these count whether or not they alarmed"
+    )
     alarms_while_learning: bool = Field(
         True, description="Alarm on the sampling-noise threshold until the history is long enough, else say LEARNING"
     )
@@ -127,7 +129,7 @@ class CalibrationConfig(BaseModel):
     past_days: int = Field(28, ge=2, description="Days of the past that the newest are held against")
     base_days_needed: int = Field(14, ge=2, description="LEARNING until a segment has so many days of the past")
     min_users: int = Field(30, ge=2, description="Users that a day of a segment needs to count")
-    min_expected: float = Field(5.0, gt=0, description="Expected successes that a day of a segment needs to count")
+    min_expected: float = Field(20.0, gt=0, description="Expected successes that a day of a segment needs to count")
     least_known: float = Field(
         0.3, gt=0, le=1, description="Impressions of whose successes less than this share is known yet are left out"
     )
@@ -223,11 +225,23 @@ class RetrainingPolicy(BaseModel):
 
     need: int = Field(1, ge=1, description="Failing windows of one check ...")
     of: int = Field(1, ge=1, description="... among the newest so many")
+    immediate: tuple[str, ...] = Field(
+        ("quality:calibration",),
+        description="Checks that need no second window: people have changed their minds, which no input will confirm",
+    )
+    schedule_days: float | None = Field(
+        None, gt=0, description="Launch where the bundle and the last launch are this old, drift or not; null: never"
+    )
     cooldown_days: float = Field(3, ge=0, description="No launch so soon after the last")
     budget: int = Field(4, ge=1, description="Launches ...")
     budget_days: float = Field(30, gt=0, description="... in this span; then a person is asked")
-    lease_hours: float = Field(8, gt=0, description="How long a launch may take until another process may try again")
-    version: str = Field("1", min_length=1, description="Recorded with each decision")
+    lease_hours: float = Field(
+        8,
+        gt=0,
+        description="How long a launch of another machine may take until another process may try again; "
+        "of this machine's own, the end of its process is enough",
+    )
+    version: str = Field("2", min_length=1, description="Recorded with each decision")
 
     def model_post_init(self, _context: object) -> None:
         """Refuse a debounce that can never be met."""

@@ -190,8 +190,8 @@ def _judge(
     score = float(population_stability_index(old, new)) if len(after) else None
     per_user = _user_shares(bins.place(before), sides, bins.size)
     floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC else config.drift.learning_floor
-    threshold, source = _threshold(per_user, sides, history, config.drift, floor)
-    state, reason = _state(spec, score, threshold, source, sides.users, len(history), config)
+    limit, source = _limit(per_user, sides, history, config.drift, floor)
+    state, reason = _state(spec, score, limit, source, sides.users, len(history), config)
     nulls = (
         _null_share(before, sides.reference_weights),
         _null_share(after[sides.known], sides.current_weights[sides.known]),
@@ -202,14 +202,14 @@ def _judge(
         state=state,
         importance=importance,
         score=score,
-        threshold=threshold,
+        threshold=limit,
         threshold_source=source,
         direction=_direction(*medians),
         reference_median=medians[0],
         current_median=medians[1],
         reference_null_share=nulls[0],
         current_null_share=nulls[1],
-        null_threshold=_null_threshold(spec.name, per_user[:, -1], sides.users, config.drift),
+        null_threshold=null_threshold(spec.name, per_user[:, -1], sides.users, config.drift),
         out_of_range_share=_out_of_range(spec, after),
         users=sides.users,
         reason=reason,
@@ -249,17 +249,54 @@ def _user_shares(places: NDArray[np.intp], sides: _Sides, size: int) -> NDArray[
     return np.asarray(cells.reshape(users, size), np.float64)
 
 
-def _threshold(
+def threshold(
+    per_user: NDArray[np.float64],
+    users: int,
+    history: Sequence[float],
+    config: DriftConfig,
+    learning_floor: float,
+    *,
+    rng: np.random.Generator,
+) -> tuple[float, str]:
+    """Above it a feature has moved, and where that comes from, in words.
+
+    Args:
+        per_user: Share of each reference user's rows in each bin, shape (n_users, n_bins).
+        users: Of the window.
+        history: The feature's scores in earlier windows of the same kind without drift, the newest last.
+        config: Floors, factor.
+        learning_floor: In the place of `config.floor` while the history is short.
+        rng: Draws samples of the reference's users.
+    """
+    if len(history) >= config.history_needed:
+        return _of_history(history, config)
+    even = np.full(len(per_user), 1 / len(per_user))
+    draws = [rng.multinomial(size, even, size=config.noise_draws) / size for size in (len(per_user), max(users, 1))]
+    return _of_noise(draws[0] @ per_user, draws[1] @ per_user, config, learning_floor)
+
+
+def _limit(
     per_user: NDArray[np.float64], sides: _Sides, history: Sequence[float], config: DriftConfig, learning_floor: float
 ) -> tuple[float, str]:
+    """As `threshold`, with draws that all features share."""
     if len(history) >= config.history_needed:
-        recent = history[-config.history_windows :]
-        return max(config.floor, config.factor * max(recent)), f"{len(recent)} windows without drift"
-    noise = population_stability_index(sides.reference_draws @ per_user, sides.current_draws @ per_user)
+        return _of_history(history, config)
+    return _of_noise(sides.reference_draws @ per_user, sides.current_draws @ per_user, config, learning_floor)
+
+
+def _of_history(history: Sequence[float], config: DriftConfig) -> tuple[float, str]:
+    recent = history[-config.history_windows :]
+    return max(config.floor, config.factor * max(recent)), f"{len(recent)} windows without drift"
+
+
+def _of_noise(
+    reference: NDArray[np.float64], current: NDArray[np.float64], config: DriftConfig, learning_floor: float
+) -> tuple[float, str]:
+    noise = population_stability_index(reference, current)
     return max(learning_floor, config.factor * float(noise.max())), "sampling noise of the reference's users"
 
 
-def _null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, config: DriftConfig) -> float | None:
+def null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, config: DriftConfig) -> float | None:
     """The reference's share plus the margin, or plus what sampling both sides can do where that is more.
 
     Where missing means something, only a column of which nothing is left alarms, and one that few have never does.

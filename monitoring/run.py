@@ -222,13 +222,15 @@ def _notes(window: Window) -> list[str]:
 
 
 def _quiet_scores(home: Path, window: Window, reference_id: str, config: MonitoringConfig) -> dict[str, list[float]]:
-    """Feature to its scores in earlier windows of the same kind in which it did not move."""
+    """Feature to its scores in earlier windows of the same kind: the first ones, and later ones in which it did not move."""
     earlier = read_history(home, config.model)
     scores: dict[str, list[float]] = {}
     for verdict in comparable(earlier, reference_id=reference_id, start=window.start, end=window.end):
         for finding in verdict.features:
-            if finding.state is State.OK and finding.score is not None:
-                scores.setdefault(finding.name, []).append(finding.score)
+            if finding.score is not None and finding.state in {State.OK, State.WARN, State.LEARNING}:
+                known = scores.setdefault(finding.name, [])
+                if finding.state is not State.WARN or len(known) < config.drift.history_needed:
+                    known.append(finding.score)
     return scores
 
 

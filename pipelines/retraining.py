@@ -65,6 +65,7 @@ def retrain_if_advised(
         decision,
         lambda _key: run_training(retraining_config(config, home, now), home, progress=progress),
         now=now,
+        outcome=lambda run: run.bundle_id,
     )
     return Retraining(launched.decision.action, launched.decision.reason, launched.result)
 

@@ -1,7 +1,7 @@
 """`recsys monitor`: judge what was served, and train again where the verdict says so."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -9,9 +9,14 @@ from rich.table import Table
 
 from pipelines.cli.options import DEFAULT, Config, Set, overrides
 
+if TYPE_CHECKING:  # the command line starts without pandas
+    from monitoring.verdict import Verdict
+
 app = typer.Typer(help="Judge what was served; retrain where it drifted.", no_args_is_help=True)
 
 Model = Annotated[str, typer.Option("--model", help="Registered model.")]
+NEVER_JUDGED = 5
+"""Exit code: as of a window with too little data."""
 STATE_STYLE = {"OK": "green", "WARN": "yellow", "FAIL": "bold red", "STALE": "magenta", "ERROR": "bold red"}
 
 
@@ -45,13 +50,67 @@ def run(
     first = parse_moment(start) if start else last - timedelta(days=days)
     judged = monitor_champion(settings, home, start=first, end=last, now=moment)
     verdict = judged.verdict
-    style = STATE_STYLE.get(verdict.state, "default")
-    console.print(f"[{style}]{verdict.state}[/{style}] {verdict.sentence}", highlight=False, soft_wrap=True)
+    _print_verdict(console, verdict)
     console.print(f"report: {judged.report}", highlight=False, soft_wrap=True)
     if retrain:
         outcome = retrain_if_advised(settings, home, verdict, now=moment, progress=ConsoleProgress(console))
         console.print(f"retraining: {outcome.sentence}", highlight=False, soft_wrap=True)
     raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def status(model: Model = "recommender") -> None:
+    """One sentence on the newest window, every check that is not OK, the last decision; exits as `run` does."""
+    from components.artifacts.home import recsys_home
+    from monitoring.history import read_history
+    from monitoring.retraining_policy import read_decisions
+    from monitoring.verdict import State
+
+    console, home = Console(), recsys_home()
+    verdicts, decided = read_history(home, model), read_decisions(home, model)
+    if not verdicts:
+        console.print(f"no window of {model} was judged yet: `recsys monitor run` judges one", soft_wrap=True)
+        raise typer.Exit(NEVER_JUDGED)
+    newest = verdicts[-1]
+    _print_verdict(console, newest)
+    for check in newest.checks:
+        if check.state not in {State.OK, State.NOT_APPLICABLE}:
+            console.print(f"  {check.name}: {check.state}, {check.reason}", highlight=False, soft_wrap=True)
+    if decided:
+        console.print(
+            f"last decision, {decided[-1].at[:19]}: {decided[-1].action}, {decided[-1].reason}", soft_wrap=True
+        )
+    raise typer.Exit(newest.exit_code)
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="A check, a feature or a segment of the newest verdict.")],
+    model: Model = "recommender",
+) -> None:
+    """What is behind one check, feature or segment, in numbers."""
+    from components.artifacts.errors import NotFoundError
+    from components.artifacts.home import recsys_home
+    from monitoring.explain import explain as facts_of
+    from monitoring.history import read_history
+
+    verdicts = read_history(recsys_home(), model)
+    if not verdicts:
+        raise NotFoundError(f"no window of {model} was judged yet. Judge one with `recsys monitor run`.")
+    for line in facts_of(verdicts, name):
+        Console().print(line, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def outcomes(model: Model = "recommender") -> None:
+    """List what each retraining did: whether the check that asked for it is silent since."""
+    from components.artifacts.home import recsys_home
+    from monitoring.outcome import outcomes as of_launches
+
+    table = Table("when", "run", "helped", "why", box=None)
+    for one in of_launches(recsys_home(), model):
+        table.add_row(one.launch.started_at[:19], one.launch.run_key, one.help, one.sentence)
+    Console().print(table if table.row_count else f"no run was launched for {model} yet")
 
 
 @app.command()
@@ -77,3 +136,8 @@ def decisions(model: Model = "recommender") -> None:
     for one in read_decisions(recsys_home(), model):
         table.add_row(one.at[:19], one.action, one.reason)
     Console().print(table if table.row_count else f"nothing was decided for {model} yet")
+
+
+def _print_verdict(console: Console, verdict: "Verdict") -> None:
+    style = STATE_STYLE.get(verdict.state, "default")
+    console.print(f"[{style}]{verdict.state}[/{style}] {verdict.sentence}", highlight=False, soft_wrap=True)

@@ -1,7 +1,12 @@
 """From verdicts to exactly one launch."""
 
+import os
+import signal
+import sqlite3
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
@@ -12,11 +17,12 @@ import pytest
 from components.artifacts.errors import ConfigError
 from monitoring import history
 from monitoring.config import RetrainingPolicy
-from monitoring.retraining_policy import Action, Decision, decide, launch_once, read_decisions
-from monitoring.verdict import Check, Group, State, Verdict
+from monitoring.retraining_policy import Action, Decision, decide, launch_once, read_decisions, read_launches
+from monitoring.verdict import Check, Group, State, Verdict, moment
 
 NOW = datetime(2017, 11, 13, tzinfo=UTC)
-WEEK, HOUR = timedelta(days=7), timedelta(hours=1)
+WEEK, DAY, HOUR = timedelta(days=7), timedelta(days=1), timedelta(hours=1)
+PATIENCE_SECONDS = 60.0
 DRIFTED = (Check("drift:features", Group.DRIFT, State.FAIL, "prices moved"),)
 QUIET = (Check("drift:features", Group.DRIFT, State.OK, "nothing moved"),)
 POLICY = RetrainingPolicy()
@@ -50,6 +56,7 @@ def test_a_quiet_verdict_is_skipped_with_its_sentence(tmp_path: Path) -> None:
     [
         Check("freshness:feedback", Group.FRESHNESS, State.STALE, "no feedback"),
         Check("nulls:features", Group.NULLS, State.FAIL, "ages are gone"),
+        Check("skew:features", Group.SKEW, State.FAIL, "prices in cents"),
         Check("range:features", Group.RANGE, State.FAIL, "negative prices"),
         Check("window:logs", Group.WINDOW, State.ERROR, "not readable"),
     ],
@@ -174,9 +181,115 @@ def _race(arguments: tuple[Path, int]) -> str:
     return str(launch_once(home, decision, start, now=NOW).decision.action)
 
 
+def wait_for(path: Path) -> None:
+    """Until another process has written it."""
+    stop = time.monotonic() + PATIENCE_SECONDS
+    while not path.exists():
+        assert time.monotonic() < stop, f"{path} was not written within {PATIENCE_SECONDS:g} s"
+        os.sched_yield()
+
+
+def _hang(arguments: tuple[Path, Verdict]) -> None:
+    """One process that takes the lease, says so, and never ends its launch."""
+    home, one = arguments
+
+    def start(key: str) -> str:
+        (home / "hanging").write_text(key)
+        signal.pause()
+        return key
+
+    launch_once(home, decide(one, POLICY, home=home, now=NOW), start, now=NOW)
+
+
+def _killed_while_launching(home: Path) -> None:
+    process = get_context("spawn").Process(target=_hang, args=((home, verdict()),))
+    process.start()
+    wait_for(home / "hanging")
+    assert launch(home, verdict()).action is Action.SKIP  # alive, so nobody takes over
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def test_a_killed_launch_is_taken_over_at_once_and_by_one_of_eight(tmp_path: Path) -> None:
+    _killed_while_launching(tmp_path)
+    with ProcessPoolExecutor(8, mp_context=get_context("spawn")) as pool:
+        actions = list(pool.map(_race, [(tmp_path, number) for number in range(8)]))
+    started = list(tmp_path.glob("launched-*"))
+    assert len(started) == 1
+    assert sorted(actions) == ["launch", *["skip"] * 7]
+    assert started[0].read_text() == (tmp_path / "hanging").read_text()  # the same run, by its content
+    assert [(one.state, one.attempts) for one in read_launches(tmp_path, "recommender")] == [("launched", 2)]
+
+
+def test_a_killed_launch_gives_way_to_another_verdict_of_the_same_model(tmp_path: Path) -> None:
+    _killed_while_launching(tmp_path)
+    assert launch(tmp_path, verdict(end=NOW + WEEK), now=NOW + HOUR).action is Action.LAUNCH
+
+
+def test_a_launch_of_another_machine_is_waited_for_until_its_lease_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _killed_while_launching(tmp_path)
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    assert launch(tmp_path, verdict(), now=NOW + HOUR).action is Action.SKIP
+    assert launch(tmp_path, verdict(), now=NOW + 8 * HOUR).action is Action.LAUNCH
+
+
+def aged(days: float, checks: Sequence[Check] = QUIET, **facts: object) -> Verdict:
+    age = Check("freshness:bundle", Group.WINDOW, State.OK, "trained", days, 35, "d")
+    return replace(verdict((*checks, age)), **facts)
+
+
+@pytest.mark.parametrize(("days", "action"), [(13.9, Action.SKIP), (14, Action.LAUNCH)])
+def test_schedule_starts_a_run_without_drift_when_the_bundle_is_old_enough(
+    tmp_path: Path, days: float, action: Action
+) -> None:
+    decision = launch(tmp_path, aged(days), policy=RetrainingPolicy(schedule_days=14))
+    assert decision.action is action
+    assert ("every 14 days" in decision.reason) is (action is Action.LAUNCH)
+
+
+def test_schedule_starts_one_run_per_period_though_the_champion_stays_old(tmp_path: Path) -> None:
+    policy = RetrainingPolicy(schedule_days=14)
+    days = (0, 7, 13, 14, 20)
+    actions = [
+        launch(tmp_path, aged(20 + day, end=NOW + day * DAY), now=NOW + day * DAY, policy=policy).action for day in days
+    ]
+    assert actions == [Action.LAUNCH, Action.SKIP, Action.SKIP, Action.LAUNCH, Action.SKIP]
+
+
+def test_schedule_does_not_train_on_broken_data(tmp_path: Path) -> None:
+    broken = aged(99, [Check("skew:features", Group.SKEW, State.FAIL, "prices in cents")])
+    assert launch(tmp_path, broken, policy=RetrainingPolicy(schedule_days=14)).action is Action.BLOCKED
+
+
+def test_calibration_needs_no_second_window(tmp_path: Path) -> None:
+    off = [Check("quality:calibration", Group.QUALITY, State.FAIL, "Deli is taken less often")]
+    policy = RetrainingPolicy(need=2, of=3)
+    assert decide(verdict(off), policy, home=tmp_path, now=NOW).action is Action.LAUNCH
+    assert decide(verdict(DRIFTED, end=NOW + WEEK), policy, home=tmp_path, now=NOW).action is Action.SKIP
+
+
 def test_eight_racing_processes_launch_once(tmp_path: Path) -> None:
     with ProcessPoolExecutor(8, mp_context=get_context("spawn")) as pool:
         actions = list(pool.map(_race, [(tmp_path, number) for number in range(8)]))
     assert len(list(tmp_path.glob("launched-*"))) == 1
     assert sorted(actions) == ["launch", *["skip"] * 7]
     assert len(read_decisions(tmp_path, "recommender")) == 8
+
+
+OLD_TABLE = """create table launch(
+    run_key text primary key, model text not null, state text not null, attempts integer not null,
+    started_at text not null, lease_until text not null, outcome text not null)"""
+
+
+def test_launches_of_an_older_version_still_count(tmp_path: Path) -> None:
+    (tmp_path / "monitoring").mkdir()
+    with closing(sqlite3.connect(tmp_path / "monitoring" / "decisions.db")) as connection:
+        connection.execute(OLD_TABLE)
+        launched = ("retrain-1", "recommender", "launched", 1, moment(NOW - DAY), moment(NOW), "run-1")
+        connection.execute("insert into launch values(?, ?, ?, ?, ?, ?, ?)", launched)
+        connection.commit()
+    assert "Cool-down" in launch(tmp_path, verdict()).reason
+    assert [one.outcome for one in read_launches(tmp_path, "recommender")] == ["run-1"]

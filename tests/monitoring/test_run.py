@@ -11,7 +11,7 @@ from components.artifacts.errors import ConfigError, ContractError
 from monitoring.config import QualityConfig, ReportConfig
 from monitoring.history import read_history
 from monitoring.verdict import State, Verdict
-from tests.monitoring.conftest import AGE, CATEGORY, END, NOW, RANK, START, USERS, World, lost, times
+from tests.monitoring.conftest import AGE, CATEGORY, END, NOW, PRICE, RANK, START, USERS, World, lost, times
 
 DAY = timedelta(days=1)
 
@@ -256,3 +256,18 @@ def test_evidently_renders_a_page_that_names_our_verdict_and_survives_an_empty_c
     assert "quantile_psi" in snapshot
     assert CATEGORY in snapshot
     assert 'href="evidently.html"' in (served.home / "out" / "report.html").read_text()
+
+
+def test_first_windows_teach_a_feature_its_own_level_though_they_alarmed(served: World) -> None:
+    """One that never was as the reference would alarm for ever, were only quiet windows its history."""
+    drift = served.config.drift.model_copy(update={"history_needed": 2})
+    for day in range(4):
+        served.serve(times(PRICE, 3), seed=20 + day, moment=START + timedelta(days=day, hours=9))
+    found = [
+        {
+            one.name: one.state
+            for one in served.judge(start=START + day * DAY, end=START + (day + 1) * DAY, drift=drift).features
+        }
+        for day in range(4)
+    ]
+    assert [states[PRICE] for states in found] == [State.WARN, State.WARN, State.OK, State.OK]
