@@ -1,0 +1,105 @@
+"""The pieces of the simulation: its traffic is what it says, and its ready-made tests are Evidently's own."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.monitoring.detectors import DriftDays, chi_square, jensen_shannon, normed_wasserstein
+from benchmarks.monitoring.output import picture
+from benchmarks.monitoring.run import DETECTORS, episodes
+from benchmarks.monitoring.traffic import (
+    DAYS,
+    FEATURES,
+    TRIPLED,
+    Traffic,
+    joined,
+    lose_clicks,
+    lose_values,
+    make_world,
+    shift_category,
+    shift_price,
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> Traffic:
+    """30 households, three lines a day each, for a year."""
+    rng = np.random.default_rng(0)
+    size = 30 * 3 * 364
+    lines = pd.DataFrame(
+        {
+            "day": np.repeat(np.arange(364), 90),
+            "household": np.tile(np.repeat(np.arange(30), 3), 364),
+            "region": np.tile(np.repeat(np.arange(30) % 3, 3), 364),
+            "hour": rng.uniform(0, 24, size),
+            "department": rng.integers(0, 8, size).astype(float),
+        }
+        | {name: rng.lognormal(0, 0.5, size) for name in FEATURES if name not in {"department", "score"}}
+    )
+    return make_world(lines, seed=1, rows_per_day=180)
+
+
+def test_a_world_has_its_days_in_order_and_about_its_rows(world):
+    assert np.all(np.diff(world.day) >= 0)
+    assert len(world.day) / DAYS == 180  # two copies of 90
+    assert len(np.unique(world.user)) == 60
+
+
+def test_the_same_seed_is_the_same_world(world):
+    assert world.is_weekend[:7].tolist() == [False] * 5 + [True] * 2
+
+
+def test_scenarios_do_what_they_say(world):
+    rng = np.random.default_rng(0)
+    was, tripled = (float((one.values["department"] == TRIPLED).mean()) for one in (world, shift_category(world, rng)))
+    assert tripled == pytest.approx(3 * was, rel=0.03)
+    assert np.array_equal(shift_price(world, rng).values["price_usd"], world.values["price_usd"] * 1.2)
+    assert np.isnan(lose_values(world, rng).values["price_usd"]).mean() == pytest.approx(0.2, abs=0.02)
+    lost, here = lose_clicks(world, rng), world.region == 0
+    assert lost.clicked[here].sum() / world.clicked[here].sum() == pytest.approx(0.8, abs=0.05)
+    assert np.array_equal(lost.clicked[~here], world.clicked[~here])
+
+
+def test_parts_of_a_world_join_to_the_world(world):
+    whole = joined(world.of_days(0, 40), world.of_days(40, DAYS))
+    assert np.array_equal(whole.day, world.day)
+    assert np.array_equal(whole.values["score"], world.values["score"])
+
+
+def test_two_of_three_days_confirm_and_episodes_are_runs():
+    days = DriftDays.empty()
+    for day, index in enumerate([1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]):
+        days.add(day, "price_usd", index, 0.5)
+    assert days.confirmed(0, 7).tolist() == [False, False, True, True, True, False, False]
+    assert episodes(days.confirmed(0, 7)) == 1
+    assert episodes(np.array([True, False, True, True])) == 2
+
+
+def test_ready_made_distances_are_evidentlys_own():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Evidently's own imports
+        from evidently.legacy.calculations.stattests import jensenshannon_stat_test, wasserstein_stat_test
+        from evidently.legacy.core import ColumnType
+
+    rng = np.random.default_rng(0)
+    before, after = rng.lognormal(0, 1, 3000), rng.lognormal(0.2, 1, 2000)
+    numeric = wasserstein_stat_test.func(pd.Series(before), pd.Series(after), ColumnType.Numerical, 0.1)[0]
+    assert normed_wasserstein(before, after) == pytest.approx(numeric)
+    codes, others = rng.integers(0, 12, 3000), rng.integers(0, 9, 2000)
+    category = jensenshannon_stat_test.func(pd.Series(codes), pd.Series(others), ColumnType.Categorical, 0.1)[0]
+    assert jensen_shannon(*(np.bincount(one, minlength=12).astype(float) for one in (codes, others))) == pytest.approx(
+        category
+    )
+
+
+def test_chi_square_takes_the_reference_for_the_truth():
+    # 60 and 40 where 50 and 50 are expected: (10^2 + 10^2) / 50 = 4 with one degree of freedom
+    assert chi_square(np.array([500.0, 500.0]), np.array([60.0, 40.0])) == pytest.approx(0.0455, abs=1e-4)
+
+
+def test_the_picture_names_every_detector():
+    one = {"alarm_days_in_30": dict.fromkeys(DETECTORS, 1.0)}
+    drawn = picture({"2000": one, "20000": one})
+    assert drawn.count("<rect") == 1 + 2 * len(DETECTORS)
