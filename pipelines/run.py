@@ -48,8 +48,7 @@ def run_training(config: PipelineConfig, home: Path, *, progress: Progress, cach
     """
     text = package(train_recommender, local_image())
     parameters = arguments(config)
-    key = version_name(text + json.dumps(parameters, sort_keys=True)).removeprefix("v-")
-    name = f"train-{stamp(parse_moment(config.as_of))}-{key}"
+    name = run_name(config, text, parameters)
     run = run_package(text, parameters, home, name, progress=progress, caching=caching)
     folder = Path(run.outputs["evaluation"])
     written = json.loads((folder / "evaluation.json").read_text())
@@ -61,3 +60,9 @@ def run_training(config: PipelineConfig, home: Path, *, progress: Progress, cach
         report=folder / "report.html",
         run=run,
     )
+
+
+def run_name(config: PipelineConfig, package: str, parameters: Mapping[str, Any]) -> str:
+    """The same for whatever would do the same: the cut, and a hash of the package and its parameters."""
+    key = version_name(package + json.dumps(parameters, sort_keys=True)).removeprefix("v-")
+    return f"train-{stamp(parse_moment(config.as_of))}-{key}"

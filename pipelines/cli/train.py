@@ -10,6 +10,7 @@ from pipelines.cli.options import DEFAULT, Config, Set, overrides
 
 app = typer.Typer(help="Train, evaluate and register a bundle.", no_args_is_help=True)
 
+HomeClaim = Annotated[str, typer.Option(help="The cluster's volume claim of the state folder.")]
 AsOf = Annotated[str | None, typer.Option(help="The training cut, a date; the configuration's where not given.")]
 
 
@@ -40,16 +41,72 @@ def run(
     console.print(f"bundle {trained.bundle_id} registered: {trained.gate['sentence']}", highlight=False, soft_wrap=True)
 
 
+@app.command()
+def submit(
+    config: Config = DEFAULT,
+    as_of: AsOf = None,
+    sets: Set = None,
+    image: Annotated[str, typer.Option(help="Image of every step, with a version or a digest.")] = "",
+    endpoint: Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Address of Kubeflow's API.")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="File with the token that it wants.")
+    ] = None,
+    home_claim: HomeClaim = "recsys-home",
+    experiment: Annotated[str, typer.Option(help="Kubeflow's experiment.")] = "recommender",
+    namespace: Annotated[str, typer.Option(help="Namespace of a multi-user Kubeflow.")] = "",
+    service_account: Annotated[str, typer.Option(help="Service account of the steps' pods.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Start it although the same run has succeeded.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait for the run's end; exit code 1 where it fails.")] = False,
+) -> None:
+    """Run the training pipeline on Kubeflow: a cluster's, or this machine's (`recsys kfp up`).
+
+    Harmless to repeat: the version is named by its content and the run by what it does, and one that is on its way or
+    has succeeded is not started twice.
+    """
+    from pipelines.config import load_config
+    from pipelines.kubeflow.client import connect
+    from pipelines.kubeflow.platform import Platform
+    from pipelines.kubeflow.submission import Target
+    from pipelines.kubeflow.submission import wait as wait_for
+    from pipelines.kubeflow.training import submit_training
+
+    chosen = load_config(config, overrides(sets) | ({"as_of": as_of} if as_of else {}))
+    client = connect(endpoint, token_file)
+    target = Target(experiment, namespace or None, service_account or None)
+    run = submit_training(client, chosen, target, image=image, platform=Platform(home_claim), again=again)
+    typer.echo(
+        f"run {run.name} ({run.run_id}), version {run.version}: {'started' if run.is_new else 'was there already'}"
+    )
+    if wait:
+        wait_for(client, run.run_id)
+        typer.echo("succeeded")
+
+
 @app.command("compile")
 def compile_package(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("train-recommender.yaml"),
     image: Annotated[str, typer.Option(help="Image of every step, with a version or a digest.")] = "",
+    for_cluster: Annotated[
+        bool, typer.Option("--for-cluster", help="With resources, retries, secrets and the claim; needs --image.")
+    ] = False,
+    home_claim: HomeClaim = "recsys-home",
 ) -> None:
     """Write the compiled pipeline: the file that `recsys train run` executes and Kubeflow Pipelines takes."""
+    from components.artifacts.errors import ConfigError
+    from pipelines.kubeflow.platform import Platform
+    from pipelines.kubeflow.training import cluster_package
     from pipelines.package import local_image, package, version_name
     from pipelines.training import train_recommender
 
-    text = package(train_recommender, image or local_image())
+    if for_cluster and not image:
+        raise ConfigError(
+            "--for-cluster: a cluster's steps need an image. Name it with --image, with a version or a digest."
+        )
+    text = (
+        cluster_package(image, Platform(home_claim))
+        if for_cluster
+        else package(train_recommender, image or local_image())
+    )
     output.write_text(text)
     typer.echo(f"{output}: pipeline train-recommender, version {version_name(text)}")
 

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import yaml
-from google.protobuf import json_format
-from kfp.pipeline_spec import pipeline_spec_pb2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pipelines.kubeflow.compiled import as_object, compiled_name
 from pipelines.kubeflow.runs import RunQueue
 from pipelines.kubeflow.tables import (
     EXPERIMENTS,
@@ -149,7 +148,7 @@ class KfpApi:
 
     def _create_experiment(self, call: Call) -> Resource:
         given = _object(call.body)
-        if not given.get("display_name"):
+        if not isinstance(given.get("display_name"), str) or not given["display_name"]:
             raise InvalidError("experiment: expected a display_name.")
         return self._tables.add(EXPERIMENTS, {**given, "storage_state": "AVAILABLE"}, unique=("display_name",))
 
@@ -209,9 +208,7 @@ def _object(body: bytes) -> Resource:
         given = json.loads(body)
     except ValueError as error:
         raise InvalidError(f"body: expected JSON ({error}).") from error
-    if not isinstance(given, dict):
-        raise InvalidError(f"body: expected a JSON object, got {type(given).__name__}.")
-    return given
+    return as_object(given, "body")
 
 
 def _uploaded(call: Call) -> tuple[Resource, str]:
@@ -222,11 +219,11 @@ def _uploaded(call: Call) -> tuple[Resource, str]:
     """
     try:
         documents = list(yaml.safe_load_all(_file(call)))
-        message = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
-    except (yaml.YAMLError, json_format.ParseError, IndexError, AttributeError, TypeError) as error:
-        raise InvalidError(f"uploadfile: no compiled pipeline ({error}). `recsys train compile` writes one.") from error
+    except yaml.YAMLError as error:
+        raise InvalidError(f"uploadfile: no YAML ({error}). `recsys train compile` writes a package.") from error
+    name = compiled_name(documents)
     spec = documents[0] if len(documents) == 1 else {"pipeline_spec": documents[0], "platform_spec": documents[1]}
-    return spec, str(message.pipeline_info.name)
+    return spec, name
 
 
 def _file(call: Call) -> Any:  # what the email package calls a payload

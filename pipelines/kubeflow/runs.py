@@ -11,6 +11,7 @@ import psutil
 import yaml
 
 from components.artifacts.errors import RecsysError
+from pipelines.kubeflow.compiled import as_object, compiled_name
 from pipelines.kubeflow.tables import RUNS, VERSIONS, InvalidError, Resource, Tables
 from pipelines.local_runner import run_package
 
@@ -39,10 +40,11 @@ class RunQueue:
         """Queue a run as the client describes it.
 
         Raises:
-            InvalidError: It names no pipeline.
+            InvalidError: It names no pipeline, or is none.
             UnknownError: There is no such version.
         """
         self._package(given)
+        _parameters(given)
         run = self._tables.add(RUNS, {**given, "state": PENDING, "storage_state": "AVAILABLE"})
         self._worker.submit(self._execute, run["run_id"])
         return run
@@ -78,17 +80,18 @@ class RunQueue:
         if run["state"] != RUNNING:
             return
         try:
-            parameters = (run.get("runtime_config") or {}).get("parameters") or {}
             run_package(
                 self._package(run),
-                parameters,
+                _parameters(run),
                 self._home,
                 run_id,
                 progress=TaskDetails(self._tables, run_id),
                 launched=partial(self._began, run_id),
             )
-        except (RecsysError, OSError) as error:
+        except RecsysError as error:
             self._end(run_id, FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the run has ended, and its client waits for that
+            self._end(run_id, FAILED, f"{type(error).__name__}: {error}")
         else:
             self._end(run_id, SUCCEEDED)
         finally:
@@ -121,13 +124,17 @@ class RunQueue:
 
     def _package(self, run: Resource) -> str:
         """The compiled pipeline of a run: its own, or its version's; two documents where it has a platform's settings."""
-        reference = run.get("pipeline_version_reference") or {}
         spec = run.get("pipeline_spec")
-        if spec is None and "pipeline_version_id" in reference:
-            spec = self._tables.get(VERSIONS, reference["pipeline_version_id"])["pipeline_spec"]
         if spec is None:
-            raise InvalidError("run: names neither pipeline_spec nor pipeline_version_reference.pipeline_version_id.")
-        documents = [spec["pipeline_spec"], spec["platform_spec"]] if "pipeline_spec" in spec else [spec]
+            reference = as_object(run.get("pipeline_version_reference"), "run: pipeline_version_reference")
+            if not reference.get("pipeline_version_id"):
+                raise InvalidError(
+                    "run: names neither pipeline_spec nor pipeline_version_reference.pipeline_version_id."
+                )
+            spec = self._tables.get(VERSIONS, str(reference["pipeline_version_id"]))["pipeline_spec"]
+        spec = as_object(spec, "run: pipeline_spec")
+        documents = [spec["pipeline_spec"], spec["platform_spec"]] if "platform_spec" in spec else [spec]
+        compiled_name(documents)
         return yaml.safe_dump_all(documents, sort_keys=True)
 
 
@@ -161,3 +168,8 @@ def _cancel(run: Resource) -> Mapping[str, Any]:
     if run["state"] not in ACTIVE:
         raise InvalidError(f"run {run['run_id']}: has ended ({run['state']}).")
     return {"state": CANCELED if run["state"] == PENDING else CANCELING}
+
+
+def _parameters(run: Resource) -> Resource:
+    config = as_object(run.get("runtime_config"), "run: runtime_config")
+    return as_object(config.get("parameters"), "run: runtime_config.parameters")

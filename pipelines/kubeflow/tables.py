@@ -169,8 +169,8 @@ def page(kind: Kind, resources: list[Resource], query: Mapping[str, str]) -> Res
     try:
         predicates = json.loads(query.get("filter") or "{}").get("predicates", [])
         found = [one for one in resources if all(_matches(one, predicate) for predicate in predicates)]
-        start = int(query.get("page_token") or 0)
-        size = min(int(query.get("page_size") or PAGE_SIZE), MAX_PAGE_SIZE)
+        start = max(0, int(query.get("page_token") or 0))
+        size = min(max(1, int(query.get("page_size") or PAGE_SIZE)), MAX_PAGE_SIZE)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidError(f"{kind.name}: the list's filter or page is not understood ({error!r}).") from error
     field, _, direction = (query.get("sort_by") or "created_at").partition(" ")
@@ -198,7 +198,7 @@ NUMBERS = {1: "EQUALS", 2: "NOT_EQUALS", 3: "GREATER_THAN", 5: "GREATER_THAN_EQU
 def _matches(resource: Resource, predicate: Mapping[str, Any]) -> bool:
     operation = predicate.get("operation", "EQUALS")
     test = OPERATIONS[NUMBERS.get(operation, operation)]
-    wanted = next(value for key, value in predicate.items() if key not in {"key", "operation", "op"})
+    [wanted] = [value for key, value in predicate.items() if key not in {"key", "operation"}]
     return test(str(resource.get(predicate["key"], "")), wanted)
 
 

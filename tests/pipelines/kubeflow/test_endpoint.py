@@ -198,11 +198,19 @@ def test_token_is_needed_for_everything_but_readiness_and_only_its_user_reads_it
         ("POST", "/runs", b"[]", 400),
         ("POST", "/runs", b"{}", 400),
         ("POST", "/runs", b'{"pipeline_version_reference": {"pipeline_version_id": "x"}}', 404),
+        ("POST", "/runs", b'{"pipeline_spec": "pipeline_spec platform_spec"}', 400),
+        ("POST", "/runs", b'{"pipeline_spec": {"kind": "Pod"}}', 400),
+        ("POST", "/runs", b'{"pipeline_spec": {}}', 400),
+        ("POST", "/runs", b'{"pipeline_version_reference": []}', 400),
         ("POST", "/experiments", b"{}", 400),
+        ("POST", "/experiments", b'{"display_name": [1]}', 400),
         ("POST", "/pipelines/upload", b"", 400),
         ("GET", "/runs/nothing", b"", 404),
         ("POST", "/runs/nothing:terminate", b"", 404),
         ("GET", "/runs?page_size=many", b"", 400),
+        ("GET", "/runs?filter=[1]", b"", 400),
+        ("GET", '/runs?filter={"predicates":[{"key":"state"}]}', b"", 400),
+        ("GET", '/runs?filter={"predicates":[7]}', b"", 400),
         ("GET", "/recurringruns", b"", 501),
         ("GET", "/visualizations", b"", 404),
     ],
@@ -212,6 +220,13 @@ def test_request_that_cannot_be_answered_is_refused_with_kubeflows_words(endpoin
     answer = httpx.request(method, f"{endpoint.url}/apis/v2beta1{path}", content=body, headers=headers)
     assert answer.status_code == status
     assert answer.json().keys() == {"code", "message", "details"}
+
+
+def test_run_whose_parameters_do_not_fit_fails_and_the_next_one_runs(client, version):
+    run = ended(client, submit(client, version, "misfit", letters="x").run_id)
+    assert run.state == "FAILED"
+    assert run.error.message
+    assert ended(client, submit(client, version, "fit", number=1, limit=1).run_id).state == "SUCCEEDED"
 
 
 def test_upload_of_something_else_says_what_writes_a_package(client, tmp_path):

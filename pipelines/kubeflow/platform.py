@@ -1,0 +1,159 @@
+"""What a cluster is told of each step, from one table: resources, retries, time, state folder, secrets, user.
+
+The compiled pipeline stays the one that runs here; this adds what only a cluster reads. kfp.local ignores it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from components.artifacts.errors import ContractError
+from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
+
+HOME_PATH, SCRATCH_PATH, USER = "/var/lib/recsys", "/tmp", 10001  # noqa: S108 - a pod's own, an emptyDir
+"""The pipeline image's RECSYS_HOME, its HOME, and its user."""
+GIB, GB = 2**30, 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a step needs.
+
+    Attributes:
+        cpu: Cores that are requested; there is no limit, which would only slow it down.
+        memory_gib: Memory, requested and limit: more ends the step.
+        minutes: Longest that it may take.
+        retries: How often it is tried again after a failure; a step is harmless to repeat, whole runs of them are.
+    """
+
+    cpu: int
+    memory_gib: int
+    minutes: int
+    retries: int = 2
+
+
+NEEDS: Mapping[str, Need] = {
+    "ingest-events": Need(cpu=1, memory_gib=8, minutes=60),
+    "compute-features": Need(cpu=2, memory_gib=8, minutes=60),
+    "tune-retrievers": Need(cpu=2, memory_gib=8, minutes=240),
+    "train-retrievers": Need(cpu=2, memory_gib=8, minutes=60),
+    "build-training-set": Need(cpu=2, memory_gib=8, minutes=60),
+    "tune-ranker": Need(cpu=4, memory_gib=8, minutes=240),
+    "train-ranker": Need(cpu=4, memory_gib=8, minutes=120),
+    "assemble-bundle": Need(cpu=1, memory_gib=4, minutes=30),
+    "evaluate-bundle": Need(cpu=2, memory_gib=8, minutes=60),
+    "register-bundle": Need(cpu=1, memory_gib=1, minutes=15),
+}
+"""Of the training pipeline. 15 million interactions had 7.9 GiB at their peak (benchmarks/cost/COST.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Names that a cluster has for what every step shares.
+
+    Attributes:
+        home_claim: Claim of the state folder, which server and steps share.
+        stores_secret: Secret with the stores' URLs; the steps run without it where it is not there.
+    """
+
+    home_claim: str = "recsys-home"
+    stores_secret: str = "recsys-stores"  # noqa: S105 - a name
+
+
+def for_cluster(package: str, platform: Platform, needs: Mapping[str, Need] = NEEDS) -> str:
+    """A compiled pipeline with each step's settings, as two documents with sorted keys.
+
+    Args:
+        package: The compiled pipeline.
+        platform: Names on the cluster.
+        needs: Of every step.
+
+    Raises:
+        ContractError: A step is not in the table, the table has one more, or Kubeflow would not understand the result.
+    """
+    documents = list(yaml.safe_load_all(package))
+    if len(documents) > 1:
+        raise ContractError("package: has a platform's settings already. Compile it without.")
+    spec: dict[str, Any] = documents[0]
+    executors = spec["deploymentSpec"]["executors"]
+    steps = {name.removeprefix("exec-") for name in executors}
+    if steps != set(needs):
+        raise ContractError(
+            f"steps and their needs differ in {sorted(steps ^ set(needs))}. Complete NEEDS in pipelines/kubeflow/platform.py."
+        )
+    for name, executor in executors.items():
+        executor["container"]["resources"] = _resources(needs[name.removeprefix("exec-")])
+    for graph in (spec["root"], *spec["components"].values()):
+        _retry(graph.get("dag", {}).get("tasks", {}), needs)
+    settings = {name: _settings(platform, needs[name.removeprefix("exec-")]) for name in sorted(executors)}
+    documents.append({"platforms": {"kubernetes": {"deploymentSpec": {"executors": settings}}}})
+    _check(documents)
+    return yaml.safe_dump_all(documents, sort_keys=True)
+
+
+def _resources(need: Need) -> dict[str, Any]:
+    """Both forms that kfp writes: numbers (gigabytes of ten), which older backends read, and Kubernetes' quantities."""
+    memory, quantity = need.memory_gib * GIB / GB, f"{need.memory_gib}Gi"
+    return {
+        "cpuRequest": float(need.cpu),
+        "memoryRequest": memory,
+        "memoryLimit": memory,
+        "resourceCpuRequest": str(need.cpu),
+        "resourceMemoryRequest": quantity,
+        "resourceMemoryLimit": quantity,
+    }
+
+
+def _retry(tasks: Mapping[str, dict[str, Any]], needs: Mapping[str, Need]) -> None:
+    """Of steps alone: a group of steps that is tried again would run those again that had succeeded."""
+    for name, task in tasks.items():
+        if name in needs and needs[name].retries:
+            task["retryPolicy"] = {
+                "maxRetryCount": needs[name].retries,
+                "backoffDuration": "30s",
+                "backoffFactor": 2.0,
+                "backoffMaxDuration": "600s",
+            }
+
+
+def _settings(platform: Platform, need: Need) -> dict[str, Any]:
+    secret = [{"secretKey": name, "envVar": name} for name in (REGISTRY_URL, ONLINE_STORE_URL)]
+    return {
+        "activeDeadlineSeconds": str(need.minutes * 60),
+        "securityContext": {"runAsUser": str(USER), "runAsGroup": str(USER), "runAsNonRoot": True},
+        "pvcMount": [
+            {
+                "mountPath": HOME_PATH,
+                "constant": platform.home_claim,
+                "pvcNameParameter": {"runtimeValue": {"constant": platform.home_claim}},
+            }
+        ],
+        "emptyDirMounts": [{"volumeName": "tmp", "mountPath": SCRATCH_PATH}],
+        "secretAsEnv": [
+            {
+                "secretName": platform.stores_secret,
+                "secretNameParameter": {"runtimeValue": {"constant": platform.stores_secret}},
+                "keyToEnv": secret,
+                "optional": True,
+            }
+        ],
+    }
+
+
+def _check(documents: list[dict[str, Any]]) -> None:
+    spec, platform = documents
+    kubernetes = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    try:
+        json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+        json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
+        for executor in spec["deploymentSpec"]["executors"].values():
+            json_format.ParseDict(executor, pipeline_spec_pb2.PipelineDeploymentConfig.ExecutorSpec())
+        for executor in kubernetes.values():
+            json_format.ParseDict(executor, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
+    except json_format.ParseError as error:
+        raise ContractError(f"package: Kubeflow would not understand it ({error}).") from error

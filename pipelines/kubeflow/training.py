@@ -1,0 +1,55 @@
+"""The training pipeline on Kubeflow."""
+
+import kfp
+
+from components.artifacts.errors import ConfigError
+from pipelines.config import PipelineConfig
+from pipelines.kubeflow.client import address, is_here
+from pipelines.kubeflow.platform import Platform, for_cluster
+from pipelines.kubeflow.submission import Submission, Target, submit
+from pipelines.package import local_image, package
+from pipelines.run import run_name
+from pipelines.training import arguments, train_recommender
+
+CLUSTER = Platform()
+
+
+def submit_training(
+    client: kfp.Client,
+    config: PipelineConfig,
+    target: Target,
+    *,
+    image: str = "",
+    platform: Platform = CLUSTER,
+    again: bool = False,
+) -> Submission:
+    """Start a training run, unless the same one is on its way or has succeeded.
+
+    Args:
+        client: Of the API.
+        config: The whole configuration.
+        target: Where it is started.
+        image: Of every step; the endpoint of this machine needs none.
+        platform: Names on the cluster, for which a package with an image is made.
+        again: Start it although it has succeeded before.
+
+    Raises:
+        ConfigError: A cluster is asked without an image, or the token is not accepted.
+        KubeflowError: The API refused, or does not answer.
+    """
+    if not image and not is_here(client):
+        raise ConfigError(
+            f"{address(client)}: a cluster's steps need an image. Name it with --image, with a version or a digest."
+        )
+    text = cluster_package(image, platform) if image else package(train_recommender, local_image())
+    parameters = arguments(config)
+    return submit(client, text, parameters, run_name(config, text, parameters), target, again=again)
+
+
+def cluster_package(image: str, platform: Platform) -> str:
+    """The package that a cluster takes: image, resources, retries, state folder and secrets of each step.
+
+    Raises:
+        ContractError: The image floats, or a step is not in the table of needs.
+    """
+    return for_cluster(package(train_recommender, image), platform)

@@ -1,0 +1,84 @@
+"""What a cluster is told of each step."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from kfp import dsl, kubernetes
+
+from components.artifacts.errors import ContractError
+from pipelines.kubeflow.platform import NEEDS, Need, Platform, for_cluster
+from pipelines.kubeflow.training import cluster_package
+from pipelines.local_runner import SilentProgress, run_package
+from pipelines.package import package, version_name
+from tests.pipelines.test_local_runner import numbers_pipeline
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "train-recommender-for-cluster.yaml"
+IMAGE = "recsys-pipeline:golden"
+UPDATE = f"recsys train compile --for-cluster --image {IMAGE} -o tests/golden/{GOLDEN.name}"
+NUMBERS = {"write-number": Need(cpu=1, memory_gib=1, minutes=2), "read-number": Need(1, 1, 2, retries=0)}
+
+
+def test_package_for_a_cluster_is_the_golden_one():
+    assert cluster_package(IMAGE, Platform()) == GOLDEN.read_text(), f"if the change is meant: {UPDATE}"
+
+
+def test_settings_are_those_that_kfps_own_functions_write():
+    @dsl.component(base_image="recsys-python:1", install_kfp_package=False)
+    def step() -> None: ...
+
+    @dsl.pipeline(name="one")
+    def bare() -> None:
+        step()
+
+    @dsl.pipeline(name="one")
+    def set_by_kfp() -> None:
+        task = step().set_cpu_request("2").set_memory_request("4Gi").set_memory_limit("4Gi")
+        task.set_retry(2, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
+        kubernetes.set_timeout(task, 60 * 60)
+        kubernetes.set_security_context(task, run_as_user=10001, run_as_group=10001, run_as_non_root=True)
+        kubernetes.mount_pvc(task, pvc_name="claim", mount_path="/var/lib/recsys")
+        kubernetes.empty_dir_mount(task, "tmp", "/tmp")
+        urls = {name: name for name in ("RECSYS_REGISTRY_URL", "RECSYS_ONLINE_STORE_URL")}
+        kubernetes.use_secret_as_env(task, "stores", urls, optional=True)
+
+    ours = for_cluster(package(bare, "recsys-python:1"), Platform("claim", "stores"), {"step": Need(2, 4, 60)})
+    assert list(yaml.safe_load_all(ours)) == list(yaml.safe_load_all(package(set_by_kfp, "recsys-python:1")))
+
+
+def test_every_step_has_a_limit_of_memory_a_time_and_the_shared_state_and_only_steps_are_tried_again():
+    spec, platform = yaml.safe_load_all(GOLDEN.read_text())
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {name.removeprefix("exec-") for name in settings} == set(NEEDS)
+    assert all(one["pvcMount"][0]["constant"] == "recsys-home" for one in settings.values())
+    executors = spec["deploymentSpec"]["executors"]
+    assert all(one["container"]["resources"]["resourceMemoryLimit"].endswith("Gi") for one in executors.values())
+    assert any(name.startswith("condition") for name in spec["root"]["dag"]["tasks"])
+    tasks = {
+        name: task
+        for graph in (spec["root"], *spec["components"].values())
+        for name, task in graph.get("dag", {}).get("tasks", {}).items()
+    }
+    assert {name for name, task in tasks.items() if "retryPolicy" in task} == set(NEEDS)
+
+
+def test_package_for_a_cluster_runs_here_as_well(tmp_path):
+    text = for_cluster(package(numbers_pipeline, "recsys-python:test"), Platform(), NUMBERS)
+    run = run_package(text, {"number": 2, "limit": 9}, tmp_path, "r", progress=SilentProgress())
+    assert list(run.seconds) == ["write-number", "read-number"]
+
+
+def test_step_without_needs_and_needs_without_a_step_are_named():
+    text = package(numbers_pipeline, "recsys-python:test")
+    with pytest.raises(ContractError, match=r"differ in \['read-number'\]"):
+        for_cluster(text, Platform(), {"write-number": NUMBERS["write-number"]})
+    with pytest.raises(ContractError, match=r"differ in \['other'\]"):
+        for_cluster(text, Platform(), NUMBERS | {"other": Need(1, 1, 1)})
+    with pytest.raises(ContractError, match="has a platform's settings already"):
+        for_cluster(for_cluster(text, Platform(), NUMBERS), Platform(), NUMBERS)
+
+
+def test_another_claim_is_another_version():
+    text = package(numbers_pipeline, "recsys-python:test")
+    one, other = (for_cluster(text, Platform(claim), NUMBERS) for claim in ("a", "b"))
+    assert version_name(one) != version_name(other)

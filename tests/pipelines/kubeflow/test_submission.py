@@ -1,0 +1,163 @@
+"""Submitting to a real endpoint over HTTP with the real client: once, whoever asks and however often."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from components.artifacts.errors import ConfigError
+from pipelines.config import load_config
+from pipelines.kubeflow.client import AwayError, connect
+from pipelines.kubeflow.endpoint import down
+from pipelines.kubeflow.submission import RunFailedError, Target, submit, wait
+from pipelines.kubeflow.training import submit_training
+from pipelines.package import package, version_name
+from pipelines.server_process import free_ports
+from tests.pipelines.kubeflow.clients import ended, start_endpoint
+from tests.pipelines.test_cli import recsys
+from tests.pipelines.test_local_runner import numbers_pipeline
+from tests.toy_world import toy_config
+
+TEXT = package(numbers_pipeline, "recsys-python:test")
+GOOD, BAD = {"number": 2, "limit": 9}, {"number": 2, "limit": 1}
+TOYS = Target("toys")
+SUBMITTERS = 4
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("kfp")
+
+
+@pytest.fixture(scope="module")
+def endpoint(home):
+    yield start_endpoint(home, free_ports(1)[0])
+    down(home)
+
+
+@pytest.fixture(scope="module")
+def client(endpoint, home):
+    return connect(endpoint.url, home / "kfp.token")
+
+
+def at_once() -> None:
+    """Nobody else submits: there is nothing to wait for."""
+
+
+def shortly(_seconds: float) -> None:
+    time.sleep(0.05)
+
+
+def test_submitters_of_the_same_moment_start_one_run_and_agree_on_it(endpoint, home):
+    begin = threading.Barrier(SUBMITTERS)
+
+    def ask(_number: int):
+        own = connect(endpoint.url, home / "kfp.token")
+        begin.wait()
+        return submit(own, TEXT, GOOD, "race", TOYS)
+
+    with ThreadPoolExecutor(SUBMITTERS) as together:
+        given = list(together.map(ask, range(SUBMITTERS)))
+    client = connect(endpoint.url, home / "kfp.token")
+    runs = client.list_runs(page_size=100).runs
+    alive = [run.run_id for run in runs if ended(client, run.run_id).state == "SUCCEEDED"]
+    assert len(alive) == 1
+    assert [one.run_id for one in given] == alive * SUBMITTERS
+    assert sum(one.is_new for one in given) == 1
+    assert [one.display_name for one in client.list_pipelines().pipelines] == ["numbers"]
+
+
+def test_version_is_named_by_its_content_and_uploaded_once(client):
+    first, second = (submit(client, TEXT, GOOD, name, TOYS, settle=at_once) for name in ("v-one", "v-two"))
+    other = submit(client, TEXT.replace("recsys-python:test", "recsys-python:next"), GOOD, "v-3", TOYS, settle=at_once)
+    assert first.version == second.version == version_name(TEXT) != other.version
+    pipeline = client.get_pipeline_id("numbers")
+    versions = [one.name for one in client.list_pipeline_versions(pipeline).pipeline_versions]
+    assert sorted(versions) == sorted(["numbers", first.version, other.version])
+
+
+def test_run_that_succeeded_is_not_started_again_unless_asked_and_a_failed_one_is(client):
+    first = submit(client, TEXT, GOOD, "once", TOYS, settle=at_once)
+    wait(client, first.run_id, sleep=shortly)
+    assert submit(client, TEXT, GOOD, "once", TOYS, settle=at_once).run_id == first.run_id
+    assert submit(client, TEXT, GOOD, "once", TOYS, settle=at_once, again=True).run_id != first.run_id
+    failed = submit(client, TEXT, BAD, "fails", TOYS, settle=at_once)
+    with pytest.raises(
+        RunFailedError, match=r"run fails \(.*\): FAILED: step read-number failed: ValueError: 2 is over 1"
+    ):
+        wait(client, failed.run_id, sleep=shortly)
+    retried = submit(client, TEXT, GOOD, "fails", TOYS, settle=at_once)
+    assert retried.is_new
+    wait(client, retried.run_id, sleep=shortly)
+
+
+def test_waiting_outlives_a_restart_of_the_endpoint(tmp_path):
+    port = free_ports(1)[0]
+    part = start_endpoint(tmp_path, port)
+    try:
+        client = connect(part.url, tmp_path / "kfp.token")
+        run = submit(client, TEXT, GOOD, "kept", TOYS, settle=at_once)
+        ended(client, run.run_id)
+        down(tmp_path)
+        looks = []
+
+        def restart(_seconds: float) -> None:
+            looks.append(1)
+            start_endpoint(tmp_path, port)
+
+        wait(client, run.run_id, sleep=restart)
+        assert looks == [1]
+        down(tmp_path)
+        with pytest.raises(AwayError, match="does not answer"):
+            wait(client, run.run_id, sleep=looks.append)
+        assert sum(looks[1:]) == 300.0
+    finally:
+        down(tmp_path)
+
+
+def test_wrong_token_no_token_and_no_endpoint_are_told_apart(endpoint, home, tmp_path):
+    wrong = tmp_path / "token"
+    wrong.write_text("guessed")
+    for token in (wrong, None):
+        with pytest.raises(ConfigError, match="the token is not accepted"):
+            connect(endpoint.url, token)
+    with pytest.raises(ConfigError, match="there is no such file"):
+        connect(endpoint.url, tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="recsys kfp up"):
+        connect("", None)
+    with pytest.raises(AwayError, match="does not answer"):
+        connect(f"http://127.0.0.1:{free_ports(1)[0]}", home / "kfp.token")
+
+
+def test_token_that_changes_on_the_disk_is_read_again(tmp_path):
+    port = free_ports(1)[0]
+    part = start_endpoint(tmp_path, port)
+    try:
+        client = connect(part.url, tmp_path / "kfp.token")
+        down(tmp_path)
+        (tmp_path / "kfp.token").write_text("the-next-one")
+        start_endpoint(tmp_path, port)
+        assert client.list_runs().total_size == 0
+    finally:
+        down(tmp_path)
+
+
+def test_cluster_without_an_image_is_refused(client, monkeypatch, tmp_path):
+    config = load_config(str(toy_config(tmp_path / "shop")))
+    monkeypatch.setattr(client._existing_config, "host", "http://ml-pipeline.kubeflow:8888")
+    with pytest.raises(ConfigError, match="a cluster's steps need an image"):
+        submit_training(client, config, TOYS)
+
+
+def test_training_is_submitted_on_this_machine_as_on_a_cluster(trained):
+    """The command, the endpoint and the package: the steps come from the cache of the run that made `trained`."""
+    port = free_ports(1)[0]
+    part = start_endpoint(trained.home, port)
+    asked = ["train", "submit", str(trained.config_path), "--endpoint", part.url, "--wait"]
+    asked += ["--token-file", str(trained.home / "kfp.token")]
+    try:
+        assert "started\nsucceeded" in recsys(*asked, home=trained.home).stdout
+        assert "was there already\nsucceeded" in recsys(*asked, home=trained.home).stdout
+    finally:
+        down(trained.home)
