@@ -30,6 +30,8 @@ class KubeflowError(RecsysError):
 class AwayError(KubeflowError):
     """The API does not answer, or not now: the same request may succeed later."""
 
+    exit_code = 75  # sysexits' EX_TEMPFAIL: a job may try again on this one alone
+
 
 def connect(endpoint: str | None, token: Path | None) -> kfp.Client:
     """A client.

@@ -1,5 +1,7 @@
 """The training pipeline on Kubeflow."""
 
+import re
+
 import kfp
 
 from components.artifacts.errors import ConfigError
@@ -12,6 +14,7 @@ from pipelines.run import run_name
 from pipelines.training import arguments, train_recommender
 
 CLUSTER = Platform()
+PINNED = re.compile(r"@sha256:[0-9a-f]{64}$|:(?!latest$)[\w][\w.-]*$")
 
 
 def submit_training(
@@ -50,6 +53,9 @@ def cluster_package(image: str, platform: Platform) -> str:
     """The package that a cluster takes: image, resources, retries, state folder and secrets of each step.
 
     Raises:
-        ContractError: The image floats, or a step is not in the table of needs.
+        ConfigError: The image has neither a version nor a digest.
+        ContractError: A step is not in the table of needs.
     """
+    if not PINNED.search(image):
+        raise ConfigError(f"image {image}: floats. Name it with a version or a digest, for example {image}:0.1.0.")
     return for_cluster(package(train_recommender, image), platform)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from kfp import dsl, kubernetes
 
-from components.artifacts.errors import ContractError
+from components.artifacts.errors import ConfigError, ContractError
 from pipelines.kubeflow.platform import NEEDS, Need, Platform, for_cluster
 from pipelines.kubeflow.training import cluster_package
 from pipelines.local_runner import SilentProgress, run_package
@@ -76,6 +76,12 @@ def test_step_without_needs_and_needs_without_a_step_are_named():
         for_cluster(text, Platform(), NUMBERS | {"other": Need(1, 1, 1)})
     with pytest.raises(ContractError, match="has a platform's settings already"):
         for_cluster(for_cluster(text, Platform(), NUMBERS), Platform(), NUMBERS)
+
+
+@pytest.mark.parametrize("image", ["recsys-pipeline", "recsys-pipeline:latest", "host:5000/recsys-pipeline", "IMAGE"])
+def test_image_without_a_version_is_refused(image):
+    with pytest.raises(ConfigError, match="floats"):
+        cluster_package(image, Platform())
 
 
 def test_another_claim_is_another_version():
