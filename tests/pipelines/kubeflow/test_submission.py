@@ -1,12 +1,16 @@
 """Submitting to a real endpoint over HTTP with the real client: once, whoever asks and however often."""
 
+import json
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from components.artifacts.errors import ConfigError
+from components.artifacts.errors import ConfigError, RecsysError
 from pipelines.config import load_config
 from pipelines.kubeflow.client import AwayError, connect
 from pipelines.kubeflow.endpoint import down
@@ -128,6 +132,49 @@ def test_wrong_token_no_token_and_no_endpoint_are_told_apart(endpoint, home, tmp
         connect("", None)
     with pytest.raises(AwayError, match="does not answer"):
         connect(f"http://127.0.0.1:{free_ports(1)[0]}", home / "kfp.token")
+
+
+@contextmanager
+def refusing(status: int, message: str) -> Iterator[str]:
+    """Something that is healthy and refuses everything else, as a gateway with rules or a backend in trouble does."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_health = self.path.endswith("/healthz")
+            body = json.dumps({"multi_user": False} if is_health else {"code": 7, "message": message}).encode()
+            self.send_response(200 if is_health else status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "expected", "exit_code"),
+    [
+        (403, "recsys-training may not list pipelines", "not permitted .recsys-training may not list pipelines", 2),
+        (503, "the database is away", "the database is away", 75),
+        (412, "the pipeline is older", "the pipeline is older", 1),
+    ],
+)
+def test_refusal_is_told_in_kubeflows_words_with_the_exit_code_that_a_job_acts_upon(
+    status, message, expected, exit_code
+):
+    with refusing(status, message) as url:
+        client = connect(url, None)
+        with pytest.raises(RecsysError, match=expected) as refused:
+            submit(client, TEXT, GOOD, "refused", TOYS, settle=at_once)
+    assert refused.value.exit_code == exit_code
 
 
 def test_token_that_changes_on_the_disk_is_read_again(tmp_path):
