@@ -4,9 +4,10 @@ import logging
 import sys
 
 from components.artifacts.errors import RecsysError
+from serving.arguments import read_arguments
 from serving.json_lines import JsonLines
 from serving.server import run_server
-from serving.settings import PREFIX, Settings, read_arguments, settings_from_environment
+from serving.settings import PREFIX, Settings, settings_from_environment
 
 
 def main() -> int:

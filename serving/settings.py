@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,20 +123,3 @@ def settings_from_environment(overrides: Mapping[str, Any] | None = None) -> Set
 
 def _is_set(name: str) -> bool:
     return name != "home" and bool(os.environ.get(PREFIX + name.upper()))
-
-
-def read_arguments(arguments: Sequence[str], program: str, settings: type[BaseModel], prefix: str) -> str | None:
-    """What `--help` prints: each variable with its meaning; None where there is no argument, as it should be.
-
-    Raises:
-        ConfigError: There is another argument, which would be ignored.
-    """
-    if not arguments:
-        return None
-    if list(arguments) not in (["--help"], ["-h"]):
-        raise ConfigError(
-            f"{program} {' '.join(arguments)}: it takes no arguments; everything is said by {prefix}* variables, "
-            f"which `{program} --help` lists."
-        )
-    lines = [f"  {prefix}{name.upper():<24} {field.description}" for name, field in settings.model_fields.items()]
-    return "\n".join([f"usage: {program}", "", "Everything is said by variables:", *lines])

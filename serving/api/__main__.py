@@ -10,10 +10,10 @@ from components.artifacts.errors import ConfigError, RecsysError
 from serving.api.app import build_app
 from serving.api.keys import read_keys
 from serving.api.settings import PREFIX, DoorSettings, door_settings
+from serving.arguments import read_arguments
 from serving.drain import Drain
 from serving.http11 import bounded_protocol
 from serving.json_lines import JsonLines
-from serving.settings import read_arguments
 from serving.tracing import tracing
 
 log = logging.getLogger(__name__)

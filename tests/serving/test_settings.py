@@ -3,7 +3,8 @@ import socket
 import pytest
 
 from components.artifacts.errors import ConfigError
-from serving.settings import PREFIX, Settings, read_arguments, settings_from_environment
+from serving.arguments import read_arguments
+from serving.settings import PREFIX, Settings, settings_from_environment
 
 
 def test_variables_are_read_and_options_win_over_them(monkeypatch):
