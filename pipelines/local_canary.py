@@ -39,11 +39,11 @@ class LocalTarget:
         if rollout.phase is Phase.PROMOTED:
             self._promote(rollout)
         if rollout.is_over:
-            self._divide(rollout, url=None)
+            divide_users(self._home, rollout, url=None)
             self._stop()
             return
         self._check_champion(rollout)
-        self._divide(rollout, url=self._candidate(rollout).url)
+        divide_users(self._home, rollout, url=self._candidate(rollout).url)
 
     def _candidate(self, rollout: Rollout) -> Part:
         """The canary's process, answering with the candidate; started where it is not."""
@@ -73,11 +73,7 @@ class LocalTarget:
 
     def _promote(self, rollout: Rollout) -> None:
         """Stable answers with the candidate before any user is moved to it."""
-        registry = open_registry(self._home)
-        if registry.aliases(self._model).get(CHAMPION) != rollout.candidate:
-            cause = rollout.records[-1].cause
-            reason = f"rollout {rollout.name}: {cause.reason}"
-            registry.point(self._model, CHAMPION, rollout.candidate, reason=reason, now=cause.at)
+        point_champion(self._home, self._model, rollout)
         for server in running(self._home, ("server",)):
             end = time.monotonic() + SWAP_SECONDS
             while _bundle_of(server.url) != rollout.candidate:
@@ -87,17 +83,6 @@ class LocalTarget:
                         f"says why. Users stay where they are; `recsys rollout status {rollout.name}` tries again."
                     )
                 time.sleep(POLL_SECONDS)
-
-    def _divide(self, rollout: Rollout, *, url: str | None) -> None:
-        experiment = Experiment(
-            name=rollout.name,
-            canary_share=rollout.share if url else 0.0,
-            started=rollout.records[0].cause.at,
-            since=rollout.since,
-            url=url,
-            is_active=url is not None,
-        )
-        put_experiment(self._home, experiment)
 
     def _stop(self) -> None:
         for part in running(self._home, (CANARY,)):
@@ -110,6 +95,28 @@ class LocalTarget:
                 f"rollout {rollout.name}: compares with bundle {rollout.stable}, and the champion is {champion} by now. "
                 f"`recsys rollout abort {rollout.name}`, then start anew."
             )
+
+
+def divide_users(home: Path, rollout: Rollout, *, url: str | None) -> None:
+    """Tell the door whom the candidate answers, and where it is; nobody where it has no address."""
+    experiment = Experiment(
+        name=rollout.name,
+        canary_share=rollout.share if url else 0.0,
+        started=rollout.records[0].cause.at,
+        since=rollout.since,
+        url=url,
+        is_active=url is not None,
+    )
+    put_experiment(home, experiment)
+
+
+def point_champion(home: Path, model: str, rollout: Rollout) -> None:
+    """The candidate of a promoted rollout is the champion; harmless where it is already."""
+    registry = open_registry(home)
+    if registry.aliases(model).get(CHAMPION) != rollout.candidate:
+        cause = rollout.records[-1].cause
+        reason = f"rollout {rollout.name}: {cause.reason}"
+        registry.point(model, CHAMPION, rollout.candidate, reason=reason, now=cause.at)
 
 
 def _exit_code(part: Part) -> int | None:

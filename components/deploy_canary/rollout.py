@@ -83,6 +83,7 @@ class Rollout:
         is_paused: Verdicts change nothing.
         is_done: The target was made like this value.
         records: The acts, oldest first.
+        target: Address of what it runs on.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Rollout:
     is_paused: bool
     is_done: bool
     records: tuple[Record, ...]
+    target: str = "local"
 
     @property
     def share(self) -> float:
@@ -119,7 +121,9 @@ class Rollout:
         return f"{self.phase} {self.share:.0%}{paused}"
 
 
-def started(name: str, *, stable: str, candidate: str, cause: Cause, steps: tuple[float, ...] = STEPS) -> Rollout:
+def started(
+    name: str, *, stable: str, candidate: str, cause: Cause, steps: tuple[float, ...] = STEPS, target: str = "local"
+) -> Rollout:
     """A candidate in the dark.
 
     Raises:
@@ -132,7 +136,7 @@ def started(name: str, *, stable: str, candidate: str, cause: Cause, steps: tupl
         )
     if stable == candidate:
         raise ConfigError(f"rollout {name}: bundle {candidate} is stable already. Name another one.")
-    dark = Rollout(name, stable, candidate, steps, Phase.DARK, -1, cause.at, False, False, ())
+    dark = Rollout(name, stable, candidate, steps, Phase.DARK, -1, cause.at, False, False, (), target)
     return replace(dark, records=(Record("start", cause, "none", str(dark)),))
 
 

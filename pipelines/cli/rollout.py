@@ -27,18 +27,24 @@ def start(
     step: Annotated[
         list[float] | None, typer.Option(help="Share of users; repeatable. 0.05 0.25 0.5 where left out.")
     ] = None,
+    target: Annotated[
+        str,
+        typer.Option(help="local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... the same way."),
+    ] = "local",
     reason: Reason = "started by hand",
 ) -> None:
     """Start the candidate in the dark, beside the champion: no user meets it until the first step."""
     from components.artifacts.home import recsys_home
     from components.artifacts.registry import open_registry, require_champion
     from components.deploy_canary.rollout import STEPS, started
+    from pipelines.cluster_canary import target_of
 
     home = recsys_home()
     candidate = open_registry(home).version(MODEL, bundle).bundle_id
     stable = require_champion(home, MODEL).bundle_id
     steps = tuple(step) if step else STEPS
-    wanted = started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)
+    target_of(target, home, MODEL)  # refused before anything is written down
+    wanted = started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps, target=target)
     _tell(open_book().start(wanted))
 
 
@@ -124,10 +130,10 @@ def open_book() -> "RolloutBook":
     """The rollouts of this state folder, on this machine."""
     from components.artifacts.home import recsys_home
     from components.deploy_canary.book import RolloutBook
-    from pipelines.local_canary import LocalTarget
+    from pipelines.cluster_canary import NamedTarget
 
     home = recsys_home()
-    return RolloutBook(home, LocalTarget(home, MODEL))
+    return RolloutBook(home, NamedTarget(home, MODEL))
 
 
 def _cause(reason: str, figures: Mapping[str, Any] | None = None) -> "Cause":
