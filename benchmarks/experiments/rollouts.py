@@ -8,9 +8,10 @@ import numpy as np
 from benchmarks.experiments.shop import Arm, Shop
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect, effect_of
+from monitoring.experiments.guardrails import Share
 from monitoring.experiments.moments import Floats, Moments
 from monitoring.experiments.planning import question_of, users_needed
-from monitoring.experiments.verdict import Action, Figures, Guardrail, Share, judge
+from monitoring.experiments.verdict import Action, Figures, Guardrail, judge
 
 HOURS = 24
 ENDS = frozenset({Action.PROMOTE, Action.ROLLBACK, Action.STOP, Action.INVALID})

@@ -36,12 +36,6 @@ def upper_limit(effect: Effect, *, alpha: float, tightest_at: float) -> Floats:
     return effect.difference + np.sqrt(effect.variance * squared)
 
 
-def lower_limit(effect: Effect, *, alpha: float, tightest_at: float) -> Floats:
-    """The difference is above this at every moment."""
-    mirrored = Effect(-effect.difference, effect.variance, effect.baseline, effect.users)
-    return -upper_limit(mirrored, alpha=alpha, tightest_at=tightest_at)
-
-
 def p_value(effect: Effect, *, alpha: float, tightest_at: float) -> Floats:
     """Smallest level at which the two-sided interval of now leaves out 0; the smallest of all looks so far is valid too.
 

@@ -13,10 +13,11 @@ from components.artifacts.feedback import read_feedback
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect, effect_of
+from monitoring.experiments.guardrails import Share
 from monitoring.experiments.metrics import Logs, Span, UserValues, assigned_users, user_values
 from monitoring.experiments.moments import Moments
 from monitoring.experiments.planning import question_of, users_needed
-from monitoring.experiments.verdict import Figures, Guardrail, Reading, Share
+from monitoring.experiments.verdict import Figures, Guardrail, Reading
 from serving.api.assignment import CANARY, STABLE
 from serving.exposures import read_exposures
 from serving.prediction_log import read_impressions

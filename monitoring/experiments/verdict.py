@@ -12,10 +12,11 @@ from enum import StrEnum
 
 import numpy as np
 
-from monitoring.experiments.always_valid import lower_limit, upper_limit
+from monitoring.experiments.always_valid import upper_limit
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect
 from monitoring.experiments.group_sequential import bounds
+from monitoring.experiments.guardrails import Share, is_broken
 from monitoring.experiments.sample_ratio import sample_ratio_p
 
 
@@ -28,14 +29,6 @@ class Action(StrEnum):
     ROLLBACK = "rollback"
     STOP = "stop"  # the longest duration is over: the champion stays, nothing was proven against the canary
     INVALID = "invalid"  # the arms are not comparable: nothing is shown, people look for the cause
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How many of an arm's requests a guardrail is about."""
-
-    bad: int
-    requests: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +112,13 @@ def _guarded(figures: Figures, config: ExperimentConfig) -> Verdict | None:
 
 def _broken(guardrail: Guardrail, config: ExperimentConfig) -> str | None:
     """Why it is broken: the canary's share is surely above the champion's by more than is tolerated."""
-    arms = guardrail.stable, guardrail.canary
-    fewest = min(arm.requests for arm in arms)
-    if fewest < config.guardrail_requests:
+    stable, canary = guardrail.stable, guardrail.canary
+    if min(stable.requests, canary.requests) < config.guardrail_requests:
         return None
-    stable, canary = ((arm.bad / arm.requests) for arm in arms)
-    # One bad and one good request more in each arm (Agresti & Caffo, 2000): with none bad the variance would be 0.
-    smoothed = [(arm.bad + 1) / (arm.requests + 2) for arm in arms]
-    variance = sum(rate * (1 - rate) / arm.requests for rate, arm in zip(smoothed, arms, strict=True))
-    effect = Effect(*(np.asarray(one, float) for one in (canary - stable, variance, stable, 2 * fewest)))
-    least = lower_limit(effect, alpha=config.guardrail_alpha, tightest_at=10 * config.guardrail_requests)
-    if least <= guardrail.tolerance:
+    if not is_broken(stable, canary, tolerance=guardrail.tolerance, alpha=config.guardrail_alpha):
         return None
     return (
-        f"{guardrail.name}: {canary:.2%} of {guardrail.canary.requests:,} requests against {stable:.2%}, surely more "
+        f"{guardrail.name}: {canary.value:.2%} of {canary.requests:,} requests against {stable.value:.2%}, surely more "
         f"than {guardrail.tolerance:.2%} above"
     )
 

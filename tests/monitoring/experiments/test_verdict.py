@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect
 from monitoring.experiments.group_sequential import bounds
-from monitoring.experiments.verdict import Action, Figures, Guardrail, Reading, Share, judge
+from monitoring.experiments.guardrails import Share
+from monitoring.experiments.verdict import Action, Figures, Guardrail, Reading, judge
 
 CONFIG = ExperimentConfig()
 EARLY_STEP, LAST_STEP, FORTNIGHT = 1, 3, 14 * 24
