@@ -1,19 +1,20 @@
 """The servers behind the door: which one answers, and how it is asked."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
-from serving.api.breaker import Breaker
 from serving.api.errors import DeadlineError, GoneError, OverloadedError, UpstreamError
 from serving.api.metrics import DoorMetrics
+from serving.breaker import Breaker
 from serving.tracing import Carrier
 
 IDLE_SECONDS = 4.0
 """A connection that was idle for longer is not used again: KServe's server closes its side after 5 s."""
+FAILURES, FIRST_PAUSE, LONGEST_PAUSE = 5, 0.5, 8.0
+"""In a row, until a server is not asked any more; seconds until one request tries again."""
 QUERY_ID_HEADER = "x-query-id"
 NOBODY = "no server answers behind this one at the moment. Try again."
 OK, NOT_MODIFIED, FIRST_FAULT, OVERLOADED = 200, 304, 500, 503
@@ -49,7 +50,7 @@ class Upstreams:
         """Addresses that are new or have moved, each with a breaker that knows nothing of it yet."""
         for name, url in urls.items():
             if self.urls.get(name) != url.rstrip("/"):
-                self.urls[name], self._breakers[name] = url.rstrip("/"), Breaker()
+                self.urls[name], self._breakers[name] = url.rstrip("/"), Breaker(FAILURES, FIRST_PAUSE, LONGEST_PAUSE)
                 self._metrics.breakers.labels(name).set_function(self._breakers[name].openness)
 
     async def open(self) -> None:
@@ -80,7 +81,7 @@ class Upstreams:
             UpstreamError: It failed.
         """
         breaker = self._breakers.get(name)
-        if breaker is None or not breaker.allows(time.monotonic()):
+        if breaker is None or not breaker.permits():
             raise GoneError(NOBODY)
         url = URL(f"{self.urls[name]}{path}{'?' if query else ''}{query}", encoded=True)
         try:
@@ -129,7 +130,7 @@ class Upstreams:
 
     def _failed(self, name: str, reason: str) -> None:
         self._metrics.upstream_errors.labels(name, reason).inc()
-        self._breakers[name].failed(time.monotonic())
+        self._breakers[name].failed()
 
     async def _ask_twice(self, method: str, url: URL, body: bytes | None) -> Forwarded:
         headers = {**self._carrier(), **({"content-type": "application/json"} if body is not None else {})}

@@ -13,19 +13,11 @@ from feature_repo.store import apply
 from feature_repo.store_config import ONLINE_STORE_URL
 from serving.breaker import Breaker
 from serving.online_features import UserReader
+from tests.serving.clock import Clock
 from tests.toy_world import moment, write_toy_events
 
 AT = seconds(moment(6))
 TIMEOUT_SECONDS = 0.05
-
-
-class Clock:
-    """Monotonic seconds that a test sets."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -93,17 +85,3 @@ def test_store_that_stalls_costs_three_requests_their_timeout_and_the_next_ones_
     assert max(*waited[3:], spared) < 0.5 * TIMEOUT_SECONDS
     clock.now += 1.0
     assert status(reader) == "ok"
-
-
-def test_breaker_opens_after_failures_in_a_row_only(clock):
-    breaker = Breaker(failures=2, open_seconds=1.0, clock=clock)
-    for outcome in (breaker.failed, breaker.succeeded, breaker.failed):
-        assert breaker.permits()
-        outcome()
-    assert not breaker.is_open
-    breaker.failed()
-    assert not breaker.permits()
-    clock.now = 1.0
-    assert [breaker.permits(), breaker.permits()] == [True, False]  # one tries, the others are spared
-    breaker.succeeded()
-    assert breaker.permits()
