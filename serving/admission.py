@@ -5,7 +5,7 @@ request whose client has given up, or will have, takes the time of one that coul
 the server would be busy and nobody served.
 """
 
-import asyncio
+import time
 
 from serving.front import Application, Receive, Scope, Send
 from serving.http11 import ARRIVED
@@ -31,5 +31,5 @@ class Admission:
         await send({"type": "http.response.body", "body": BODY})
 
     def _is_late(self, scope: Scope) -> bool:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         return bool(now - scope.get(ARRIVED, now) > self._queue_seconds)

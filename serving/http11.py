@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import time
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 ARRIVED = "recsys.arrived"
-"""Key of a scope: when the request began to arrive, in seconds of the event loop's clock."""
+"""Key of a scope: when the request began to arrive, in time.monotonic() seconds. (uvloop's own clock stands still while it
+answers what arrived together.) The wait of a new connection before it is accepted is not in it: the door keeps its open."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -44,7 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self.scope[ARRIVED] = self.loop.time()  # type: ignore[literal-required]  # ASGI lets servers add keys
+        self.scope[ARRIVED] = time.monotonic()  # type: ignore[literal-required]  # ASGI lets servers add keys
         self._is_in_head, self._head_bytes = True, 0
         self._watch()
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from typing import Any
 
@@ -30,7 +31,7 @@ async def answer(path: str, waited: float | None) -> int:
 
     scope: dict[str, Any] = {"type": "http", "path": path}
     if waited is not None:
-        scope[ARRIVED] = asyncio.get_running_loop().time() - waited
+        scope[ARRIVED] = time.monotonic() - waited
     await Admission(inner, queue_seconds=0.25)(scope, None, send)
     (status,) = statuses
     return status
@@ -63,9 +64,10 @@ def test_server_that_was_held_up_refuses_the_end_of_its_queue_and_goes_on(traine
 
 
 async def asked_at_once(url: str, pid: int) -> Counter[int]:
-    """Statuses of requests that all wait in the sockets of a stopped process."""
+    """Statuses of requests that all wait in the sockets of a stopped process, on connections that are open as the door's."""
     async with httpx.AsyncClient(base_url=url, timeout=30.0, limits=httpx.Limits(max_connections=ASKED)) as client:
         question = {"params": {"user_id": "u2", "k": 40, "explain": True}}
+        await asyncio.gather(*(client.get("/healthz") for _ in range(ASKED)))
         os.kill(pid, signal.SIGSTOP)
         waiting = [asyncio.create_task(client.get("/v1/recommendations", **question)) for _ in range(ASKED)]
         await asyncio.wait(waiting, timeout=0.5)
