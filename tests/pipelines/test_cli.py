@@ -89,3 +89,5 @@ def test_job_of_every_day_names_no_date(trained, tmp_path):
     recsys("monitor", "run", "--no-retrain", str(trained.config_path), home=tmp_path, status=4)
     [report] = (tmp_path / "monitoring" / "reports").iterdir()
     assert report.name.startswith(f"{today - timedelta(days=7):%Y%m%d}")
+    [metrics] = (tmp_path / "monitoring" / "metrics").glob("*.prom")
+    assert "recsys_monitor_last_run_timestamp_seconds" in metrics.read_text()
