@@ -33,12 +33,14 @@ def run(
     """Compare a window of impressions with the training reference; write the report and the verdict.
 
     A verdict that advises it starts the training pipeline, once, however many processes judge it. Metrics for Prometheus
-    are in `monitoring/metrics` of the state folder afterwards, and with RECSYS_PUSHGATEWAY_URL in a Pushgateway.
+    are in `monitoring/metrics` of the state folder afterwards, and with RECSYS_PUSHGATEWAY_URL in a Pushgateway. A verdict
+    that is not well, and a retraining that needs a person, are posted to RECSYS_WEBHOOK_URL.
     Exits with 3 where the window failed, 4 where its data is stale or broken, 5 where there is too little of it.
     """
     from components.artifacts.cuts import parse_moment
     from components.artifacts.home import recsys_home
     from monitoring.metrics import publish
+    from monitoring.notification import notify
     from pipelines.cli.progress import ConsoleProgress, show_log
     from pipelines.config import load_config
     from pipelines.monitoring import monitor_champion
@@ -55,12 +57,13 @@ def run(
     _print_verdict(console, verdict)
     console.print(f"report: {judged.report}", highlight=False, soft_wrap=True)
     publish(home, verdict.model)  # before the training, which takes long and may fail
-    if retrain:
-        try:
+    try:
+        if retrain:
             outcome = retrain_if_advised(settings, home, verdict, now=moment, progress=ConsoleProgress(console))
-        finally:
-            publish(home, verdict.model)
-        console.print(f"retraining: {outcome.sentence}", highlight=False, soft_wrap=True)
+            console.print(f"retraining: {outcome.sentence}", highlight=False, soft_wrap=True)
+    finally:
+        publish(home, verdict.model)
+        notify(home, verdict, judged.report)
     raise typer.Exit(verdict.exit_code)
 
 
