@@ -2,30 +2,23 @@
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
-from prometheus_client.registry import Collector
 
-from monitoring.metrics import MonitorMetrics
-from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
-from serving.api.metrics import DoorMetrics
-from serving.metrics import ServerMetrics
+from monitoring.verdict import State
+from tests.k8s.exported import assert_exported
 from tests.k8s.manifests import K8S
 from tests.servers import program
 
 RULES = K8S / "components" / "prometheus" / "rules.yaml"
-NOW = datetime(2024, 6, 17, tzinfo=UTC)
 DOOR, ANSWERS = 'namespace="recsys",pod="door-1"', 'namespace="recsys",route="/v1/recommendations"'
 SERVER, ROW = 'namespace="recsys",pod="server-1"', "recsys_server_user_row_age_seconds_bucket"
 LAST_RUN = 'recsys_monitor_last_run_timestamp_seconds{model="recommender"}'
 HOUR, DAY = 3600, 86_400
-ADDED_BY_PROMETHEUS = {"namespace", "pod", "le"}
 
 
 @dataclass(frozen=True)
@@ -158,46 +151,6 @@ def test_each_alert_is_seen_on_and_off() -> None:
 def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
     section = (K8S / "README.md").read_text().partition("## Runbooks")[2]
     assert sorted(re.findall(r"^\*\*(Recsys\w+)\*\*: ", section, re.M)) == sorted(rules())
-
-
-def exported() -> dict[str, set[str]]:
-    """Series to the names of its labels, of everything that the product exports: each metric is made to say something."""
-    door, server = DoorMetrics(), ServerMetrics(CollectorRegistry())
-    door.answered("/v1/recommendations", 200, 0.01)
-    door.rate_limited.labels("shop").inc()
-    door.fallbacks.labels("gone").inc()
-    door.upstream_errors.labels("stable", "gone").inc()
-    door.breakers.labels("stable").set(0)
-    server.answered("/v1/models/{name}:predict", 200, 0.01)
-    server.user("ok", 60.0)
-    server.serves("b-1", variant="stable", scorer="compiled", items_as_of=NOW)
-    found: dict[str, set[str]] = {}
-    for collector in (door.registry, server.registry, MonitorMetrics((verdict(),), ())):
-        for name, labels in series(collector):
-            found.setdefault(name, set()).update(labels)
-    return found
-
-
-def series(collector: Collector | CollectorRegistry) -> Iterator[tuple[str, set[str]]]:
-    for family in collector.collect():
-        for sample in family.samples:
-            yield sample.name, set(sample.labels)
-
-
-def verdict() -> Verdict:
-    check = Check("drift:features", Group.DRIFT, State.OK, "nothing moved")
-    price = FeatureFinding("price", State.OK, 0.3, 0.01, 0.1, "", "", 1.0, 1.0, 0.0, 0.0, None, 0.0, 900, "")
-    return Verdict("recommender", "b-1", "ref", NOW - timedelta(days=7), NOW, NOW, 900, 9000, (check,), (price,))
-
-
-def assert_exported(expression: str) -> None:
-    """Every series of ours in a query exists, and has the labels that it is asked by."""
-    known = exported()
-    asked = re.findall(r"(recsys_[a-z_]+)(?:\{([^}]*)\})?", re.sub(r'"[^"]*"', '""', expression))
-    for name, matchers in asked:
-        assert name in known, f"{name} in {expression}"
-        labels = set(re.findall(r"(\w+)\s*=", matchers.replace("!", "")))
-        assert labels <= known[name] | ADDED_BY_PROMETHEUS, f"{name} has no {labels - known[name]}: {expression}"
 
 
 @pytest.mark.parametrize("alert", rules())
