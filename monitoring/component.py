@@ -26,11 +26,13 @@ def monitor_window(model_name: str, config: str, start: str, end: str, now: str,
     from components.artifacts.home import start_step
     from components.artifacts.registry import require_champion
     from monitoring.config import MonitoringConfig
+    from monitoring.metrics import publish
+    from monitoring.notification import notify
     from monitoring.run import run_monitoring
 
     home = start_step()
     champion = require_champion(home, model_name)
-    return run_monitoring(
+    verdict = run_monitoring(
         home,
         champion.folder,
         start=parse_moment(start),
@@ -38,4 +40,7 @@ def monitor_window(model_name: str, config: str, start: str, end: str, now: str,
         now=parse_moment(now),
         out=Path(report.path),
         config=MonitoringConfig.model_validate_json(config),
-    ).state
+    )
+    publish(home, verdict.model)
+    notify(home, verdict, Path(report.path) / "report.html")
+    return verdict.state
