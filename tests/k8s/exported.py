@@ -1,12 +1,10 @@
 """What the product tells Prometheus, to hold queries to."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, generate_latest
 
 from monitoring.metrics import MonitorMetrics
 from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
@@ -19,8 +17,23 @@ ADDED_BY_PROMETHEUS = {"namespace", "pod", "le"}
 
 @cache
 def exported() -> dict[str, set[str]]:
-    """Series to the names of its labels, of everything that the product exports: each metric is made to say something."""
-    door, server = DoorMetrics(), ServerMetrics(CollectorRegistry())
+    """Series to the names of its labels, of everything that the product exports."""
+    found: dict[str, set[str]] = {}
+    for registry in registries():
+        for family in registry.collect():
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def as_scraped() -> str:
+    """The same as text."""
+    return "".join(generate_latest(registry).decode() for registry in registries())
+
+
+def registries() -> tuple[CollectorRegistry, ...]:
+    """Of door, server and monitor; each metric is made to say something."""
+    door, server, monitor = DoorMetrics(), ServerMetrics(CollectorRegistry()), CollectorRegistry()
     door.answered("/v1/recommendations", 200, 0.01)
     door.rate_limited.labels("shop").inc()
     door.fallbacks.labels("gone").inc()
@@ -29,17 +42,8 @@ def exported() -> dict[str, set[str]]:
     server.answered("/v1/models/{name}:predict", 200, 0.01)
     server.user("ok", 60.0)
     server.serves("b-1", variant="stable", scorer="compiled", items_as_of=NOW)
-    found: dict[str, set[str]] = {}
-    for collector in (door.registry, server.registry, MonitorMetrics((verdict(),), ())):
-        for name, labels in series(collector):
-            found.setdefault(name, set()).update(labels)
-    return found
-
-
-def series(collector: Collector | CollectorRegistry) -> Iterator[tuple[str, set[str]]]:
-    for family in collector.collect():
-        for sample in family.samples:
-            yield sample.name, set(sample.labels)
+    monitor.register(MonitorMetrics((verdict(),), ()))
+    return door.registry, server.registry, monitor
 
 
 def verdict() -> Verdict:

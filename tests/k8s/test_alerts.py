@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from monitoring.verdict import State
-from tests.k8s.exported import assert_exported
+from tests.k8s.exported import as_scraped, assert_exported
 from tests.k8s.manifests import K8S
 from tests.servers import program
 
@@ -156,3 +156,10 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
 @pytest.mark.parametrize("alert", rules())
 def test_alert_asks_for_what_the_product_exports(alert: str) -> None:
     assert_exported(rules()[alert]["expr"])
+
+
+def test_metrics_are_named_by_convention() -> None:
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=as_scraped(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
