@@ -66,7 +66,7 @@ def notify(home: Path, verdict: Verdict, report: Path, *, pauses: Sequence[float
 
 
 def message(verdict: Verdict, report: Path, decision: DecisionRecord | None) -> dict[str, Any]:
-    """What is posted: `text` for a chat (Slack, Mattermost and Teams show it), the parts for a program."""
+    """What is posted: `text` for a chat (Slack's and Mattermost's field), the parts for a program."""
     sentences = [f"{verdict.state}: {verdict.model}, {days(verdict.start, verdict.end)}. {verdict.sentence}"]
     if decision is not None:
         sentences.append(f"Retraining: {decision.action}, {decision.reason}")
