@@ -107,8 +107,17 @@ def submit(
         settle()
         first = (_runs(client, experiment_id, name, again=again) or [run])[0]
         if first.run_id != run.run_id:  # all agree on the oldest, so each of the others ends its own
-            client.terminate_run(run.run_id)
+            _terminate(client, run.run_id)
         return Submission(first.run_id, name, version, is_new=first.run_id == run.run_id)
+
+
+def _terminate(client: kfp.Client, run_id: str) -> None:
+    """End a run; one that was quicker than this has ended already, which is as good."""
+    try:
+        client.terminate_run(run_id)
+    except ApiException:
+        if client.get_run(run_id).state not in {SUCCEEDED, *ENDED_BADLY}:
+            raise
 
 
 def wait(client: kfp.Client, run_id: str, *, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -14,7 +14,7 @@ from components.artifacts.errors import ConfigError, RecsysError
 from pipelines.config import load_config
 from pipelines.kubeflow.client import AwayError, connect
 from pipelines.kubeflow.endpoint import down
-from pipelines.kubeflow.submission import RunFailedError, Target, submit, wait
+from pipelines.kubeflow.submission import RunFailedError, Target, _terminate, submit, wait
 from pipelines.kubeflow.training import submit_training
 from pipelines.package import package, version_name
 from pipelines.server_process import free_ports
@@ -49,6 +49,11 @@ def at_once() -> None:
     """Nobody else submits: there is nothing to wait for."""
 
 
+def briefly() -> None:
+    """Shorter than the run: one that has ended could not be taken back."""
+    time.sleep(0.3)
+
+
 def shortly(_seconds: float) -> None:
     time.sleep(0.05)
 
@@ -59,7 +64,7 @@ def test_submitters_of_the_same_moment_start_one_run_and_agree_on_it(endpoint, h
     def ask(_number: int):
         own = connect(endpoint.url, home / "kfp.token")
         begin.wait()
-        return submit(own, TEXT, GOOD, "race", TOYS)
+        return submit(own, TEXT, GOOD, "race", TOYS, settle=briefly)
 
     with ThreadPoolExecutor(SUBMITTERS) as together:
         given = list(together.map(ask, range(SUBMITTERS)))
@@ -70,6 +75,13 @@ def test_submitters_of_the_same_moment_start_one_run_and_agree_on_it(endpoint, h
     assert [one.run_id for one in given] == alive * SUBMITTERS
     assert sum(one.is_new for one in given) == 1
     assert [one.display_name for one in client.list_pipelines().pipelines] == ["numbers"]
+
+
+def test_run_that_ended_before_it_could_be_taken_back_is_no_fault(client):
+    run_id = submit(client, TEXT, GOOD, "quick", TOYS, settle=at_once).run_id
+    assert ended(client, run_id).state == "SUCCEEDED"
+    _terminate(client, run_id)
+    assert client.get_run(run_id).state == "SUCCEEDED"
 
 
 def test_version_is_named_by_its_content_and_uploaded_once(client):
