@@ -145,7 +145,7 @@ def test_store_that_is_gone_keeps_nobody_waiting_and_gets_what_it_missed(home, r
     redis.empty()
     apply(home)
     events = LiveEvents.of(home, max_events=10)
-    events.breaker = Breaker(open_seconds=0.01)
+    events.breaker = Breaker(first_pause=0.01, longest_pause=0.01)
     events.start()
     redis.stop()
     try:
