@@ -8,7 +8,6 @@ A reader never sees half a version or half a move: both are renamed into place.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from filelock import FileLock
 
 from components.artifacts.bundle import Manifest, verify_files
 from components.artifacts.errors import ContractError, NotFoundError
+from components.artifacts.whole_file import write_whole
 
 Alias = Literal["champion", "challenger"]
 CHAMPION: Alias = "champion"
@@ -236,12 +236,7 @@ def require_champion(home: Path, model: str) -> Version:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w") as file:
-        file.write(json.dumps(content, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def _iso(moment: datetime) -> str:

@@ -7,7 +7,6 @@ next command of any kind does what is written, before anything else. Commands of
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from components.artifacts.errors import ConfigError, ContractError, NotFoundError
+from components.artifacts.whole_file import write_whole
 from components.deploy_canary.rollout import Cause, Phase, Record, Rollout
 from components.deploy_canary.target import Target
 
@@ -92,13 +92,8 @@ class RolloutBook:
         return rollout if rollout.is_done else self._written(replace(rollout, is_done=True))
 
     def _written(self, rollout: Rollout) -> Rollout:
-        path = self._path(rollout.name)
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump({"format_version": FORMAT_VERSION, **asdict(rollout)}, file, indent=1, default=_moment)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        content = {"format_version": FORMAT_VERSION, **asdict(rollout)}
+        write_whole(self._path(rollout.name), json.dumps(content, indent=1, default=_moment))
         return rollout
 
     def _path(self, name: str) -> Path:

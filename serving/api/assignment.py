@@ -28,6 +28,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from components.artifacts.errors import ConfigError, ContractError
+from components.artifacts.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -191,13 +192,7 @@ def read_experiments(home: Path) -> Experiments:
 def write_experiments(home: Path, experiments: Experiments) -> None:
     """Whole or not at all: readers see the old file or the new one."""
     home.mkdir(parents=True, exist_ok=True)
-    unfinished = home / f"{FILE}.unfinished"
-    text = yaml.safe_dump(experiments.model_dump(mode="json"), sort_keys=False)
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(home / FILE)
+    write_whole(home / FILE, yaml.safe_dump(experiments.model_dump(mode="json"), sort_keys=False))
 
 
 def put_experiment(home: Path, experiment: Experiment) -> Experiments:

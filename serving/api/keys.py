@@ -22,6 +22,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts.errors import ContractError, NotFoundError
+from components.artifacts.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -164,11 +165,5 @@ def _lock(home: Path) -> FileLock:
 
 
 def _write(home: Path, keys: Sequence[ApiKey]) -> None:
-    """Whole or not at all, and never readable by others, not even while it is written."""
-    unfinished = home / f"{FILE}.unfinished"
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(KeyFile(keys=tuple(keys)).model_dump_json(indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(home / FILE)
+    """Never readable by others, not even while it is written."""
+    write_whole(home / FILE, KeyFile(keys=tuple(keys)).model_dump_json(indent=1) + "\n", mode=0o600)

@@ -1,0 +1,24 @@
+"""Files that are there whole or not at all."""
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Write a file so that readers see the old one or the new one, and so does who comes after a power cut.
+
+    Whoever calls it holds the lock of the file: two writers of one moment would meet in the unfinished one.
+
+    Args:
+        path: In a folder that is there.
+        text: All of it.
+        mode: Of the new file, less the process's umask; it has it while it is written already.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
