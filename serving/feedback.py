@@ -14,7 +14,8 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from components.artifacts.feedback import FOLDER, parse_line
+from components.artifacts.day_logs import parse_line
+from components.artifacts.feedback import FOLDER
 from serving.event_index import FILE, Entry, EventIndex, id_of
 from serving.protocol import FeedbackEvent
 

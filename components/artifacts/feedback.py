@@ -6,20 +6,15 @@
 A line that a crash cut off was never acknowledged, and is passed over.
 """
 
-import json
-import logging
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.artifacts.day_logs import overlaps, records
 from components.artifacts.tables import TIMESTAMP, conform
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
-
-log = logging.getLogger(__name__)
 
 FOLDER = Path("logs") / "feedback"
 
@@ -45,8 +40,8 @@ RATED = "rating"
 
 def read_feedback(home: Path, start: datetime, end: datetime) -> pa.Table:
     """Events in [start, end), by time and event_id, each once; empty where there are none."""
-    days = (path for path in sorted((home / FOLDER).rglob("*.jsonl")) if _overlaps(path.stem, start, end))
-    events = {event["event_id"]: event for path in days for event in _events(path)}
+    days = (path for path in sorted((home / FOLDER).rglob("*.jsonl")) if overlaps(path, start, end))
+    events = {event["event_id"]: event for path in days for event in records(path)}
     for event in events.values():
         event[EVENT_TIMESTAMP] = datetime.fromisoformat(event[EVENT_TIMESTAMP])
     inside = [event for event in events.values() if start <= event[EVENT_TIMESTAMP] < end]
@@ -63,27 +58,3 @@ def read_interactions(home: Path, end: datetime) -> pa.Table:
     feedback = read_feedback(home, datetime.min.replace(tzinfo=UTC), end)
     counts = pc.or_(pc.greater(feedback["weight"], 0), pc.equal(feedback["interaction_type"], RATED))
     return conform(feedback.filter(counts).drop_columns(["dwell_seconds", "position", "query_id"]), "interactions")
-
-
-def parse_line(line: bytes) -> dict[str, Any] | None:
-    """One event of the log, None where a crash cut the line off."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) else None
-
-
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            event = parse_line(line)
-            if event is not None:
-                yield event
-            elif line.strip():
-                log.warning("%s, line %d: cut off by a crash, never acknowledged; skipped", path, number)
-
-
-def _overlaps(day: str, start: datetime, end: datetime) -> bool:
-    begin = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    return begin < end and start - begin < timedelta(days=1)
