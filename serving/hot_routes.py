@@ -5,33 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import orjson
-
+from serving.answers import CLOSE, Answer, TooLargeError, read_body, respond
 from serving.front import Application, Receive, Scope, Send
 from serving.protocol import InvalidRequestError
 
 log = logging.getLogger(__name__)
 FAULT = 500
-
-
-class TooLargeError(InvalidRequestError):
-    """A body is over the limit (HTTP 413)."""
-
-    http_status = 413
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a hot route says: a body of JSON, a status, more headers."""
-
-    body: bytes
-    status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-    @classmethod
-    def refusal(cls, message: str, status: int, *headers: tuple[bytes, bytes]) -> "Answer":
-        """An ErrorResponse."""
-        return cls(orjson.dumps({"error": message}), status, headers)
 
 
 HotRoute: TypeAlias = Callable[[bytes, bytes], Answer]
@@ -70,30 +49,10 @@ class HotRoutes:
         try:
             body = await read_body(receive, self._limit) if scope["method"] == "POST" else b""
         except TooLargeError as error:
-            await _respond(send, Answer.refusal(str(error), error.http_status, (b"connection", b"close")))
+            await respond(send, Answer.refusal(str(error), error.http_status, CLOSE))
             return
         if body is not None:
-            await _respond(send, _answer(methods, scope, body))
-
-
-async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None where the client left.
-
-    Raises:
-        TooLargeError: It is over the limit.
-    """
-    parts, size, has_more = [], 0, True
-    while has_more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise TooLargeError(f"body: over {limit:,} bytes. Send it in parts.")
-        parts.append(part)
-        has_more = message.get("more_body", False)
-    return b"".join(parts)
+            await respond(send, _answer(methods, scope, body))
 
 
 def _answer(methods: Mapping[str, HotRoute], scope: Scope, body: bytes) -> Answer:
@@ -108,10 +67,3 @@ def _answer(methods: Mapping[str, HotRoute], scope: Scope, body: bytes) -> Answe
     except Exception:
         log.exception("a request failed")
         return Answer.refusal("the server failed; its log says why.", FAULT)
-
-
-async def _respond(send: Send, answer: Answer) -> None:
-    length = str(len(answer.body)).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", length), *answer.headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})

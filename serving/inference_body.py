@@ -3,11 +3,11 @@
 KServe reads a body of any size, takes NaN and half characters for JSON, and answers what follows from them with a 500.
 """
 
-import json
 from collections.abc import Mapping
 
 import orjson
 
+from serving.answers import CLOSE, Answer, TooLargeError, read_body, respond
 from serving.front import Application, Message, Receive, Scope, Send
 
 ROUTES = ("/v1/models/", "/v2/models/")
@@ -23,29 +23,20 @@ class InferenceBody:
         self._inner, self._max_bytes = inner, max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request; nothing, where the client leaves before its body is here."""
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(ROUTES):
             await self._inner(scope, receive, send)
             return
-        body = await self._read(receive)
+        try:
+            body = await read_body(receive, self._max_bytes)
+        except TooLargeError as error:
+            await respond(send, Answer.refusal(str(error), error.http_status, CLOSE))
+            return
         mistake = _mistake(body, dict(scope["headers"])) if body is not None else None
-        if body is None:
-            await _refuse(send, 413, f"body: over {self._max_bytes:,} bytes. Send it in parts.")
-        elif mistake is not None:
-            await _refuse(send, 400, mistake)
-        else:
+        if mistake is not None:
+            await respond(send, Answer.refusal(mistake, 400))
+        elif body is not None:
             await self._inner(scope, _once(body, receive), send)
-
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body; None where it is too large."""
-        content, is_more = bytearray(), True
-        while is_more:
-            message = await receive()
-            content += message.get("body", b"")
-            is_more = message.get("more_body", False)  # neither has the message that the client went away
-            if len(content) > self._max_bytes:
-                return None
-        return bytes(content)
 
 
 def _mistake(body: bytes, head: Mapping[bytes, bytes]) -> str | None:
@@ -68,12 +59,3 @@ def _once(body: bytes, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return next_message
-
-
-async def _refuse(send: Send, status: int, message: str) -> None:
-    body = json.dumps({"error": message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if status == 413:
-        headers.append((b"connection", b"close"))  # the rest of the body is not read
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -11,8 +11,10 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
 
-from serving.hot_routes import Answer, HotRoute, TooLargeError
+from serving.answers import Answer, read_body
+from serving.hot_routes import HotRoute
 from serving.live_events import LiveEvents
 from serving.live_recommender import LiveRecommender
 from serving.protocol import (
@@ -126,13 +128,12 @@ async def _body(request: Request, limit: int) -> Any:  # decoded JSON
 
     Raises:
         InvalidRequestError: It is too large, or no JSON.
+        ClientDisconnect: The client left.
     """
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > limit:
-            raise TooLargeError(f"body: over {limit:,} bytes. Send it in parts.")
-    return _decoded(bytes(content))
+    body = await read_body(request.receive, limit)
+    if body is None:
+        raise ClientDisconnect
+    return _decoded(body)
 
 
 def _decoded(body: bytes) -> Any:  # decoded JSON

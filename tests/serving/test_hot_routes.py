@@ -6,8 +6,9 @@ import logging
 import orjson
 import pytest
 
+from serving.answers import Answer
 from serving.front import Front
-from serving.hot_routes import Answer, HotRoutes
+from serving.hot_routes import HotRoutes
 from serving.metrics import ServerMetrics
 from serving.protocol import InvalidRequestError
 
