@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from components.artifacts.errors import ConfigError
 from components.artifacts.home import recsys_home
 from serving.exploration import Exploration
+from serving.process_settings import ProcessSettings
 
 PREFIX = "RECSYS_"
 
 
-class Settings(BaseModel):
+class Settings(ProcessSettings):
     """What `recsys serve` and `python -m serving` run with. Each field is also the variable RECSYS_<FIELD>."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(description="State folder")
     model_name: str = Field("recommender", min_length=1, description="Registered model")
@@ -39,18 +38,6 @@ class Settings(BaseModel):
     queue_seconds: float = Field(
         0.5, gt=0, description="Longest that a request may have waited when its turn comes; later ones get 503"
     )
-    drain_seconds: float = Field(
-        0.0,
-        ge=0,
-        description="From SIGTERM to the closing of the listener: /readyz is 503 and requests are answered; on a cluster as "
-        "long as its load balancer takes to notice, a few seconds",
-    )
-    traces_url: str | None = Field(
-        None,
-        pattern="^https?://",
-        description="Where traces go, OTLP over HTTP; nothing is traced where it is left out",
-    )
-    traces_share: float = Field(0.01, ge=0, le=1, description="Share of the requests that are traced, where they are")
     accept_request_time: bool = Field(
         False, description="Let requests say what time it is: for replays of the past, never for live traffic"
     )

@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from components.artifacts.errors import ConfigError
 from components.artifacts.home import recsys_home
 from serving.api.keys import Scope
+from serving.process_settings import ProcessSettings
 
 PREFIX = "RECSYS_API_"
 
 
-class DoorSettings(BaseModel):
+class DoorSettings(ProcessSettings):
     """What `python -m serving.api` runs with. Each field is also the variable RECSYS_API_<FIELD>."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(description="State folder, where the keys lie")
     host: str = Field("127.0.0.1", description="Address to listen on; others than loopback need a key first")
@@ -46,18 +45,6 @@ class DoorSettings(BaseModel):
     rate_per_second: float = Field(100.0, gt=0, description="Requests a second that a key may make, on average")
     rate_burst: int = Field(200, ge=1, description="Requests that a key may make at once")
 
-    drain_seconds: float = Field(
-        0.0,
-        ge=0,
-        description="From SIGTERM to the closing of the listener: /readyz is 503 and requests are answered; on a cluster as "
-        "long as its load balancer takes to notice, a few seconds",
-    )
-    traces_url: str | None = Field(
-        None,
-        pattern="^https?://",
-        description="Where traces go, OTLP over HTTP; nothing is traced where it is left out",
-    )
-    traces_share: float = Field(0.01, ge=0, le=1, description="Share of the requests that are traced, where they are")
     jwt_jwks: str | None = Field(
         None, description="File or https address of the identity provider's keys; tokens are taken where it is set"
     )
