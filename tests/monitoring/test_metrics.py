@@ -1,7 +1,5 @@
 """What Prometheus reads of verdicts: from the folder of the text files, and from a Pushgateway."""
 
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +13,7 @@ from monitoring.config import RetrainingPolicy
 from monitoring.metrics import PUSHGATEWAY_URL, publish
 from monitoring.retraining_policy import decide
 from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
+from tests.loopback import QuietHandler, answering
 
 NOW = datetime(2024, 6, 17, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -97,19 +96,14 @@ def gateway(status: int) -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
     """A server that takes what is pushed: its address, and method, path and body of each request."""
     seen: list[tuple[str, str, bytes]] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_PUT(self) -> None:
             seen.append((self.command, self.path, self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(status)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
+    with answering(Handler) as url:
+        yield url, seen
 
 
 def test_a_named_pushgateway_is_given_what_the_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

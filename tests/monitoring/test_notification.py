@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from monitoring.config import RetrainingPolicy
 from monitoring.notification import PAUSES_SECONDS, WEBHOOK_URL, notify
 from monitoring.retraining_policy import Action, decide, launch_once
 from monitoring.verdict import Check, Group, State, Verdict
+from tests.loopback import QuietHandler, answering
 
 NOW = datetime(2024, 6, 17, tzinfo=UTC)
 REPORT = Path("/state/monitoring/reports/one/report.html")
@@ -32,7 +32,7 @@ def webhook(*statuses: int) -> Iterator[tuple[str, list[Any]]]:
     """A server that answers so, the last status for ever: its address, and what was posted."""
     seen: list[Any] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(statuses[min(len(seen), len(statuses)) - 1])
@@ -44,13 +44,8 @@ def webhook(*statuses: int) -> Iterator[tuple[str, list[Any]]]:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{SECRET}", seen
-        server.shutdown()
+    with answering(Handler) as url:
+        yield f"{url}/{SECRET}", seen
 
 
 def told(

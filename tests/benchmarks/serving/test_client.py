@@ -1,13 +1,12 @@
 """The client counts every answer once, and measures from the moment that a request was due."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from benchmarks.serving.client import as_fast_as_answered, at_rate, request
+from tests.loopback import QuietHandler, answering
 
 BAD = b"bad"
 
@@ -17,7 +16,7 @@ def echoing() -> Iterator[tuple[int, list[bytes]]]:
     """A server that answers 200 with the body, 400 to BAD; its port and the bodies that came."""
     seen: list[bytes] = []
 
-    class Echo(BaseHTTPRequestHandler):
+    class Echo(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
@@ -28,13 +27,8 @@ def echoing() -> Iterator[tuple[int, list[bytes]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_arguments):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server.server_address[1], seen
-        server.shutdown()
+    with answering(Echo) as url:
+        yield int(url.rpartition(":")[2]), seen
 
 
 @pytest.mark.parametrize("connections", [1, 4])

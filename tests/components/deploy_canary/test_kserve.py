@@ -1,17 +1,16 @@
 """The real client over HTTP, against an API that keeps InferenceServices, can be in conflict and can deny."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from kubernetes import client
 
 from components.artifacts.errors import ConfigError, NotFoundError
 from components.deploy_canary.kserve import ATTEMPTS, MODE, ClusterError, KnativeTarget, Services, StandardTarget
+from tests.loopback import QuietHandler, answering
 
 OLD, NEW = "pvc://models/b-old", "pvc://models/b-new"
 
@@ -64,7 +63,7 @@ def service(mode: str, **predictor) -> dict:
 def cluster(manifest: dict | None) -> Iterator[Cluster]:
     kept = Cluster({"recommender": manifest} if manifest else {})
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or b"null")
@@ -82,22 +81,12 @@ def cluster(manifest: dict | None) -> Iterator[Cluster]:
 
         do_GET = do_POST = do_PATCH = do_DELETE = answer
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    configuration = client.Configuration(host=f"http://127.0.0.1:{server.server_address[1]}")
-    with client.ApiClient(configuration) as connection:
+    with answering(Handler) as url, client.ApiClient(client.Configuration(host=url)) as connection:
         kept.services = Services("shop", client.CustomObjectsApi(connection), pause=lambda _attempt: 0.0)
         try:
             yield kept
         finally:
             connection.rest_client.pool_manager.clear()
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
 
 def test_knative_canary_is_dark_at_its_tag_and_deployed_once():

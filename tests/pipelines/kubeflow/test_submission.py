@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -18,6 +17,7 @@ from pipelines.kubeflow.submission import RunFailedError, Target, _terminate, su
 from pipelines.kubeflow.training import submit_training
 from pipelines.package import package, version_name
 from pipelines.server_process import free_ports
+from tests.loopback import QuietHandler, answering
 from tests.pipelines.kubeflow.clients import ended, start_endpoint
 from tests.pipelines.test_cli import recsys
 from tests.pipelines.test_local_runner import numbers_pipeline
@@ -150,7 +150,7 @@ def test_wrong_token_no_token_and_no_endpoint_are_told_apart(endpoint, home, tmp
 def refusing(status: int, message: str) -> Iterator[str]:
     """Something that is healthy and refuses everything else, as a gateway with rules or a backend in trouble does."""
 
-    class Refusal(BaseHTTPRequestHandler):
+    class Refusal(QuietHandler):
         def do_GET(self) -> None:
             is_health = self.path.endswith("/healthz")
             body = json.dumps({"multi_user": False} if is_health else {"code": 7, "message": message}).encode()
@@ -160,15 +160,8 @@ def refusing(status: int, message: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_arguments: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with answering(Refusal) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 
 from pipelines.server_process import free_ports
 from serving.api.keys import Scope, create_key
+from tests.loopback import QuietHandler, answering
 
 EVERYTHING: tuple[Scope, ...] = ("recommend", "events", "explain", "metrics")
 
@@ -63,7 +63,7 @@ def troubled_server() -> Iterator[str]:
     """A server that answers as the user's id says: `500`, `503`, `late` (after the block's end), else 200."""
     over = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -76,17 +76,8 @@ def troubled_server() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Handler) as url:
+        try:
+            yield url
+        finally:
+            over.set()

@@ -1,16 +1,16 @@
 """An identity provider with keys of its own and an address on loopback where it names them."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.loopback import QuietHandler, answering
 
 ISSUER, AUDIENCE = "https://login.example", "recsys"
 NOW = 1_700_000_000
@@ -73,7 +73,7 @@ def provider() -> Iterator[Provider]:
     """With one RSA and one P-256 key, until the block ends."""
     one = Provider({"rsa-1": rsa_key(), "ec-1": ec_key()})
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             one.asked += 1
             body = one.jwks()
@@ -82,16 +82,6 @@ def provider() -> Iterator[Provider]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    one.url = f"http://127.0.0.1:{server.server_address[1]}/jwks.json"
-    try:
+    with answering(Handler) as url:
+        one.url = f"{url}/jwks.json"
         yield one
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -1,11 +1,9 @@
 """A door with a stable server and a canary behind it, each of which says who it is."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from serving.api.assignment import CANARY, STABLE, Assignment, Experiment, assign, put_experiment, read_experiments
 from serving.api.exposures import FOLDER, OWN_LIST, Exposure, ExposureLog
 from serving.exposures import read_exposures
+from tests.loopback import QuietHandler, answering
 from tests.serving.api.doors import door, make_key
 
 NOW = datetime(2024, 6, 3, 12, tzinfo=UTC)
@@ -23,7 +22,7 @@ USERS = [f"u{number}" for number in range(40)]
 def server(name: str, status: int = 200) -> Iterator[str]:
     """Answers everything with its name."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -34,19 +33,8 @@ def server(name: str, status: int = 200) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.daemon_threads = True
-    thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-    finally:
-        running.shutdown()
-        thread.join()
-        running.server_close()
+    with answering(Handler) as url:
+        yield url
 
 
 def ask(home, stable: str) -> list[str]:

@@ -1,15 +1,14 @@
 """A trace from the client through door and server, as a collector on loopback gets it."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from pipelines.server_process import server
+from tests.loopback import QuietHandler, answering
 from tests.serving.api.doors import door, make_key
 from tests.serving.bundles import own_home
 
@@ -21,7 +20,7 @@ def collector() -> Iterator[tuple[str, dict[str, list[Span]]]]:
     """Address of a collector, and the spans that it got by service."""
     spans: dict[str, list[Span]] = {}
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             received = ExportTraceServiceRequest()
             received.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
@@ -32,18 +31,8 @@ def collector() -> Iterator[tuple[str, dict[str, list[Span]]]]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.server_address[1]}/v1/traces", spans
-    finally:
-        listening.shutdown()
-        thread.join()
-        listening.server_close()
+    with answering(Handler) as url:
+        yield f"{url}/v1/traces", spans
 
 
 def attributes(holder) -> dict[str, str]:
