@@ -1,6 +1,5 @@
 """A webhook is told of what is wrong, and can do no harm: against a real server on loopback."""
 
-import http.server
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from monitoring.config import RetrainingPolicy
 from monitoring.notification import PAUSES_SECONDS, WEBHOOK_URL, notify
 from monitoring.retraining_policy import Action, decide, launch_once
 from monitoring.verdict import Check, Group, State, Verdict
+from pipelines.server_process import free_ports
 from tests.loopback import QuietHandler, answering
 
 NOW = datetime(2024, 6, 17, tzinfo=UTC)
@@ -126,7 +126,7 @@ def test_no_failure_is_raised_and_none_logs_the_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     told(tmp_path, monkeypatch, 500)
-    gone = f"http://127.0.0.1:{_closed_port()}/{SECRET}"
+    gone = f"http://127.0.0.1:{free_ports(1)[0]}/{SECRET}"
     for url in (gone, f"file:///{SECRET}", SECRET, f"http://[{SECRET}", f"http://127.0.0.1:{SECRET}/"):
         monkeypatch.setenv(WEBHOOK_URL, url)
         assert not notify(tmp_path, verdict(), REPORT, pauses=AT_ONCE)
@@ -140,8 +140,3 @@ def test_no_failure_is_raised_and_none_logs_the_address(
 def test_nothing_is_sent_without_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(WEBHOOK_URL, raising=False)
     assert not notify(tmp_path, verdict(), REPORT)
-
-
-def _closed_port() -> int:
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        return server.server_port

@@ -36,17 +36,6 @@ def endless_pipeline() -> None:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("kfp")
-
-
-@pytest.fixture(scope="module")
-def endpoint(home):
-    yield start_endpoint(home, free_ports(1)[0])
-    down(home)
-
-
-@pytest.fixture(scope="module")
 def client(endpoint, home):
     return client_of(endpoint, home)
 

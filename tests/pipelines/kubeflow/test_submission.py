@@ -30,17 +30,6 @@ SUBMITTERS = 4
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("kfp")
-
-
-@pytest.fixture(scope="module")
-def endpoint(home):
-    yield start_endpoint(home, free_ports(1)[0])
-    down(home)
-
-
-@pytest.fixture(scope="module")
 def client(endpoint, home):
     return connect(endpoint.url, home / "kfp.token")
 
