@@ -1,7 +1,7 @@
 """What is searched of each candidate generator.
 
-The ranges hold groceries and films alike: days to decades. What only bounds memory and time (`max_users`, `length`) and
-what says when an item is new (`new_days`) is not searched.
+The ranges hold groceries and films alike: days to decades. What only bounds memory and time (`votes`, `max_users`,
+`length`) and what says when an item is new (`new_days`) is not searched.
 """
 
 from collections.abc import Mapping

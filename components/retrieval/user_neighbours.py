@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
+from components.retrieval.neighbours import best_per_row
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored, top_k
 from components.retrieval.weighted_sums import positive_sums
@@ -34,7 +35,14 @@ class UserNeighbours:
 
     @classmethod
     def fit(
-        cls, log: InteractionLog, *, profile_days: float, recent_days: float, neighbours: int, max_users: int
+        cls,
+        log: InteractionLog,
+        *,
+        profile_days: float,
+        recent_days: float,
+        neighbours: int,
+        votes: int,
+        max_users: int,
     ) -> Self:
         """From what was before the cut.
 
@@ -43,6 +51,7 @@ class UserNeighbours:
             profile_days: Time constant of what a user is known by, days.
             recent_days: Time constant of what a neighbour votes for, days.
             neighbours: Users that vote.
+            votes: Items that each of them votes for: those of the largest decayed counts.
             max_users: Most users that can be a neighbour: those who took something last.
         """
         rows = _latest_users(log, max_users)
@@ -52,7 +61,7 @@ class UserNeighbours:
         profiles.data *= idf[profiles.indices]
         lengths = np.sqrt(np.asarray(profiles.power(2).sum(axis=1)).ravel())
         profiles.data /= np.repeat(np.where(lengths > 0, lengths, 1.0), np.diff(profiles.indptr)).astype(np.float32)
-        recent = _root(log.user_item_matrix(decay_days=recent_days)[rows])
+        recent = best_per_row(_root(log.user_item_matrix(decay_days=recent_days)[rows]), votes)
         return cls(profiles.T.tocsr(), recent, idf, neighbours)
 
     def retrieve(self, query: Query, *, k: int) -> Scored:

@@ -8,7 +8,7 @@ from components.retrieval.user_neighbours import UserNeighbours
 from tests.components.retrieval.builders import CUT, interactions, item_table, query
 
 ITEMS = item_table(5)
-SETTINGS = {"profile_days": 1e9, "recent_days": 1e9, "neighbours": 10, "max_users": 100}
+SETTINGS = {"profile_days": 1e9, "recent_days": 1e9, "neighbours": 10, "votes": 100, "max_users": 100}
 
 
 def fit(*rows: tuple[str, str, float], **settings: float) -> UserNeighbours:
@@ -47,6 +47,11 @@ def test_only_the_nearest_users_vote():
 def test_what_was_taken_lately_counts_more():
     rows = [("u", "a", 5.0), ("u", "b", 60.0), ("u", "c", 1.0), ("v", "d", 5.0)]
     assert named(fit(*rows, recent_days=7.0), ("a", 1.0, 5.0, 5.0)) == ["c", "b"]
+
+
+def test_each_neighbour_votes_for_what_it_took_most_lately():
+    rows = [("u", "a", 5.0), ("u", "b", 60.0), ("u", "c", 1.0), ("v", "d", 5.0)]
+    assert named(fit(*rows, recent_days=7.0, votes=1), ("a", 1.0, 5.0, 5.0)) == ["c"]
 
 
 def test_item_that_everybody_has_makes_nobody_alike():
