@@ -1,6 +1,7 @@
 """`recsys monitor`: judge what was served, and train again where the verdict says so."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -145,6 +146,20 @@ def decisions(model: Model = "recommender") -> None:
     for one in read_decisions(recsys_home(), model):
         table.add_row(one.at[:19], one.action, one.reason)
     Console().print(table if table.row_count else f"nothing was decided for {model} yet")
+
+
+@app.command("compile")
+def compile_package(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("monitor-recommender.yaml"),
+    image: Annotated[str, typer.Option(help="Image of the step, with a version or a digest.")] = "",
+) -> None:
+    """Write the compiled monitoring pipeline, which Kubeflow Pipelines takes: one step, the same code as `run`."""
+    from pipelines.monitoring import monitor_recommender
+    from pipelines.package import local_image, package, version_name
+
+    text = package(monitor_recommender, image or local_image())
+    output.write_text(text)
+    typer.echo(f"{output}: pipeline monitor-recommender, version {version_name(text)}")
 
 
 def _print_verdict(console: Console, verdict: "Verdict") -> None:

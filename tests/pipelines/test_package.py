@@ -13,12 +13,15 @@ from pipelines.monitoring import monitor_recommender
 from pipelines.package import check, local_image, package, version_name
 from pipelines.training import train_recommender
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "train-recommender.yaml"
-UPDATE = "recsys train compile --image recsys-python:golden -o tests/golden/train-recommender.yaml"
+GOLDEN = Path(__file__).parents[1] / "golden"
+UPDATE = "recsys {command} compile --image recsys-python:golden -o tests/golden/{name}.yaml"
 
 
-def test_compiled_pipeline_is_the_golden_one():
-    assert package(train_recommender, "recsys-python:golden") == GOLDEN.read_text(), f"if the change is meant: {UPDATE}"
+@pytest.mark.parametrize(("command", "pipeline"), [("train", train_recommender), ("monitor", monitor_recommender)])
+def test_compiled_pipeline_is_the_golden_one(command, pipeline):
+    golden = (GOLDEN / f"{pipeline.name}.yaml").read_text()
+    update = UPDATE.format(command=command, name=pipeline.name)
+    assert package(pipeline, "recsys-python:golden") == golden, f"if the change is meant: {update}"
 
 
 @pytest.mark.parametrize("pipeline", [train_recommender, monitor_recommender])
