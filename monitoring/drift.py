@@ -1,11 +1,7 @@
 """Whether features, scores and missing values are distributed as they were at training.
 
-The score is the population stability index over the reference's quantile bins, with a bin of its own for missing
-values. Each user weighs the same: a user's rows are no independent evidence. The threshold is what sampling alone
-can do, drawn from the reference's users, or the worst of the feature's own windows without drift.
-
-Source:
-    Siddiqi, Credit Risk Scorecards, 2006 (the index); the thresholds follow this project's own measurements.
+Each feature is held against the reference by the stability index, and each user weighs the same: a user's rows are no
+independent evidence. What moved counts by its share of the ranker's gain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,10 +23,9 @@ from feature_repo.schema import (
 )
 from monitoring.audience import is_known
 from monitoring.config import DriftConfig, MonitoringConfig
+from monitoring.stability_index import Bins, histogram, of_history, of_noise, population_stability_index
 from monitoring.verdict import Check, FeatureFinding, Group, State, percent
 
-SMALLEST_SHARE = 0.0025
-"""Emptier bins count as this share: the index stays finite, and 3 % of never-seen values are no alarm yet."""
 NULL_SIGMAS = 4.0
 """A missing share must also grow by this many standard errors: among 500 users 5 percentage points are noise."""
 NOT_COMPARABLE: Mapping[str, str] = {
@@ -47,47 +42,6 @@ EXPECTED_WITH_VALUE = 10.0
 """Users who should have a value of such a feature, before none of them having one says that it was lost: e^-10."""
 NOTHING_LEFT = 1 - 1e-9
 SCORE = FeatureSpec("score", RANKER_FEATURES[0].dtype, "1", "The ranker's score")
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Quantile bins of a reference.
-
-    Attributes:
-        edges: Inner edges, shape (n,): value v is in bin searchsorted(edges, v, "right"). Where the values pile up
-            at their greatest one (a constant, a flag), an edge above it keeps greater ones, never seen before, apart.
-        merged: Bin of each raw bin after the rare ones were merged, shape (n + 2,); the last raw bin is missing.
-    """
-
-    edges: NDArray[np.float64]
-    merged: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, values: NDArray[np.float64], weights: NDArray[np.float64], config: DriftConfig) -> "Bins":
-        """Quantiles of the known values; bins with something, but under `rare_share`, join the one before them."""
-        edges = _edges(values[np.isfinite(values)], config.bins)
-        shares = _histogram(_raw(values, edges), weights, len(edges) + 2)
-        merged, current = np.zeros(len(edges) + 2, np.intp), 0
-        for place in range(1, len(edges) + 1):
-            current += not 0 < shares[place] < config.rare_share
-            merged[place] = current
-        merged[-1] = current + 1
-        return cls(edges, merged)
-
-    @property
-    def size(self) -> int:
-        """Number of bins, the one of missing values included."""
-        return int(self.merged[-1]) + 1
-
-    def place(self, values: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Bin of each value."""
-        return self.merged[_raw(values, self.edges)]
-
-
-def population_stability_index(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum over bins of (p - q) ln(p / q); the last axis are the bins, shares under SMALLEST_SHARE count as it."""
-    p, q = (np.clip(shares, SMALLEST_SHARE, None) for shares in (reference, current))
-    return np.asarray(((p - q) * np.log(p / q)).sum(axis=-1))
 
 
 def importances(booster: xgb.Booster) -> dict[str, float]:
@@ -185,8 +139,8 @@ def _judge(
 ) -> FeatureFinding:
     before, after = (frame[spec.name].to_numpy(float) for frame in (sides.reference, sides.current))
     bins = Bins.of(before, sides.reference_weights, config.drift)
-    old = _histogram(bins.place(before), sides.reference_weights, bins.size)
-    new = _histogram(bins.place(after), sides.current_weights, bins.size)
+    old = histogram(bins.place(before), sides.reference_weights, bins.size)
+    new = histogram(bins.place(after), sides.current_weights, bins.size)
     score = float(population_stability_index(old, new)) if len(after) else None
     per_user = _user_shares(bins.place(before), sides, bins.size)
     floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC else config.drift.learning_floor
@@ -215,7 +169,7 @@ def _judge(
         reason=reason,
         reference_shares=tuple(old.tolist()),
         current_shares=tuple(new.tolist()),
-        edges=tuple(_merged_edges(bins)),
+        edges=bins.upper_edges,
     )
 
 
@@ -249,51 +203,13 @@ def _user_shares(places: NDArray[np.intp], sides: _Sides, size: int) -> NDArray[
     return np.asarray(cells.reshape(users, size), np.float64)
 
 
-def threshold(
-    per_user: NDArray[np.float64],
-    users: int,
-    history: Sequence[float],
-    config: DriftConfig,
-    learning_floor: float,
-    *,
-    rng: np.random.Generator,
-) -> tuple[float, str]:
-    """Above it a feature has moved, and where that comes from, in words.
-
-    Args:
-        per_user: Share of each reference user's rows in each bin, shape (n_users, n_bins).
-        users: Of the window.
-        history: The feature's scores in earlier windows of the same kind without drift, the newest last.
-        config: Floors, factor.
-        learning_floor: In the place of `config.floor` while the history is short.
-        rng: Draws samples of the reference's users.
-    """
-    if len(history) >= config.history_needed:
-        return _of_history(history, config)
-    even = np.full(len(per_user), 1 / len(per_user))
-    draws = [rng.multinomial(size, even, size=config.noise_draws) / size for size in (len(per_user), max(users, 1))]
-    return _of_noise(draws[0] @ per_user, draws[1] @ per_user, config, learning_floor)
-
-
 def _limit(
     per_user: NDArray[np.float64], sides: _Sides, history: Sequence[float], config: DriftConfig, learning_floor: float
 ) -> tuple[float, str]:
     """As `threshold`, with draws that all features share."""
     if len(history) >= config.history_needed:
-        return _of_history(history, config)
-    return _of_noise(sides.reference_draws @ per_user, sides.current_draws @ per_user, config, learning_floor)
-
-
-def _of_history(history: Sequence[float], config: DriftConfig) -> tuple[float, str]:
-    recent = history[-config.history_windows :]
-    return max(config.floor, config.factor * max(recent)), f"{len(recent)} windows without drift"
-
-
-def _of_noise(
-    reference: NDArray[np.float64], current: NDArray[np.float64], config: DriftConfig, learning_floor: float
-) -> tuple[float, str]:
-    noise = population_stability_index(reference, current)
-    return max(learning_floor, config.factor * float(noise.max())), "sampling noise of the reference's users"
+        return of_history(history, config)
+    return of_noise(sides.reference_draws @ per_user, sides.current_draws @ per_user, config, learning_floor)
 
 
 def null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, config: DriftConfig) -> float | None:
@@ -352,26 +268,6 @@ def _range_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Che
     return Check("range:features", Group.RANGE, state, reason, share, config.range_share)
 
 
-def _edges(known: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    if len(known) == 0:
-        return np.empty(0)
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
-    if edges[-1] < known.max():
-        return edges
-    return np.append(edges, float(np.nextafter(np.float32(edges[-1]), np.float32(np.inf))))  # features are float32
-
-
-def _raw(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
-    places = np.searchsorted(edges, values, side="right")
-    return np.asarray(np.where(np.isnan(values), len(edges) + 1, places), np.intp)
-
-
-def _histogram(places: NDArray[np.intp], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    counts = np.bincount(places, weights, minlength=size)
-    total = counts.sum()
-    return np.asarray(counts / total if total > 0 else counts, np.float64)
-
-
 def _user_weights(frame: pd.DataFrame) -> NDArray[np.float64]:
     """1 / rows of the row's user."""
     if len(frame) == 0:
@@ -401,9 +297,3 @@ def _out_of_range(spec: FeatureSpec, values: NDArray[np.float64]) -> float:
     low, high = -np.inf if spec.low is None else spec.low, np.inf if spec.high is None else spec.high
     slack = 1e-6 * max(1.0, abs(high) if np.isfinite(high) else 1.0)  # float32 rounding of a rate of exactly 1
     return float(np.mean(np.isinf(known) | (known < low - slack) | (known > high + slack)))
-
-
-def _merged_edges(bins: Bins) -> list[float]:
-    """Upper edges of the merged bins but the open one and the missing one."""
-    starts = np.flatnonzero(np.diff(bins.merged[:-1]))
-    return [float(bins.edges[place]) for place in starts]

@@ -22,7 +22,7 @@ import pandas as pd
 
 from components.artifacts.errors import ContractError
 from monitoring.config import DriftConfig, MonitoringConfig
-from monitoring.drift import Bins, population_stability_index
+from monitoring.stability_index import Bins, population_stability_index
 from monitoring.verdict import FeatureFinding, State, Verdict, days
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from scipy import stats
 from benchmarks.monitoring.traffic import CATEGORICAL, DAYS, FEATURES, FIRST_HISTORY, Traffic
 from monitoring.calibration import Delays, Ratios, is_off, score
 from monitoring.config import CalibrationConfig, DriftConfig
-from monitoring.drift import Bins, null_threshold, population_stability_index, threshold
+from monitoring.drift import null_threshold
+from monitoring.stability_index import Bins, population_stability_index, threshold
 
 NEED, OF = 2, 3
 SAMPLE_ROWS = 20_000
