@@ -23,6 +23,12 @@ class DriftConfig(BaseModel):
         "promotions go from week to week is not known before the history is; 0.25 is the customary sign of a real shift",
     )
     factor: float = Field(1.5, ge=1, description="Threshold over the worst of the windows without drift")
+    bin_z: float = Field(
+        4.5,
+        gt=0,
+        description="A feature has moved too where the share of one bin is so many standard errors from its own windows "
+        "without drift: the index does not see one category of many three times as frequent",
+    )
     history_windows: int = Field(28, ge=1, description="Newest windows without drift that make up the history")
     history_needed: int = Field(
         8, ge=1, description="Windows of a kind until the history is trusted; these count whether or not they alarmed"

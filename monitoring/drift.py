@@ -23,7 +23,16 @@ from feature_repo.schema import (
 )
 from monitoring.audience import is_known
 from monitoring.config import DriftConfig, MonitoringConfig
-from monitoring.stability_index import Bins, histogram, of_history, of_noise, population_stability_index
+from monitoring.own_past import BinMove, Past, furthest_bin
+from monitoring.stability_index import (
+    Bins,
+    bin_name,
+    histogram,
+    of_history,
+    of_noise,
+    population_stability_index,
+    user_shares,
+)
 from monitoring.verdict import Check, FeatureFinding, Group, State, percent
 
 NULL_SIGMAS = 4.0
@@ -58,7 +67,7 @@ def judge_features(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     shares: Mapping[str, float],
-    history: Mapping[str, Sequence[float]],
+    history: Mapping[str, Past],
     config: MonitoringConfig,
 ) -> tuple[FeatureFinding, ...]:
     """Every ranker feature, the most important first.
@@ -67,13 +76,14 @@ def judge_features(
         reference: Rows of the bundle's reference.
         current: Rows of the window.
         shares: Importance of each feature.
-        history: Feature to its scores in earlier windows without drift, the newest last.
+        history: Feature to its earlier windows without drift.
         config: Bins, thresholds.
     """
     rng = np.random.default_rng(config.seed)
     sides = _Sides.of(reference, current, rng, config)
     found = [
-        _judge(spec, sides, shares.get(spec.name, 0.0), history.get(spec.name, ()), config) for spec in RANKER_FEATURES
+        _judge(spec, sides, shares.get(spec.name, 0.0), history.get(spec.name, Past()), config)
+        for spec in RANKER_FEATURES
     ]
     return tuple(sorted(found, key=lambda finding: (-finding.importance, finding.name)))
 
@@ -90,7 +100,7 @@ def feature_checks(findings: Sequence[FeatureFinding], config: MonitoringConfig)
 def score_check(reference: pd.DataFrame, current: pd.DataFrame, config: MonitoringConfig) -> Check:
     """The distribution of the ranker's own score: its moves follow the features' or a change of the traffic."""
     sides = _Sides.of(reference, current, np.random.default_rng(config.seed), config)
-    finding = _judge(SCORE, sides, 0.0, (), config)
+    finding = _judge(SCORE, sides, 0.0, Past(), config)
     state = State.WARN if finding.is_moved else finding.state
     return Check("prediction:score", Group.PREDICTION, state, finding.reason, finding.score, finding.threshold)
 
@@ -108,6 +118,7 @@ class _Sides:
     reference_weights: NDArray[np.float64]
     current_weights: NDArray[np.float64]
     reference_users: NDArray[np.intp]
+    current_users: NDArray[np.intp]
     known: NDArray[np.bool_]
     reference_draws: NDArray[np.float64]
     current_draws: NDArray[np.float64]
@@ -127,6 +138,7 @@ class _Sides:
             reference_weights=_user_weights(reference),
             current_weights=_user_weights(current),
             reference_users=rows,
+            current_users=np.unique(current[USER_ID].to_numpy(str), return_inverse=True)[1],
             known=is_known(current).to_numpy(bool),
             reference_draws=draws[0],
             current_draws=draws[1],
@@ -135,17 +147,26 @@ class _Sides:
 
 
 def _judge(
-    spec: FeatureSpec, sides: _Sides, importance: float, history: Sequence[float], config: MonitoringConfig
+    spec: FeatureSpec, sides: _Sides, importance: float, history: Past, config: MonitoringConfig
 ) -> FeatureFinding:
     before, after = (frame[spec.name].to_numpy(float) for frame in (sides.reference, sides.current))
     bins = Bins.of(before, sides.reference_weights, config.drift)
     old = histogram(bins.place(before), sides.reference_weights, bins.size)
     new = histogram(bins.place(after), sides.current_weights, bins.size)
     score = float(population_stability_index(old, new)) if len(after) else None
-    per_user = _user_shares(bins.place(before), sides, bins.size)
+    per_user = user_shares(
+        bins.place(before),
+        sides.reference_users,
+        sides.reference_weights,
+        users=sides.reference_draws.shape[1],
+        size=bins.size,
+    )
     floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC else config.drift.learning_floor
-    limit, source = _limit(per_user, sides, history, config.drift, floor)
+    limit, source = _limit(per_user, sides, history.scores, config.drift, floor)
+    move = _bin_move(bins, after, sides, history, config.drift)
     state, reason = _state(spec, score, limit, source, sides.users, len(history), config)
+    if state is State.OK and move is not None and move.z > config.drift.bin_z:
+        state, reason = State.WARN, f"{spec.name} moved: {_told(move, bins, len(history))}"
     nulls = (
         _null_share(before, sides.reference_weights),
         _null_share(after[sides.known], sides.current_weights[sides.known]),
@@ -170,6 +191,9 @@ def _judge(
         reference_shares=tuple(old.tolist()),
         current_shares=tuple(new.tolist()),
         edges=bins.upper_edges,
+        moved_bin=move.bin if move else None,
+        moved_bin_z=move.z if move else None,
+        moved_bin_usual=move.usual if move else None,
     )
 
 
@@ -196,11 +220,24 @@ def _state(
     return State.OK, f"{spec.name}: index {score:.3f}, threshold {threshold:.3f} ({source})"
 
 
-def _user_shares(places: NDArray[np.intp], sides: _Sides, size: int) -> NDArray[np.float64]:
-    """Share of each reference user's rows in each bin, shape (n_users, n_bins)."""
-    users = sides.reference_draws.shape[1]
-    cells = np.bincount(sides.reference_users * size + places, sides.reference_weights, minlength=users * size)
-    return np.asarray(cells.reshape(users, size), np.float64)
+def _bin_move(
+    bins: Bins, values: NDArray[np.float64], sides: _Sides, history: Past, config: DriftConfig
+) -> BinMove | None:
+    """None while the feature's own past is not known, in these bins."""
+    if len(history) < config.history_needed or not sides.users:
+        return None
+    past = [shares for shares in history.shares[-config.history_windows :] if len(shares) == bins.size]
+    if len(past) < config.history_needed:
+        return None
+    return furthest_bin(
+        user_shares(bins.place(values), sides.current_users, sides.current_weights, users=sides.users, size=bins.size),
+        past,
+    )
+
+
+def _told(move: BinMove, bins: Bins, windows: int) -> str:
+    now, usual, held = percent(move.share), percent(move.usual), bin_name(bins.upper_edges, move.bin)
+    return f"{now} is {held}, {usual} in {windows} windows without drift ({move.z:.1f} standard errors)"
 
 
 def _limit(

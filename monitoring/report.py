@@ -2,6 +2,7 @@
 
 from html import escape
 
+from monitoring.stability_index import bin_name
 from monitoring.verdict import Check, FeatureFinding, State, Verdict, days, percent
 
 COLOURS = {
@@ -110,8 +111,8 @@ def _card(finding: FeatureFinding) -> str:
     shares = (finding.reference_null_share, finding.current_null_share)
     nulls = "missing for users who are known: " + " → ".join(map(percent, shares))
     return (
-        f'<div class="card"><h3>{escape(finding.name)}</h3><p>{percent(finding.importance)} of importance, index '
-        f"{_number(finding.score)} over {_number(finding.threshold)} ({escape(finding.threshold_source)}); {medians}</p>"
+        f'<div class="card"><h3>{escape(finding.name)}</h3><p>{percent(finding.importance)} of importance; '
+        f"{escape(finding.reason)}; {medians}</p>"
         f"{_histogram(finding)}"
         f"<p>{nulls}</p></div>"
     )
@@ -127,20 +128,12 @@ def _histogram(finding: FeatureFinding) -> str:
         for side, (share, colour) in enumerate(zip(pair, ("#94a3b8", "#2563eb"), strict=True)):
             height = HEIGHT * share / top
             x = place * step + side * step * 0.42 + step * 0.08
-            title = f"{_bin_name(finding, place)}: {percent(share)}"
+            title = f"{bin_name(finding.edges, place)}: {percent(share)}"
             bars.append(
                 f'<rect x="{x:.1f}" y="{HEIGHT - height:.1f}" width="{step * 0.4:.1f}" height="{height:.1f}" '
                 f'fill="{colour}"><title>{escape(title)}</title></rect>'
             )
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" role="img">{"".join(bars)}</svg>'
-
-
-def _bin_name(finding: FeatureFinding, place: int) -> str:
-    if place == len(finding.reference_shares) - 1:
-        return "missing"
-    low = f"{finding.edges[place - 1]:.3g}" if place else "lowest"
-    high = f"{finding.edges[place]:.3g}" if place < len(finding.edges) else "highest"
-    return f"{low} to {high}"
 
 
 def _features(verdict: Verdict) -> str:

@@ -1,7 +1,7 @@
 """One monitoring run: a window in, a verdict and a report out."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.freshness import freshness_checks
 from monitoring.history import append, comparable, read_history
 from monitoring.ids import item_checks
+from monitoring.own_past import Past
 from monitoring.quality import quality_checks
 from monitoring.report import render_report
 from monitoring.segments import Calibrated, judge_calibration
@@ -88,7 +89,7 @@ def judge(
     if len(window.frame):
         shares = importances(Ranker.load(bundle / RANKER).booster)
         findings = judge_features(
-            reference, window.frame, shares, _quiet_scores(home, window, reference_id, config), config
+            reference, window.frame, shares, _quiet_windows(home, window, reference_id, config), config
         )
         checks += audience_checks(reference, window.frame, config.audience)
         checks += [*feature_checks(findings, config), score_check(reference, window.frame, config)]
@@ -221,17 +222,22 @@ def _notes(window: Window) -> list[str]:
     return notes
 
 
-def _quiet_scores(home: Path, window: Window, reference_id: str, config: MonitoringConfig) -> dict[str, list[float]]:
-    """Feature to its scores in earlier windows of the same kind: the first ones, and later ones in which it did not move."""
+def _quiet_windows(home: Path, window: Window, reference_id: str, config: MonitoringConfig) -> dict[str, Past]:
+    """Feature to its earlier windows of the same kind: the first ones, and later ones in which it did not move."""
     earlier = read_history(home, config.model)
-    scores: dict[str, list[float]] = {}
+    known: dict[str, list[FeatureFinding]] = {}
     for verdict in comparable(earlier, reference_id=reference_id, start=window.start, end=window.end):
         for finding in verdict.features:
             if finding.score is not None and finding.state in {State.OK, State.WARN, State.LEARNING}:
-                known = scores.setdefault(finding.name, [])
-                if finding.state is not State.WARN or len(known) < config.drift.history_needed:
-                    known.append(finding.score)
-    return scores
+                before = known.setdefault(finding.name, [])
+                if finding.state is not State.WARN or len(before) < config.drift.history_needed:
+                    before.append(finding)
+    return {name: _past(findings) for name, findings in known.items()}
+
+
+def _past(findings: Sequence[FeatureFinding]) -> Past:
+    scores = tuple(finding.score for finding in findings if finding.score is not None)
+    return Past(scores, tuple(finding.current_shares for finding in findings))
 
 
 def _window_check(window: Window, config: MonitoringConfig) -> Check:

@@ -62,6 +62,22 @@ class Bins:
         return self.merged[_raw(values, self.edges)]
 
 
+def bin_name(edges: Sequence[float], place: int) -> str:
+    """What a bin holds, in words.
+
+    Args:
+        edges: Upper edges of all bins but the open one and the missing one.
+        place: Of the bin.
+    """
+    if place > len(edges):
+        return "missing"
+    if not edges:
+        return "there"
+    if place == 0:
+        return f"under {edges[0]:.3g}"
+    return f"{edges[place - 1]:.3g} or more" if place == len(edges) else f"{edges[place - 1]:.3g} to {edges[place]:.3g}"
+
+
 def population_stability_index(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum over bins of (p - q) ln(p / q); the last axis are the bins, shares under SMALLEST_SHARE count as it."""
     p, q = (np.clip(shares, SMALLEST_SHARE, None) for shares in (reference, current))
@@ -73,6 +89,22 @@ def histogram(places: NDArray[np.intp], weights: NDArray[np.float64], size: int)
     counts = np.bincount(places, weights, minlength=size)
     total = counts.sum()
     return np.asarray(counts / total if total > 0 else counts, np.float64)
+
+
+def user_shares(
+    places: NDArray[np.intp], of_row: NDArray[np.intp], weights: NDArray[np.float64], *, users: int, size: int
+) -> NDArray[np.float64]:
+    """Share of each user's rows in each bin, shape (users, size).
+
+    Args:
+        places: Bin of each row.
+        of_row: Code of each row's user, from 0.
+        weights: 1 / rows of the row's user.
+        users: How many there are.
+        size: Number of bins.
+    """
+    cells = np.bincount(of_row * size + places, weights, minlength=users * size)
+    return np.asarray(cells.reshape(users, size), np.float64)
 
 
 def threshold(

@@ -119,6 +119,9 @@ class FeatureFinding:
         reference_shares: Share per bin, the last one holds the missing values.
         current_shares: As above.
         edges: Upper edges of all bins but the last two (the open one and the missing one).
+        moved_bin: Place of the bin that is furthest from the feature's own past; None while that is not known.
+        moved_bin_z: How far, in standard errors.
+        moved_bin_usual: Its share in the past, in [0, 1].
     """
 
     name: str
@@ -139,6 +142,9 @@ class FeatureFinding:
     reference_shares: tuple[float, ...] = ()
     current_shares: tuple[float, ...] = ()
     edges: tuple[float, ...] = ()
+    moved_bin: int | None = None
+    moved_bin_z: float | None = None
+    moved_bin_usual: float | None = None
 
     @property
     def is_moved(self) -> bool:

@@ -14,7 +14,8 @@ from benchmarks.monitoring.traffic import CATEGORICAL, DAYS, FEATURES, FIRST_HIS
 from monitoring.calibration import Delays, Ratios, is_off, score
 from monitoring.config import CalibrationConfig, DriftConfig
 from monitoring.drift import null_threshold
-from monitoring.stability_index import Bins, population_stability_index, threshold
+from monitoring.own_past import Past, furthest_bin
+from monitoring.stability_index import Bins, population_stability_index, threshold, user_shares
 
 NEED, OF = 2, 3
 SAMPLE_ROWS = 20_000
@@ -56,13 +57,24 @@ class Ours:
         for day in range(start, end):
             rows = world.of_days(day, day + 1)
             weights = _user_weights(rows.user)
-            users = len(np.unique(rows.user))
+            codes, of_row = np.unique(rows.user, return_inverse=True)
+            users = len(codes)
             for name in FEATURES:
                 one = self.references[name]
-                shares = np.bincount(one.bins.place(rows.values[name]), weights, minlength=one.bins.size)
-                index = float(population_stability_index(one.shares, shares / shares.sum()))
-                found.add(day, name, index, self._threshold(name, found, day, users))
+                per_user = user_shares(
+                    one.bins.place(rows.values[name]), of_row, weights * users, users=users, size=one.bins.size
+                )
+                shares = per_user.mean(axis=0)
+                index = float(population_stability_index(one.shares, shares))
+                quiet = found.quiet(name, self.is_weekend, day, self.drift)
+                is_over = index > self._threshold(name, quiet, day, users) or self._is_bin_off(per_user, quiet)
+                found.add(day, name, Judgement(index, tuple(shares.tolist()), is_over))
         return found
+
+    def _is_bin_off(self, per_user: NDArray[np.float64], quiet: Past) -> bool:
+        if len(quiet) < self.drift.history_needed:
+            return False
+        return furthest_bin(per_user, quiet.shares[-self.drift.history_windows :]).z > self.drift.bin_z
 
     def lost_values(self, world: Traffic, start: int, end: int) -> NDArray[np.bool_]:
         """Of each day in [start, end): whether any feature lost values."""
@@ -105,49 +117,52 @@ class Ours:
                 return True
         return False
 
-    def _threshold(self, name: str, found: "DriftDays", day: int, users: int) -> float:
-        quiet = found.quiet(name, self.is_weekend, day, self.drift.history_needed)
-        rng = np.random.default_rng((self.seed, day))
-        return threshold(self.references[name].per_user, users, quiet, self.drift, self.drift.learning_floor, rng=rng)[
-            0
-        ]
+    def _threshold(self, name: str, quiet: Past, day: int, users: int) -> float:
+        rng, per_user = np.random.default_rng((self.seed, day)), self.references[name].per_user
+        return threshold(per_user, users, quiet.scores, self.drift, self.drift.learning_floor, rng=rng)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One feature on one day: its index, the share of each bin, whether either alarmed."""
+
+    index: float
+    shares: tuple[float, ...]
+    is_moved: bool
 
 
 @dataclass
 class DriftDays:
-    """Index and threshold of each day and feature."""
+    """What was found of each day and feature."""
 
-    index: dict[tuple[int, str], float]
-    limit: dict[tuple[int, str], float]
+    found: dict[tuple[int, str], Judgement]
 
     @classmethod
     def empty(cls) -> "DriftDays":
         """Nothing judged."""
-        return cls({}, {})
+        return cls({})
 
     def until(self, day: int) -> "DriftDays":
         """The days before."""
-        return DriftDays(
-            {key: value for key, value in self.index.items() if key[0] < day},
-            {key: value for key, value in self.limit.items() if key[0] < day},
-        )
+        return DriftDays({key: value for key, value in self.found.items() if key[0] < day})
 
-    def add(self, day: int, name: str, index: float, limit: float) -> None:
+    def add(self, day: int, name: str, judgement: Judgement) -> None:
         """One more."""
-        self.index[day, name], self.limit[day, name] = index, limit
+        self.found[day, name] = judgement
 
     def is_moved(self, day: int, name: str) -> bool:
         """Whether the feature alarmed."""
-        return self.index.get((day, name), 0.0) > self.limit.get((day, name), np.inf)
+        return (day, name) in self.found and self.found[day, name].is_moved
 
-    def quiet(self, name: str, is_weekend: NDArray[np.bool_], day: int, needed: int) -> list[float]:
-        """Scores of earlier days of the same kind: the first ones, and later ones on which the feature did not alarm."""
-        days = [other for other in range(day) if (other, name) in self.index and is_weekend[other] == is_weekend[day]]
-        known: list[float] = []
+    def quiet(self, name: str, is_weekend: NDArray[np.bool_], day: int, config: DriftConfig) -> Past:
+        """Earlier days of the same kind: the first ones, and later ones on which the feature did not alarm."""
+        days = [other for other in range(day) if (other, name) in self.found and is_weekend[other] == is_weekend[day]]
+        known: list[Judgement] = []
         for other in days:
-            if len(known) < needed or not self.is_moved(other, name):
-                known.append(self.index[other, name])
-        return known
+            one = self.found[other, name]
+            if len(known) < config.history_needed or not one.is_moved:
+                known.append(one)
+        return Past(tuple(one.index for one in known), tuple(one.shares for one in known))
 
     def confirmed(self, start: int, end: int) -> NDArray[np.bool_]:
         """Of each day in [start, end): whether any feature alarmed on NEED of the last OF days."""

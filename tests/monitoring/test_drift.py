@@ -10,6 +10,7 @@ import xgboost as xgb
 from feature_repo.schema import RANKER_FEATURE_NAMES
 from monitoring.config import MonitoringConfig
 from monitoring.drift import feature_checks, importances, judge_features
+from monitoring.own_past import Past
 from monitoring.verdict import FeatureFinding, State
 
 CONFIG = MonitoringConfig(min_users=2)
@@ -96,6 +97,23 @@ def test_items_features_move_by_themselves_so_their_first_threshold_is_wider() -
 
 def test_too_few_users_are_insufficient() -> None:
     assert finding_of("item_price_usd_90d", [1.0, 2.0], [1.0], ["a"]).state is State.INSUFFICIENT
+
+
+@pytest.mark.parametrize(("sevens", "expected"), [(30, State.OK), (90, State.WARN)])
+def test_one_value_three_times_as_frequent_moves_a_feature_whose_index_says_nothing(
+    sevens: int, expected: State
+) -> None:
+    """Of 600 users 5 % had a 7 and now 15 % have: six standard errors, and an index that windows without drift had too."""
+    rng, name = np.random.default_rng(0), "item_price_usd_90d"
+    before, after = ([7.0] * count + rng.uniform(0, 6, 600 - count).tolist() for count in (30, sevens))
+    ids = [f"u{place}" for place in range(600)]
+    reference, current = sides({"user_id": ids, name: before}, {"user_id": ids, name: after})
+    usual = judge_features(reference, reference, {name: 1.0}, {}, CONFIG)[0].current_shares
+    past = Past((0.2,) * 8, (usual,) * 8)
+    finding = judge_features(reference, current, {name: 1.0}, {name: past}, CONFIG)[0]
+    assert finding.score is not None
+    assert finding.score < CONFIG.drift.factor * 0.2
+    assert finding.state is expected
 
 
 @pytest.mark.parametrize(("importance", "expected"), [(0.0999, State.WARN), (0.1, State.FAIL)])
