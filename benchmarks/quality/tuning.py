@@ -40,6 +40,7 @@ from components.tune_retrievers.judged_cut import JudgedCut, read_judged
 from components.tune_retrievers.tune import RetrieverTask, with_params
 from components.tuning.config import SearchConfig
 from components.tuning.search_space import Params, SearchSpace
+from components.tuning.stores import JournalStore, StudyStore
 from components.tuning.study import Objective, Search, finished, found, open_study, search
 from pipelines.config import PipelineConfig, load_config
 
@@ -113,7 +114,7 @@ def measure(subject: Subject, *, trials: int, seeds: int, clock: Callable[[], fl
     """Search with both samplers and every seed."""
     with TemporaryDirectory() as folder:
         runs = [
-            _search(subject, sampler, seed, trials, Path(folder) / "studies.journal", clock)
+            _search(subject, sampler, seed, trials, JournalStore(Path(folder) / "studies.journal"), clock)
             for seed in range(seeds)
             for sampler in SAMPLERS
         ]
@@ -122,11 +123,11 @@ def measure(subject: Subject, *, trials: int, seeds: int, clock: Callable[[], fl
 
 
 def _search(
-    subject: Subject, sampler: Sampler, seed: int, trials: int, journal: Path, clock: Callable[[], float]
+    subject: Subject, sampler: Sampler, seed: int, trials: int, store: StudyStore, clock: Callable[[], float]
 ) -> Run:
     began = clock()
     name = f"{subject.name}-{sampler}-{seed}"
-    what = Search(journal, name, subject.space, subject.initial, seed, sampler=sampler, warmup_steps=15)
+    what = Search(store, name, subject.space, subject.initial, seed, sampler=sampler, warmup_steps=15)
     search(what, subject.objective, SearchConfig(trials=trials, minutes=600))
     seconds, best = clock() - began, found(what)
     scores = [-np.inf if trial.value is None else trial.value for trial in finished(open_study(what))]

@@ -24,10 +24,11 @@ def tune_ranker(
     from components.ranking.config import RankerConfig
     from components.tune_ranker import tune
     from components.tune_ranker.config import TuningConfig
+    from components.tuning.stores import study_store
 
     tune.tune_ranker(
         Path(training_set.path),
-        start_step() / "tuning" / "studies.journal",
+        study_store(start_step()),
         Path(tuning.path),
         config=TuningConfig.model_validate_json(config),
         ranker=RankerConfig.model_validate_json(ranker),

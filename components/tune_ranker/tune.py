@@ -18,6 +18,7 @@ from components.tune_ranker.config import TuningConfig
 from components.tune_ranker.folds import Fold, read_folds
 from components.tuning.history import write_history
 from components.tuning.search_space import Params, contains
+from components.tuning.stores import StudyStore
 from components.tuning.study import Objective, Report, Search, found, search
 from components.tuning.workers import work_together
 
@@ -38,7 +39,7 @@ class Tuning:
         default_ndcg: The same of the initial parameters, with the same data and budget.
         trials: Trials that were finished, pruned ones included.
         pruned: Trials that were stopped early.
-        study: Name of the study in the journal.
+        study: Name of the study.
     """
 
     params: Params
@@ -61,7 +62,7 @@ class _Task:
 
 
 def tune_ranker(
-    training_set: Path, journal: Path, out: Path, *, config: TuningConfig, ranker: RankerConfig, seed: int
+    training_set: Path, store: StudyStore, out: Path, *, config: TuningConfig, ranker: RankerConfig, seed: int
 ) -> Tuning:
     """Search `SEARCH_SPACE`; write `tuning.json`, and the study's history as data and plots.
 
@@ -70,13 +71,13 @@ def tune_ranker(
 
     Args:
         training_set: What `build_training_set` wrote.
-        journal: File that holds the studies, shared by all workers.
+        store: Where the studies are kept, for all workers.
         out: Folder for the result.
         config: Budget, folds, workers.
         ranker: Objective and rounds, as the final training will use them.
         seed: Of sampling and search.
     """
-    what = ranker_search(training_set, journal, config, ranker, seed)
+    what = ranker_search(training_set, store, config, ranker, seed)
     task = _Task(training_set, what, config, ranker, seed)
     if config.trials:
         work_together(config.workers, _work, task)
@@ -89,10 +90,12 @@ def tune_ranker(
     return tuning
 
 
-def ranker_search(training_set: Path, journal: Path, config: TuningConfig, ranker: RankerConfig, seed: int) -> Search:
+def ranker_search(
+    training_set: Path, store: StudyStore, config: TuningConfig, ranker: RankerConfig, seed: int
+) -> Search:
     """The search of a training set; its budget and its workers are not part of its name."""
     return Search(
-        journal=journal,
+        store=store,
         name=study_name(training_set, config, ranker, seed),
         space=SEARCH_SPACE,
         initial=initial_params(config),

@@ -46,13 +46,14 @@ def tune_retrievers(
     from components.artifacts.cuts import Cuts, SplitConfig, parse_moment
     from components.retrieval.config import RetrieversConfig
     from components.tune_retrievers import tune
+    from components.tuning.stores import study_store
 
     horizon = SplitConfig.model_validate_json(split)
     task = tune.RetrieverTask(
         Path(events.path),
         Path(features.path),
         home,
-        home / "tuning" / "studies.journal",
+        study_store(home),
         Cuts(parse_moment(as_of), horizon),
         horizon,
         RetrieversConfig.model_validate_json(retrievers),

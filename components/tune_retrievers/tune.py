@@ -29,6 +29,7 @@ from components.tune_retrievers.pool import PoolScore, Ranks
 from components.tune_retrievers.quotas import search_quotas
 from components.tuning.history import write_history
 from components.tuning.search_space import Params, contains
+from components.tuning.stores import StudyStore
 from components.tuning.study import SECONDS_PER_MINUTE, Clock, Found, Objective, Report, Search, found, search
 from components.tuning.workers import work_together
 
@@ -75,7 +76,7 @@ class RetrieverTask:
         events: Canonical tables.
         features: Manifest of the snapshots, which names what is learnt from.
         home: Where the feature store lies.
-        journal: File that holds the studies.
+        store: Where the studies are kept.
         cuts: The split.
         split: What counts as relevant.
         retrievers: Where the search begins.
@@ -86,7 +87,7 @@ class RetrieverTask:
     events: Path
     features: Path
     home: Path
-    journal: Path
+    store: StudyStore
     cuts: Cuts
     split: SplitConfig
     retrievers: RetrieversConfig
@@ -121,7 +122,7 @@ class RetrieverTask:
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
         initial = configured_params(self.retrievers, name)
         return Search(
-            journal=self.journal,
+            store=self.store,
             name=f"{name}-{digest}",
             space=SEARCH_SPACES[name],
             initial=initial,

@@ -4,6 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+STUDIES_URL = "RECSYS_STUDIES_URL"
+"""Variable with the URL of the database that keeps the studies."""
+
 
 class SearchConfig(BaseModel):
     """Budget and sampler of a search."""

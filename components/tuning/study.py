@@ -1,31 +1,28 @@
-"""A search that many processes may share and that goes on where it was killed: Optuna on a journal file.
+"""A search that many processes may share and that goes on where it was killed: Optuna on a file or on PostgreSQL.
 
-A trial belongs to the worker that asked for it, and a worker lives as long as it holds its lock file: the kernel takes
-that lock back whatever kills the process. So the trial of a dead worker is known at once. It does not count, and its
-parameters are tried again, once.
+A trial belongs to the worker that asked for it, and a worker lives as long as it holds its lock, which is taken back
+whatever kills the process. So the trial of a dead worker is known at once. It does not count, and its parameters are
+tried again, once.
 """
 
 import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import optuna
-from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from components.tuning.config import SearchConfig
 from components.tuning.search_space import Choice, Float, Int, Params, SearchSpace
+from components.tuning.stores import StudyStore
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +45,7 @@ class Search:
     """What is searched and where it is kept; every worker is told the same.
 
     Attributes:
-        journal: File that holds the studies.
+        store: Where the study is kept.
         name: Of the study. Name it by the content of what it optimises: other data must never continue it.
         space: Parameters and their ranges.
         initial: Parameters of the first trial, and the result where there is none.
@@ -58,7 +55,7 @@ class Search:
         metric: What the score is called.
     """
 
-    journal: Path
+    store: StudyStore
     name: str
     space: SearchSpace
     initial: Params
@@ -78,7 +75,7 @@ class Found:
         initial_score: The initial parameters' score; NaN where they were not tried.
         trials: Trials that were finished, pruned ones included.
         pruned: Trials that were stopped early.
-        study: Name of the study in the journal.
+        study: Name of the study.
     """
 
     params: Params
@@ -93,17 +90,15 @@ def search(what: Search, objective: Objective, budget: SearchConfig, *, clock: C
     """Ask, run, tell until the trials or the minutes are spent. Trials of earlier runs and of other workers count.
 
     Args:
-        what: Space, journal, seed.
+        what: Space, store, seed.
         objective: What is maximised.
         budget: Trials of all workers together, and minutes from now.
         clock: Tells the minutes.
     """
     end = clock() + budget.minutes * SECONDS_PER_MINUTE
-    study = open_study(what)
-    with _alive(what) as worker:
-        while clock() < end and (trial := _claim(study, what, budget.trials, worker)) is not None:
-            _run(study, trial, objective)
-            _log_trial(study, trial.number, what, budget.trials)
+    study, worker = open_study(what), f"{what.name}-{uuid.uuid4().hex}"
+    while clock() < end and _take_one(study, what, budget.trials, worker, objective):
+        pass
     left = budget.trials - len(finished(study))
     if left > 0 and clock() >= end:
         log.info("stopped after %.1f minutes, %d of %d trials left", budget.minutes, left, budget.trials)
@@ -112,11 +107,10 @@ def search(what: Search, objective: Objective, budget: SearchConfig, *, clock: C
 def open_study(what: Search) -> optuna.Study:
     """The study of that name: what other workers and killed runs told it is there."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    what.journal.parent.mkdir(parents=True, exist_ok=True)
-    with _claiming(what):
+    with what.store.claiming(what.name):
         study = optuna.create_study(
             study_name=what.name,
-            storage=JournalStorage(JournalFileBackend(str(what.journal))),
+            storage=what.store.storage(),
             load_if_exists=True,
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=what.warmup_steps),
@@ -167,9 +161,19 @@ def sampler(kind: Literal["tpe", "random"], seed: int, place: int) -> BaseSample
     return TPESampler(seed=drawn, n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True)
 
 
+def _take_one(study: optuna.Study, what: Search, trials: int, worker: str, objective: Objective) -> bool:
+    """Run the next trial; whether there was one."""
+    with what.store.alive(worker):  # anew for each trial: a connection that broke costs no more than one
+        trial = _claim(study, what, trials, worker)
+        if trial is not None:
+            _run(study, trial, objective)
+            _log_trial(study, trial.number, what, trials)
+    return trial is not None
+
+
 def _claim(study: optuna.Study, what: Search, trials: int, worker: str) -> optuna.Trial | None:
     """The next trial; None where all are finished or somebody's."""
-    with _claiming(what):
+    with what.store.claiming(what.name):
         running = _release_dead(study, what)
         place = len(finished(study)) + running
         if place >= trials:
@@ -185,7 +189,8 @@ def _release_dead(study: optuna.Study, what: Search) -> int:
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     dead = [trial for trial in running if not _is_alive(what, trial.user_attrs.get(WORKER))]
     for trial in dead:
-        study.tell(trial.number, state=TrialState.FAIL)
+        if study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True).state is not TrialState.FAIL:
+            continue  # it had lost its lock, not its life, and has told meanwhile
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         if set(params) == set(what.space) and AGAIN not in trial.user_attrs:
             study.enqueue_trial(params, user_attrs={AGAIN: trial.number})
@@ -194,60 +199,35 @@ def _release_dead(study: optuna.Study, what: Search) -> int:
 
 
 def _run(study: optuna.Study, trial: optuna.Trial, objective: Objective) -> None:
+    """Run a trial and tell its end; one that was given back meanwhile, for its lock was lost, has no end to tell."""
+
     def report(step: int, value: float) -> None:
-        trial.report(value, step)
+        try:
+            trial.report(value, step)
+        except UpdateFinishedTrialError as error:
+            raise optuna.TrialPruned from error
         if trial.should_prune():
             raise optuna.TrialPruned
 
     try:
-        study.tell(trial, objective(dict(trial.params), report))
+        study.tell(trial, objective(dict(trial.params), report), skip_if_finished=True)
     except optuna.TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
+        study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
     except BaseException:
-        study.tell(trial, state=TrialState.FAIL)
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         raise
 
 
 def _log_trial(study: optuna.Study, number: int, what: Search, trials: int) -> None:
     ended = finished(study)
     values = [one.value for one in ended if one.state is TrialState.COMPLETE and one.value is not None]
-    [trial] = [one for one in ended if one.number == number]
-    outcome = "pruned" if trial.state is TrialState.PRUNED else f"{what.metric} {trial.value:.4f}"
+    trial = study.trials[number]
+    outcome = f"{what.metric} {trial.value:.4f}" if trial.value is not None else trial.state.name.lower()
     best = max(values, default=math.nan)
     log.info("%s, trial %d of %d: %s, best %.4f", what.name.rpartition("-")[0], len(ended), trials, outcome, best)
-
-
-def _lock(what: Search, name: str) -> FileLock:
-    folder = what.journal.parent / f"{what.journal.name}.locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / name)
-
-
-def _claiming(what: Search) -> FileLock:
-    """Held while trials are counted and one is taken: the budget is kept exactly."""
-    return _lock(what, what.name)
-
-
-@contextmanager
-def _alive(what: Search) -> Iterator[str]:
-    """The name of a worker that others can see is alive."""
-    worker = f"{what.name}-{uuid.uuid4().hex}"
-    lock = _lock(what, worker)
-    try:
-        with lock:
-            yield worker
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _is_alive(what: Search, worker: str | None) -> bool:
     if worker is None:  # killed between asking and signing, which only happens while nobody else may look
         return False
-    lock = _lock(what, worker)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    Path(lock.lock_file).unlink(missing_ok=True)
-    return False
+    return what.store.is_alive(worker)

@@ -1,4 +1,4 @@
-"""Several processes at one search. They share nothing but the journal."""
+"""Several processes at one search. They share nothing but the study."""
 
 import logging
 import multiprocessing

@@ -13,6 +13,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.artifacts.errors import ContractError
+from components.tuning.config import STUDIES_URL
 from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
 
 HOME_PATH, SCRATCH_PATH, USER = "/var/lib/recsys", "/tmp", 10001  # noqa: S108 - a pod's own, an emptyDir
@@ -58,7 +59,7 @@ class Platform:
 
     Attributes:
         home_claim: Claim of the state folder, which server and steps share.
-        stores_secret: Secret with the stores' URLs; the steps run without it where it is not there.
+        stores_secret: Secret with the stores' URLs; the steps run without it, or without one of them, where it is not there.
     """
 
     home_claim: str = "recsys-home"
@@ -122,7 +123,7 @@ def _retry(tasks: Mapping[str, dict[str, Any]], needs: Mapping[str, Need]) -> No
 
 
 def _settings(platform: Platform, need: Need) -> dict[str, Any]:
-    secret = [{"secretKey": name, "envVar": name} for name in (REGISTRY_URL, ONLINE_STORE_URL)]
+    secret = [{"secretKey": name, "envVar": name} for name in (REGISTRY_URL, ONLINE_STORE_URL, STUDIES_URL)]
     return {
         "activeDeadlineSeconds": str(need.minutes * 60),
         "securityContext": {"runAsUser": str(USER), "runAsGroup": str(USER), "runAsNonRoot": True},

@@ -10,6 +10,7 @@ from components.ranking.training import DEFAULT_PARAMS
 from components.tune_ranker.config import TuningConfig
 from components.tune_ranker.folds import Fold
 from components.tune_ranker.tune import Tuning, confirm, fold_objective, initial_params, study_name, tune_ranker
+from components.tuning.stores import JournalStore
 from tests.components.ranking.test_training import rows
 from tests.components.tune_ranker.training_sets import MONDAYS, training_table
 
@@ -28,8 +29,8 @@ def training_set(tmp_path):
 
 def tuned(training_set, out: str = "out", **options) -> Tuning:
     config = TuningConfig(**{"minutes": 5, "query_share": 1.0} | options)
-    journal = training_set / "journal"
-    return tune_ranker(training_set, journal, training_set / out, config=config, ranker=SMALL, seed=0)
+    store = JournalStore(training_set / "journal")
+    return tune_ranker(training_set, store, training_set / out, config=config, ranker=SMALL, seed=0)
 
 
 def test_result_is_written_with_the_history_and_its_plots(training_set):

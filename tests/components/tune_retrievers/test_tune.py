@@ -20,6 +20,7 @@ from components.tune_retrievers.component import tune_retrievers as step
 from components.tune_retrievers.config import RetrieverTuningConfig
 from components.tune_retrievers.judged_cut import judged_moments
 from components.tune_retrievers.tune import RetrieverTask, configured_params, search_all, tune_retrievers
+from components.tuning.stores import JournalStore
 from components.tuning.study import finished, open_study
 from pipelines.config import load_config, shipped_configs
 
@@ -40,7 +41,7 @@ def task_of(trained, journal, *, retrievers=START, **options) -> RetrieverTask:
         artifact(trained, "ingest-events/events"),
         artifact(trained, "compute-features/features"),
         trained.home,
-        journal,
+        JournalStore(journal),
         Cuts(parse_moment(trained.config.as_of), split),
         split,
         retrievers,

@@ -1,4 +1,4 @@
-"""Searches that tests run in processes of their own: python -m tests.components.tuning.searching JOURNAL TRIALS."""
+"""Searches that tests run in processes of their own: python -m tests.components.tuning.searching FILE|URL TRIALS."""
 
 import os
 import signal
@@ -9,14 +9,19 @@ from pathlib import Path
 
 from components.tuning.config import SearchConfig
 from components.tuning.search_space import Float, Params
+from components.tuning.stores import JournalStore, PostgresStore, StudyStore
 from components.tuning.study import Report, Search, search
 
 INITIAL = {"x": 0.5, "y": 0.5}
 SPACE = {"x": Float(-1.0, 1.0), "y": Float(-1.0, 1.0)}
 
 
-def searched(journal: Path, **options) -> Search:
-    return Search(journal, "toy-1", SPACE, INITIAL, **{"seed": 3} | options)
+def searched(place: Path | str, **options) -> Search:
+    return Search(store_of(place), "toy-1", SPACE, INITIAL, **{"seed": 3} | options)
+
+
+def store_of(place: Path | str) -> StudyStore:
+    return PostgresStore(str(place)) if "://" in str(place) else JournalStore(Path(place))
 
 
 def score(params: Params, _report: Report) -> float:
@@ -54,7 +59,7 @@ def break_beside(task: Task) -> None:
         raise ValueError("no such thing")
 
 
-def main(journal: str, trials: str) -> None:
+def main(place: str, trials: str) -> None:
     """Says each trial's x, and goes on when it is told to."""
 
     def objective(params: Params, report: Report) -> float:
@@ -63,7 +68,7 @@ def main(journal: str, trials: str) -> None:
         sys.stdin.readline()
         return score(params, report)
 
-    search(searched(Path(journal)), objective, SearchConfig(trials=int(trials), minutes=5))
+    search(searched(place), objective, SearchConfig(trials=int(trials), minutes=5))
 
 
 if __name__ == "__main__":

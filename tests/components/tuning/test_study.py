@@ -11,10 +11,17 @@ from optuna.trial import TrialState
 
 from components.tuning.config import SearchConfig
 from components.tuning.search_space import Choice, Int
+from components.tuning.stores import JournalStore
 from components.tuning.study import AGAIN, Search, finished, found, open_study, search
 from tests.components.tuning.searching import INITIAL, score, searched
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(params=["file", "postgres"])
+def place(request, tmp_path) -> Path | str:
+    """Where a study that several processes share is kept: whatever is promised of it holds in both."""
+    return tmp_path / "journal" if request.param == "file" else request.getfixturevalue("database")
 
 
 def run(what: Search, trials: int, objective=score) -> optuna.Study:
@@ -22,8 +29,8 @@ def run(what: Search, trials: int, objective=score) -> optuna.Study:
     return open_study(what)
 
 
-def process(journal: Path, trials: int) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.components.tuning.searching", str(journal), str(trials)]
+def process(place: Path | str, trials: int) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.components.tuning.searching", str(place), str(trials)]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -45,16 +52,16 @@ def test_first_trial_has_the_initial_parameters_and_the_best_one_wins(tmp_path):
     assert (result.trials, result.pruned) == (6, 0)
 
 
-def test_killed_process_loses_only_its_own_trial_and_the_search_ends_as_one_that_was_not_killed(tmp_path):
-    with process(tmp_path / "journal", 6) as one:
+def test_killed_process_loses_only_its_own_trial_and_the_search_ends_as_one_that_was_not_killed(place, tmp_path):
+    with process(place, 6) as one:
         for _ in range(2):
             one.stdout.readline()
             go_on(one)
         killed = float(one.stdout.readline())
         one.kill()
-    told = [trial.value for trial in finished(open_study(searched(tmp_path / "journal")))]
+    told = [trial.value for trial in finished(open_study(searched(place)))]
     assert len(told) == 2
-    study = run(searched(tmp_path / "journal"), 6)
+    study = run(searched(place), 6)
     assert [trial.value for trial in finished(study)][:2] == told
     assert len(finished(study)) == 6
     [failed] = study.get_trials(states=(TrialState.FAIL,))
@@ -64,10 +71,10 @@ def test_killed_process_loses_only_its_own_trial_and_the_search_ends_as_one_that
     assert params(study) == params(run(searched(tmp_path / "other"), 6))
 
 
-def test_trial_that_kills_its_process_twice_is_not_tried_a_third_time(tmp_path):
-    what = searched(tmp_path / "journal")
+def test_trial_that_kills_its_process_twice_is_not_tried_a_third_time(place):
+    what = searched(place)
     for _ in range(2):
-        with process(what.journal, 1) as one:
+        with process(place, 1) as one:
             one.stdout.readline()
             one.kill()
     study = run(what, 3)
@@ -76,9 +83,9 @@ def test_trial_that_kills_its_process_twice_is_not_tried_a_third_time(tmp_path):
     assert INITIAL not in [trial.params for trial in finished(study)]
 
 
-def test_trial_of_a_living_worker_counts_and_is_left_to_it(tmp_path):
-    what = searched(tmp_path / "journal")
-    with process(what.journal, 3) as one:
+def test_trial_of_a_living_worker_counts_and_is_left_to_it(place):
+    what = searched(place)
+    with process(place, 3) as one:
         one.stdout.readline()
         assert len(finished(run(what, 3))) == 2  # the third is the other's
         go_on(one)
@@ -86,9 +93,9 @@ def test_trial_of_a_living_worker_counts_and_is_left_to_it(tmp_path):
     assert not open_study(what).get_trials(states=(TrialState.RUNNING, TrialState.FAIL))
 
 
-def test_two_workers_share_one_study_and_keep_its_budget_together(tmp_path):
-    what = searched(tmp_path / "journal")
-    with process(what.journal, 5) as one, process(what.journal, 5) as other:
+def test_two_workers_share_one_study_and_keep_its_budget_together(place):
+    what = searched(place)
+    with process(place, 5) as one, process(place, 5) as other:
         while one.poll() is None or other.poll() is None:
             lines = [worker.stdout.readline() for worker in (one, other)]  # both have a trial, or are at their end
             for worker, line in zip((one, other), lines, strict=True):
@@ -163,7 +170,7 @@ def test_samplers_and_seeds_draw_apart(tmp_path):
 
 def test_every_kind_of_domain_is_drawn_from(tmp_path):
     space = {"whole": Int(1, 64, log=True), "label": Choice(("a", "b"))}
-    what = Search(tmp_path / "journal", "kinds", space, {"whole": 1, "label": "a"}, seed=0)
+    what = Search(JournalStore(tmp_path / "journal"), "kinds", space, {"whole": 1, "label": "a"}, seed=0)
     study = run(what, 8, lambda params, _report: float(params["whole"]))
     assert {trial.params["label"] for trial in study.trials} == {"a", "b"}
     assert all(isinstance(trial.params["whole"], int) and 1 <= trial.params["whole"] <= 64 for trial in study.trials)
