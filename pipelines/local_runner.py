@@ -203,8 +203,10 @@ class _LogReader:
 
 
 def _steps(package: str) -> list[str]:
-    """Task names of the package, those inside conditions included."""
+    """Names of the tasks that execute something, those inside conditions, loops and nested pipelines included."""
     spec = next(iter(yaml.safe_load_all(package)))
-    graphs = [spec["root"], *spec.get("components", {}).values()]
-    tasks = [name for graph in graphs for name in graph.get("dag", {}).get("tasks", {})]
-    return [name for name in tasks if not name.startswith("condition")]
+    components = spec.get("components", {})
+    tasks = [
+        task for graph in (spec["root"], *components.values()) for task in graph.get("dag", {}).get("tasks", {}).items()
+    ]
+    return [name for name, task in tasks if "executorLabel" in components[task["componentRef"]["name"]]]

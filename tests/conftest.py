@@ -52,3 +52,9 @@ def postgres() -> Iterator[PostgresServer]:
     yield server
     server.stop()
     rmtree(server.folder)
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> str:
+    """URL of an empty database of the test's own."""
+    return postgres.new_database()

@@ -1,5 +1,6 @@
 """Redis and PostgreSQL as processes of a test's own: on a free port of loopback, in a folder of their own, ended by pid."""
 
+import itertools
 import os
 import pwd
 import shutil
@@ -8,10 +9,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import pytest
 from redis import Redis
 
@@ -82,10 +84,21 @@ class PostgresServer:
     folder: Path
     port: int = field(default_factory=lambda: free_ports(1)[0])
     process: subprocess.Popen[bytes] | None = None
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://recsys:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+        return self.url_of("postgres")
+
+    def url_of(self, database: str, driver: str = "postgresql+psycopg") -> str:
+        return f"{driver}://recsys:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """URL of an empty one beside the others."""
+        name = f"own_{next(self.numbers)}"
+        with psycopg.connect(self.url_of("postgres", "postgresql"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url_of(name)
 
     def start(self) -> None:
         initdb, postgres = program("initdb"), program("postgres")

@@ -77,8 +77,8 @@ def tune_ranker(
         ranker: Objective and rounds, as the final training will use them.
         seed: Of sampling and search.
     """
-    what = ranker_search(training_set, store, config, ranker, seed)
-    task = _Task(training_set, what, config, ranker, seed)
+    task = _task(training_set, store, config, ranker, seed)
+    what = task.search
     if config.trials:
         work_together(config.workers, _work, task)
     tuning = _result(what)
@@ -88,6 +88,24 @@ def tune_ranker(
     (out / "tuning.json").write_text(json.dumps(asdict(tuning), indent=1, default=str))
     write_history(what, out)
     return tuning
+
+
+def search_ranker(
+    training_set: Path, store: StudyStore, *, config: TuningConfig, ranker: RankerConfig, seed: int
+) -> int:
+    """Take trials beside others until the budget of all is spent; how many are finished then.
+
+    `tune_ranker` with the same arguments finds them in the store, and confirms what they found.
+    """
+    task = _task(training_set, store, config, ranker, seed)
+    if config.trials:
+        work_together(config.workers, _work, task)
+    return found(task.search).trials
+
+
+def _task(training_set: Path, store: StudyStore, config: TuningConfig, ranker: RankerConfig, seed: int) -> _Task:
+    what = ranker_search(training_set, store, config, ranker, seed)
+    return _Task(training_set, what, config, ranker, seed)
 
 
 def ranker_search(

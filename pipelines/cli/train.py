@@ -10,6 +10,10 @@ from pipelines.cli.options import DEFAULT, Config, Set, overrides
 
 app = typer.Typer(help="Train, evaluate and register a bundle.", no_args_is_help=True)
 
+TrialPods = Annotated[
+    int,
+    typer.Option(min=1, help="Pods that share the ranker's search; RECSYS_STUDIES_URL should name a database then."),
+]
 HomeClaim = Annotated[str, typer.Option(help="The cluster's volume claim of the state folder.")]
 AsOf = Annotated[str | None, typer.Option(help="The training cut, a date; the configuration's where not given.")]
 
@@ -55,6 +59,7 @@ def submit(
     experiment: Annotated[str, typer.Option(help="Kubeflow's experiment.")] = "recommender",
     namespace: Annotated[str, typer.Option(help="Namespace of a multi-user Kubeflow.")] = "",
     service_account: Annotated[str, typer.Option(help="Service account of the steps' pods.")] = "",
+    trial_pods: TrialPods = 1,
     again: Annotated[bool, typer.Option("--again", help="Start it although the same run has succeeded.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the run's end; exit code 1 where it fails.")] = False,
 ) -> None:
@@ -73,7 +78,9 @@ def submit(
     chosen = load_config(config, overrides(sets) | ({"as_of": as_of} if as_of else {}))
     client = connect(endpoint, token_file)
     target = Target(experiment, namespace or None, service_account or None)
-    run = submit_training(client, chosen, target, image=image, platform=Platform(home_claim), again=again)
+    run = submit_training(
+        client, chosen, target, image=image, platform=Platform(home_claim), trial_pods=trial_pods, again=again
+    )
     typer.echo(
         f"run {run.name} ({run.run_id}), version {run.version}: {'started' if run.is_new else 'was there already'}"
     )
@@ -90,22 +97,23 @@ def compile_package(
         bool, typer.Option("--for-cluster", help="With resources, retries, secrets and the claim; needs --image.")
     ] = False,
     home_claim: HomeClaim = "recsys-home",
+    trial_pods: TrialPods = 1,
 ) -> None:
     """Write the compiled pipeline: the file that `recsys train run` executes and Kubeflow Pipelines takes."""
     from components.artifacts.errors import ConfigError
     from pipelines.kubeflow.platform import Platform
     from pipelines.kubeflow.training import cluster_package
     from pipelines.package import local_image, package, version_name
-    from pipelines.training import train_recommender
+    from pipelines.training import training_pipeline
 
     if for_cluster and not image:
         raise ConfigError(
             "--for-cluster: a cluster's steps need an image. Name it with --image, with a version or a digest."
         )
     text = (
-        cluster_package(image, Platform(home_claim))
+        cluster_package(image, Platform(home_claim), trial_pods)
         if for_cluster
-        else package(train_recommender, image or local_image())
+        else package(training_pipeline(trial_pods), image or local_image())
     )
     output.write_text(text)
     typer.echo(f"{output}: pipeline train-recommender, version {version_name(text)}")

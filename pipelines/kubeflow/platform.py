@@ -51,6 +51,8 @@ NEEDS: Mapping[str, Need] = {
     "register-bundle": Need(cpu=1, memory_gib=1, minutes=15),
 }
 """Of the training pipeline. 15 million interactions had 7.9 GiB at their peak (benchmarks/cost/COST.md)."""
+SHARED_SEARCH: Mapping[str, Need] = {"search-ranker": Need(cpu=4, memory_gib=8, minutes=240)}
+"""Of what is added where several pods share the ranker's search; each of them needs this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import kfp
 from components.artifacts.errors import ConfigError
 from pipelines.config import PipelineConfig
 from pipelines.kubeflow.client import address, is_here
-from pipelines.kubeflow.platform import Platform, for_cluster
+from pipelines.kubeflow.platform import NEEDS, SHARED_SEARCH, Platform, for_cluster
 from pipelines.kubeflow.submission import Submission, Target, submit
 from pipelines.package import local_image, package
 from pipelines.run import run_name
-from pipelines.training import arguments, train_recommender
+from pipelines.training import arguments, training_pipeline
 
 CLUSTER = Platform()
 PINNED = re.compile(r"@sha256:[0-9a-f]{64}$|:(?!latest$)[\w][\w.-]*$")
@@ -24,6 +24,7 @@ def submit_training(
     *,
     image: str = "",
     platform: Platform = CLUSTER,
+    trial_pods: int = 1,
     again: bool = False,
 ) -> Submission:
     """Start a training run, unless the same one is on its way or has succeeded.
@@ -34,6 +35,7 @@ def submit_training(
         target: Where it is started.
         image: Of every step; the endpoint of this machine needs none.
         platform: Names on the cluster, for which a package with an image is made.
+        trial_pods: How many share the ranker's search.
         again: Start it although it has succeeded before.
 
     Raises:
@@ -44,12 +46,18 @@ def submit_training(
         raise ConfigError(
             f"{address(client)}: a cluster's steps need an image. Name it with --image, with a version or a digest."
         )
-    text = cluster_package(image, platform) if image else package(train_recommender, local_image())
+    text = _package(image, platform, trial_pods)
     parameters = arguments(config)
     return submit(client, text, parameters, run_name(config, text, parameters), target, again=again)
 
 
-def cluster_package(image: str, platform: Platform) -> str:
+def _package(image: str, platform: Platform, trial_pods: int) -> str:
+    return (
+        cluster_package(image, platform, trial_pods) if image else package(training_pipeline(trial_pods), local_image())
+    )
+
+
+def cluster_package(image: str, platform: Platform, trial_pods: int = 1) -> str:
     """The package that a cluster takes: image, resources, retries, state folder and secrets of each step.
 
     Raises:
@@ -58,4 +66,5 @@ def cluster_package(image: str, platform: Platform) -> str:
     """
     if not PINNED.search(image):
         raise ConfigError(f"image {image}: floats. Name it with a version or a digest, for example {image}:0.1.0.")
-    return for_cluster(package(train_recommender, image), platform)
+    needs = {**NEEDS, **SHARED_SEARCH} if trial_pods > 1 else NEEDS
+    return for_cluster(package(training_pipeline(trial_pods), image), platform, needs)

@@ -89,3 +89,14 @@ def test_another_claim_is_another_version():
     text = package(numbers_pipeline, "recsys-python:test")
     one, other = (for_cluster(text, Platform(claim), NUMBERS) for claim in ("a", "b"))
     assert version_name(one) != version_name(other)
+
+
+def test_pods_that_share_a_search_have_what_the_search_needs_and_come_before_the_step_that_confirms():
+    spec, platform = yaml.safe_load_all(cluster_package(IMAGE, Platform(), trial_pods=3))
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(settings) == {f"exec-{name}" for name in (*NEEDS, "search-ranker")}
+    assert "search-together" in spec["root"]["dag"]["tasks"]["tune-ranker"]["dependentTasks"]
+    [loop] = spec["components"]["comp-search-together"]["dag"]["tasks"].values()
+    assert (loop["parameterIterator"]["items"]["raw"], loop["iteratorPolicy"]["parallelismLimit"]) == ("[0, 1, 2]", 3)
+    [worker] = spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"].values()
+    assert worker["retryPolicy"]["maxRetryCount"] == 2
