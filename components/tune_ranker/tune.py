@@ -103,6 +103,11 @@ def search_ranker(
     return found(task.search).trials
 
 
+def score_params(training_set: Path, params: Params, *, config: TuningConfig, ranker: RankerConfig, seed: int) -> float:
+    """What a trial of the search would score with these parameters, for one who searches elsewhere."""
+    return fold_objective(_thinned_folds(training_set, config, seed), ranker, seed)(params, _silent)
+
+
 def _task(training_set: Path, store: StudyStore, config: TuningConfig, ranker: RankerConfig, seed: int) -> _Task:
     what = ranker_search(training_set, store, config, ranker, seed)
     return _Task(training_set, what, config, ranker, seed)
@@ -154,13 +159,15 @@ def initial_params(config: TuningConfig) -> Params:
 
 def _work(task: _Task) -> None:
     """Of one worker."""
-    rng = np.random.default_rng(task.seed)
-    folds = [
-        fold.thinned(task.config.query_share, rng) for fold in read_folds(task.training_set, task.config, task.seed)
-    ]
+    folds = _thinned_folds(task.training_set, task.config, task.seed)
     # Several workers have a core each: a booster that takes all of them would only wait for the others'.
     with xgb.config_context(nthread=1) if task.config.workers > 1 else nullcontext():
         search(task.search, fold_objective(folds, task.ranker, task.seed), task.config)
+
+
+def _thinned_folds(training_set: Path, config: TuningConfig, seed: int) -> list[Fold]:
+    rng = np.random.default_rng(seed)
+    return [fold.thinned(config.query_share, rng) for fold in read_folds(training_set, config, seed)]
 
 
 def fold_objective(folds: Sequence[Fold], config: RankerConfig, seed: int) -> Objective:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.artifacts.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Float:
@@ -33,6 +35,31 @@ class Choice:
 
 SearchSpace = Mapping[str, Float | Int | Choice]
 Params = dict[str, Any]  # float, int or str, as the space says
+
+
+def params_from_text(space: SearchSpace, texts: Mapping[str, str]) -> Params:
+    """Parameters as another program writes them.
+
+    Raises:
+        ConfigError: One is missing, unknown, no number, or outside its range.
+    """
+    try:
+        params = {name: _from_text(text, space[name]) for name, text in texts.items()}
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"parameters {dict(texts)}: {error} does not fit {_described(space)}.") from error
+    if not contains(space, params):
+        raise ConfigError(f"parameters {dict(texts)}: expected one value inside each range of {_described(space)}.")
+    return params
+
+
+def _from_text(text: str, domain: Float | Int | Choice) -> float | int | str:
+    if isinstance(domain, Choice):
+        return text
+    return int(text) if isinstance(domain, Int) else float(text)
+
+
+def _described(space: SearchSpace) -> str:
+    return ", ".join(f"{name}={domain}" for name, domain in space.items())
 
 
 def contains(space: SearchSpace, params: Mapping[str, Any]) -> bool:

@@ -120,6 +120,53 @@ def compile_package(
 
 
 @app.command()
+def katib(
+    training_set: Annotated[
+        str, typer.Option(help="Folder that the step build-training-set left, as the trials' pods see it.")
+    ],
+    image: Annotated[str, typer.Option(help="Image of the trials, with a version or a digest.")],
+    config: Config = DEFAULT,
+    sets: Set = None,
+    parallel: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 2,
+    namespace: Annotated[str, typer.Option(help="Of the experiment.")] = "recsys",
+    home_claim: HomeClaim = "recsys-home",
+) -> None:
+    """Print the ranker's search as a Katib Experiment, for `kubectl apply -f -`: the space is the one of `train run`."""
+    from pipelines.config import load_config
+    from pipelines.kubeflow.katib import Place, experiment
+    from pipelines.kubeflow.platform import Platform
+    from pipelines.kubeflow.training import refuse_floating
+
+    refuse_floating(image)
+    place = Place(image, training_set, namespace, parallel, platform=Platform(home_claim))
+    typer.echo(experiment(load_config(config, overrides(sets)), place), nl=False)
+
+
+@app.command()
+def trial(
+    training_set: Annotated[Path, typer.Option(help="Folder that the step build-training-set left.")],
+    config: Config = DEFAULT,
+    sets: Set = None,
+    params: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="One of the ranker's. Repeatable.")
+    ] = None,
+) -> None:
+    """Train and judge the ranker once with given parameters, as a trial of the search does; print the score for Katib."""
+    from datetime import UTC, datetime
+
+    from components.ranking.training import SEARCH_SPACE
+    from components.tune_ranker.tune import score_params
+    from components.tuning.search_space import params_from_text
+    from pipelines.config import load_config
+    from pipelines.kubeflow.katib import metric_line
+
+    chosen = load_config(config, overrides(sets))
+    given = params_from_text(SEARCH_SPACE, dict(one.partition("=")[::2] for one in params or []))
+    score = score_params(training_set, given, config=chosen.tuning, ranker=chosen.ranker, seed=chosen.seed)
+    typer.echo(metric_line(score, datetime.now(UTC)))
+
+
+@app.command()
 def config(name: Config = DEFAULT, sets: Set = None) -> None:
     """Print a configuration with all its defaults resolved, as YAML."""
     import yaml

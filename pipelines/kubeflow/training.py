@@ -64,7 +64,16 @@ def cluster_package(image: str, platform: Platform, trial_pods: int = 1) -> str:
         ConfigError: The image has neither a version nor a digest.
         ContractError: A step is not in the table of needs.
     """
-    if not PINNED.search(image):
-        raise ConfigError(f"image {image}: floats. Name it with a version or a digest, for example {image}:0.1.0.")
+    refuse_floating(image)
     needs = {**NEEDS, **SHARED_SEARCH} if trial_pods > 1 else NEEDS
     return for_cluster(package(training_pipeline(trial_pods), image), platform, needs)
+
+
+def refuse_floating(image: str) -> None:
+    """Refuse an image that may be another one tomorrow.
+
+    Raises:
+        ConfigError: It has neither a version nor a digest.
+    """
+    if not PINNED.search(image):
+        raise ConfigError(f"image {image}: floats. Name it with a version or a digest, for example {image}:0.1.0.")

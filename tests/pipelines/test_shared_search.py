@@ -22,16 +22,9 @@ SEARCHING = _searching(2)
 def make_training_set(training_set: dsl.Output[dsl.Dataset]) -> None:
     from pathlib import Path
 
-    import pyarrow.parquet as pq
+    from tests.components.tune_ranker.training_sets import write_training_set
 
-    from tests.components.tune_ranker.training_sets import MONDAYS, training_table
-
-    out = Path(training_set.path)
-    out.mkdir(parents=True)
-    pq.write_table(training_table(MONDAYS[:3], users=12), out / "training.parquet")
-    for name in ("validation", "refit"):
-        pq.write_table(training_table(MONDAYS[3:4], users=12), out / f"{name}.parquet")
-    (out / "summary.json").write_text("[]")
+    write_training_set(Path(training_set.path))
 
 
 @dsl.pipeline(name="shared-search")

@@ -1,7 +1,6 @@
 import json
 from dataclasses import asdict
 
-import pyarrow.parquet as pq
 import pytest
 
 from components.artifacts.errors import ConfigError
@@ -12,18 +11,14 @@ from components.tune_ranker.folds import Fold
 from components.tune_ranker.tune import Tuning, confirm, fold_objective, initial_params, study_name, tune_ranker
 from components.tuning.stores import JournalStore
 from tests.components.ranking.test_training import rows
-from tests.components.tune_ranker.training_sets import MONDAYS, training_table
+from tests.components.tune_ranker.training_sets import write_training_set
 
 SMALL = RankerConfig(max_rounds=12, refine_rounds=6, early_stopping_rounds=5)
 
 
 @pytest.fixture
 def training_set(tmp_path):
-    """Three training cuts and the validation cut, on disk as `build_training_set` leaves them."""
-    pq.write_table(training_table(MONDAYS[:3], users=12), tmp_path / "training.parquet")
-    for name in ("validation", "refit"):
-        pq.write_table(training_table(MONDAYS[3:4], users=12), tmp_path / f"{name}.parquet")
-    (tmp_path / "summary.json").write_text("[]")
+    write_training_set(tmp_path)
     return tmp_path
 
 

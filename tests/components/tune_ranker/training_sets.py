@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.ranking.labels import NEW_USER
 from feature_repo.schema import RANKER_FEATURE_NAMES
 
 MONDAYS = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=7 * week) for week in range(4)]
 CANDIDATES = 10
+
+
+def write_training_set(folder: Path) -> None:
+    """Three training cuts and the validation cut, as `build_training_set` leaves them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(training_table(MONDAYS[:3], users=12), folder / "training.parquet")
+    for name in ("validation", "refit"):
+        pq.write_table(training_table(MONDAYS[3:4], users=12), folder / f"{name}.parquet")
+    (folder / "summary.json").write_text("[]")
 
 
 def training_table(cuts: Sequence[datetime], users: int, *, new_users: int = 0) -> pa.Table:
