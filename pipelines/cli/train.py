@@ -96,16 +96,23 @@ def compile_package(
     for_cluster: Annotated[
         bool, typer.Option("--for-cluster", help="With resources, retries, secrets and the claim; needs --image.")
     ] = False,
+    as_resources: Annotated[
+        bool,
+        typer.Option("--as-resources", help="As Pipeline and PipelineVersion, for kubectl apply; needs --for-cluster."),
+    ] = False,
     home_claim: HomeClaim = "recsys-home",
     trial_pods: TrialPods = 1,
 ) -> None:
     """Write the compiled pipeline: the file that `recsys train run` executes and Kubeflow Pipelines takes."""
     from components.artifacts.errors import ConfigError
+    from pipelines.kubeflow import resources
     from pipelines.kubeflow.platform import Platform
     from pipelines.kubeflow.training import cluster_package
     from pipelines.package import local_image, package, version_name
     from pipelines.training import training_pipeline
 
+    if as_resources and not for_cluster:
+        raise ConfigError("--as-resources: only a cluster has them. Add --for-cluster and --image.")
     if for_cluster and not image:
         raise ConfigError(
             "--for-cluster: a cluster's steps need an image. Name it with --image, with a version or a digest."
@@ -115,7 +122,7 @@ def compile_package(
         if for_cluster
         else package(training_pipeline(trial_pods), image or local_image())
     )
-    output.write_text(text)
+    output.write_text(resources.as_resources(text) if as_resources else text)
     typer.echo(f"{output}: pipeline train-recommender, version {version_name(text)}")
 
 
