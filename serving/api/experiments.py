@@ -1,7 +1,7 @@
 """Experiments at the door: which server answers a user, and what is written down of it."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -35,9 +35,14 @@ class DoorExperiments:
         return next((one.upstream for one in exchange.assignments if one.upstream != STABLE), STABLE)
 
     def record(self, exchange: Exchange, status: int, seconds: float) -> None:
-        """One exposure for each assignment; a request that was the client's mistake is none."""
+        """One exposure for each assignment; a request that was the client's mistake is none.
+
+        It has the moment of the request's arrival: stamped after the answer, it would come later than the list that was
+        shown with it, and a user's first list would not count.
+        """
         if status != OK and status < FIRST_FAULT:
             return
+        arrived = datetime.now(UTC) - timedelta(seconds=seconds)
         for assignment in exchange.assignments:
             exposure = Exposure.of(
                 assignment,
@@ -46,7 +51,7 @@ class DoorExperiments:
                 status=status,
                 seconds=round(seconds, 6),
                 query_id=exchange.query_id,
-                event_timestamp=datetime.now(UTC),
+                event_timestamp=arrived,
             )
             self._log.add(exposure)
 

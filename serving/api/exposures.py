@@ -1,6 +1,6 @@
 """Who met an experiment, as an append-only log beside the others.
 
-    logs/exposures/2024-06-03-<process>.jsonl     one request of an assigned user a line, by the day of the answer
+    logs/exposures/2024-06-03-<process>.jsonl     one request of an assigned user a line, by the day of its arrival
 
 A line says the arm that was assigned and the server that answered: a canary that fails is counted against its arm, though
 the user got the champion's list. Lines are written many at a time, every half second, and waited for on the disk; a crash

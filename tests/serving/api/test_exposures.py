@@ -19,13 +19,15 @@ USERS = [f"u{number}" for number in range(40)]
 
 
 @contextmanager
-def server(name: str, status: int = 200) -> Iterator[str]:
-    """Answers everything with its name."""
+def server(name: str, status: int = 200, asked: dict[str, datetime] | None = None) -> Iterator[str]:
+    """Answers everything with its name, and notes when it was asked what."""
 
     class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            if asked is not None:
+                asked[self.path] = datetime.now(UTC)
             body = json.dumps({"by": name}).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -65,6 +67,16 @@ def test_door_asks_the_server_of_the_arm_and_logs_each_exposure_once(tmp_path):
     assert [rows[user]["propensity"] for user in USERS] == [one.propensity for one in expected]
     assert [rows[user]["query_id"] for user in USERS] == [f"query of {name}" for name in answered]
     assert all(row["is_own"] and row["status"] == 200 for row in rows.values())
+
+
+def test_exposure_is_not_later_than_the_list_that_was_shown_with_it(tmp_path):
+    """A metric counts what a user is shown from the first exposure on: stamped after the answer, the first list is lost."""
+    asked: dict[str, datetime] = {}
+    with server(STABLE, asked=asked) as stable:
+        put_experiment(tmp_path, Experiment(name="ranker", canary_share=0.25, url=stable))
+        ask(tmp_path, stable)
+    exposed = {row["user_id"]: row["event_timestamp"] for row in logged(tmp_path)}
+    assert [user for user in USERS if exposed[user] > asked[f"/v1/recommendations?user_id={user}"]] == []
 
 
 @pytest.mark.parametrize("status", [500, None])
