@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from monitoring.history import read_history
-from monitoring.retraining_policy import LaunchRecord, read_launches
+from monitoring.retraining_policy import REFUSED, LaunchRecord, read_launches
 from monitoring.verdict import Check, State, Verdict, percent
 
 HIT_SHARE = "quality:hit_share"
@@ -24,7 +24,7 @@ class Help(StrEnum):
     NOT_HELPED = "not helped"  # they still fail
     TOO_EARLY = "too early"  # the new bundle serves, and cannot be judged yet
     NOT_SERVING = "not serving"  # no verdict of the new bundle: not promoted, or no window since
-    NO_BUNDLE = "no bundle"  # the run failed, or is still at it
+    NO_BUNDLE = "no bundle"  # the run failed, its bundle was refused, or it is still at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ def _outcome(launch: LaunchRecord, history: Sequence[Verdict]) -> Outcome:
         return Outcome(
             launch, Help.NO_BUNDLE, f"The run is {launch.state}: {launch.outcome or 'nothing came of it yet'}."
         )
+    if launch.outcome.startswith(REFUSED):
+        return Outcome(launch, Help.NO_BUNDLE, f"The run was {launch.outcome}; the champion stays.")
     after = [
         verdict
         for verdict in history

@@ -27,6 +27,8 @@ from monitoring.verdict import Check, State, Verdict, digest, moment
 
 T = TypeVar("T")
 
+REFUSED = "refused by the gate: "
+"""Begins the outcome of a run whose bundle may not serve."""
 BUNDLE_AGE = "freshness:bundle"
 LOCK_SECONDS = 60
 """How long a process waits for another one's transaction; a transaction takes milliseconds."""

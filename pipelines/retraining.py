@@ -8,7 +8,7 @@ from typing import Any
 
 from components.artifacts.registry import require_champion
 from components.retrieval.config import RetrieversConfig
-from monitoring.retraining_policy import Action, decide, launch_once
+from monitoring.retraining_policy import REFUSED, Action, decide, launch_once
 from monitoring.verdict import Verdict
 from pipelines.config import PipelineConfig
 from pipelines.local_runner import Progress
@@ -65,7 +65,7 @@ def retrain_if_advised(
         decision,
         lambda _key: run_training(retraining_config(config, home, now), home, progress=progress),
         now=now,
-        outcome=lambda run: run.bundle_id,
+        outcome=_outcome,
     )
     return Retraining(launched.decision.action, launched.decision.reason, launched.result)
 
@@ -90,6 +90,10 @@ def retraining_config(config: PipelineConfig, home: Path, now: datetime) -> Pipe
             "retrievers": _retrievers(config, champion.manifest.facts.config),
         }
     )
+
+
+def _outcome(run: TrainingRun) -> str:
+    return run.bundle_id if run.gate["passed"] else f"{REFUSED}{run.bundle_id}"
 
 
 def _budget(config: PipelineConfig) -> dict[str, int]:

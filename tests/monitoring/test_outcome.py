@@ -9,7 +9,7 @@ import pytest
 from monitoring import history
 from monitoring.config import RetrainingPolicy
 from monitoring.outcome import Help, outcomes
-from monitoring.retraining_policy import decide, launch_once
+from monitoring.retraining_policy import REFUSED, decide, launch_once
 from monitoring.verdict import Check, Group, State, Verdict
 
 NOW, WEEK = datetime(2017, 11, 13, tzinfo=UTC), timedelta(days=7)
@@ -52,6 +52,18 @@ def test_a_check_that_fell_silent_was_helped_and_the_lists_are_compared(home):
 
 def test_a_check_that_still_fails_was_not_helped(home):
     assert judged(home, [check(State.FAIL)], bundle_id="b-new")[0] is Help.NOT_HELPED
+
+
+def test_a_bundle_that_the_gate_refused_is_not_waited_for(tmp_path):
+    asked = verdict([check(State.FAIL)])
+    history.append(tmp_path, asked)
+    decision = decide(asked, RetrainingPolicy(), home=tmp_path, now=NOW)
+    launch_once(tmp_path, decision, lambda key: f"{REFUSED}b-new", now=NOW)
+    (found,) = outcomes(tmp_path, "recommender")
+    assert (found.help, found.sentence) == (
+        Help.NO_BUNDLE,
+        "The run was refused by the gate: b-new; the champion stays.",
+    )
 
 
 @pytest.mark.parametrize("state", [State.LEARNING, State.INSUFFICIENT, State.ERROR])
