@@ -7,6 +7,9 @@ Nothing reads what lies after its own moment.
 Groceries are steady: those weeks move nothing, and the monitor says so. Then comes a drill: the next week is replayed
 as if a campaign had brought a crowd of new households (the baskets are real, most ids are new). That is a shift, and
 it starts a retraining run.
+
+Four candidates are then rolled out in a shop of its own, through the same weeks: what is better, equal, too slow and worse
+is known here, and the verdicts have to find it out.
 """
 
 import shutil
@@ -29,12 +32,14 @@ from components.ingest_events.ingest import ingest_events
 from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
 from pipelines.config import PipelineConfig, load_config
+from pipelines.demo_rollouts import demo_rollouts, shop_home
 from pipelines.local_runner import Progress
 from pipelines.monitoring import Judged, monitor_champion
 from pipelines.replay import Replayed, Visit, as_newcomers, replay, visits, wait_until_logged
 from pipelines.retraining import Retraining, retrain_if_advised
 from pipelines.run import TrainingRun, run_training
 from pipelines.server_process import RunningServer, server, wait_for_items
+from pipelines.trials import Ended
 
 WEEK = timedelta(days=7)
 REPLAYED_WEEKS = 2
@@ -44,7 +49,7 @@ NEWCOMERS = 0.6
 """Share of the households that the drill takes for new ones."""
 HOUSEHOLDS = 3
 METRICS = ("ndcg_at_10", "recall_at_20")
-VOLATILE = ("logs", "monitoring", "registry")
+VOLATILE = ("logs", "monitoring", "registry", "shop")
 """Folders of the state that each demo begins without; features, artifacts and KFP's cache are kept."""
 
 
@@ -78,6 +83,7 @@ class Demo:
         drill: The week with a crowd of new households.
         drilled: The verdict of that week.
         retraining: What came of it.
+        rollouts: How each of the four ended.
         home: State folder.
     """
 
@@ -91,6 +97,7 @@ class Demo:
     drill: Replayed = field(default_factory=Replayed)
     drilled: Judged | None = None
     retraining: Retraining | None = None
+    rollouts: list[Ended] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -118,6 +125,7 @@ class Demo:
             "monitoring": {"replay": _facts(self.judged), "drill": _facts(self.drilled)},
             "reports": {name: str(path) for name, path in self.reports().items()},
             "retraining": self.retraining.to_dict(),
+            "rollouts": {one.trial.name: one.to_dict() for one in self.rollouts},
         }
 
     def reports(self) -> dict[str, Path]:
@@ -133,6 +141,7 @@ class Demo:
         }
         if self.retraining and self.retraining.run:
             pages["retraining"] = self.retraining.run.report
+        pages |= {f"rollout {one.trial.name}": one.page for one in self.rollouts}
         return {name: path for name, path in pages.items() if path.exists()}
 
 
@@ -177,6 +186,7 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
         progress.stage(f"Features as of {moments[0].date()}, into the online store")
         events = _refresh(demo, config, moments)
         materialize_features(home, end=moments[0])
+        shop = shop_home(home)  # before anything is replayed: the rollouts begin on the same day
     with ExitStack() as stack:
         with demo.stage("serve"):
             progress.stage("Serve: a KServe ModelServer with the champion")
@@ -198,6 +208,11 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
         progress.stage("Retrain, where the verdict advises it")
         demo.retraining = retrain_if_advised(config, home, demo.drilled.verdict, now=now, progress=progress)
         progress.note(demo.retraining.sentence)
+    with demo.stage("rollouts"):
+        progress.stage(f"Roll out four candidates from {moments[0].date()} on, by the verdict alone")
+        demo.rollouts = demo_rollouts(shop, config.registry.model_name, events, moments[0], sample=sample)
+        for ended in demo.rollouts:
+            progress.note(f"{ended.trial.name} ({ended.trial.about}): {ended.sentence}")
     return demo
 
 

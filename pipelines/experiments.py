@@ -1,6 +1,6 @@
 """An experiment as people read it: the figures of its rollout's present step, on a page. Nothing is decided here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from monitoring.experiments.verdict import Action, judge
 from pipelines.rollouts import place_of
 
 FOLDER = Path("experiments")
+STEPPING = frozenset({"start", "advance"})
+"""Acts that begin a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Shown:
 
 
 def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, now: datetime) -> Shown:
-    """The present step of a rollout; writes `experiments/<name>.html`.
+    """The present step of a rollout, or the last of one that is over; writes `experiments/<name>.html`.
 
     Args:
         home: State folder with the logs.
@@ -33,8 +35,9 @@ def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, n
         now: Of the look.
     """
     own = config.model_copy(update={"steps": (0.0, *rollout.steps)})
-    span = Span(rollout.name, started=rollout.records[0].cause.at, since=rollout.since, now=now)
-    logs, place = read_logs(home, span, own), place_of(rollout)
+    shown, until = _before_the_end(rollout, now)
+    span = Span(rollout.name, started=rollout.records[0].cause.at, since=shown.since, now=until)
+    logs, place = read_logs(home, span, own), place_of(shown)
     figures = figures_of(logs, span, place, own)
     verdict = judge(figures, own)
     is_shown = verdict.action != Action.INVALID
@@ -51,6 +54,14 @@ def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, n
         ],
         shares=(1 - share, share),
     )
-    page = home / FOLDER / f"{rollout.name}.html"
-    write_page(report, page)
-    return Shown(report, page)
+    path = home / FOLDER / f"{rollout.name}.html"
+    write_page(report, path)
+    return Shown(report, path)
+
+
+def _before_the_end(rollout: Rollout, now: datetime) -> tuple[Rollout, datetime]:
+    """One that is over as it was at its end, for nobody is compared since; another as it is."""
+    if not rollout.is_over:
+        return rollout, now
+    began = [record.cause.at for record in rollout.records if record.act in STEPPING]
+    return replace(rollout, since=began[-1]), rollout.since

@@ -5,6 +5,7 @@ each request, so a share is changed by replacing a file, and no process is start
 """
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from components.artifacts.errors import ConfigError
 from components.artifacts.registry import CHAMPION, open_registry
 from components.deploy_canary.rollout import Phase, Rollout
 from pipelines.server_process import POLL_SECONDS, ServerFailedError, free_ports, wait_until_ready
-from pipelines.stack import CANARY, Part, running, start_part, stop_part
+from pipelines.stack import CANARY, Part, running, start_part, stop_part, variables_of
 from serving.api.assignment import Experiment, put_experiment
 
 ASK_SECONDS = 5.0
@@ -24,10 +25,16 @@ SWAP_SECONDS = 60.0
 
 
 class LocalTarget:
-    """Server processes of one state folder."""
+    """Server processes of one state folder.
 
-    def __init__(self, home: Path, model: str) -> None:
-        self._home, self._model = home, model
+    Args:
+        home: The folder.
+        model: Registered model.
+        settings: Fields of `serving.settings.Settings` that the candidate's server is started with beside its own.
+    """
+
+    def __init__(self, home: Path, model: str, settings: Mapping[str, str | int] | None = None) -> None:
+        self._home, self._model, self._settings = home, model, settings or {}
 
     def apply(self, rollout: Rollout) -> None:
         """As `Target.apply`.
@@ -53,6 +60,7 @@ class LocalTarget:
             stop_part(part)
         (port,) = free_ports(1)
         variables = {
+            **variables_of("RECSYS_", self._settings),
             "RECSYS_BUNDLE": rollout.candidate,
             "RECSYS_MODEL_NAME": self._model,
             "RECSYS_VARIANT": CANARY,
@@ -74,15 +82,7 @@ class LocalTarget:
     def _promote(self, rollout: Rollout) -> None:
         """Stable answers with the candidate before any user is moved to it."""
         point_champion(self._home, self._model, rollout)
-        for server in running(self._home, ("server",)):
-            end = time.monotonic() + SWAP_SECONDS
-            while _bundle_of(server.url) != rollout.candidate:
-                if time.monotonic() > end:
-                    raise ServerFailedError(
-                        f"the server does not answer with {rollout.candidate} after {SWAP_SECONDS:.0f} s: `recsys status` "
-                        f"says why. Users stay where they are; `recsys rollout status {rollout.name}` tries again."
-                    )
-                time.sleep(POLL_SECONDS)
+        wait_for_bundle(self._home, rollout.candidate)
 
     def _stop(self) -> None:
         for part in running(self._home, (CANARY,)):
@@ -95,6 +95,23 @@ class LocalTarget:
                 f"rollout {rollout.name}: compares with bundle {rollout.stable}, and the champion is {champion} by now. "
                 f"`recsys rollout abort {rollout.name}`, then start anew."
             )
+
+
+def wait_for_bundle(home: Path, bundle_id: str) -> None:
+    """Until the stable server, where one runs, answers with the bundle that its alias was moved to.
+
+    Raises:
+        ServerFailedError: It does not in SWAP_SECONDS.
+    """
+    for server in running(home, ("server",)):
+        end = time.monotonic() + SWAP_SECONDS
+        while _bundle_of(server.url) != bundle_id:
+            if time.monotonic() > end:
+                raise ServerFailedError(
+                    f"the server does not answer with {bundle_id} after {SWAP_SECONDS:.0f} s: `recsys status` says why. "
+                    "Users stay where they are; `recsys rollout status` of the rollout tries again."
+                )
+            time.sleep(POLL_SECONDS)
 
 
 def divide_users(home: Path, rollout: Rollout, *, url: str | None) -> None:

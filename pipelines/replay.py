@@ -119,7 +119,12 @@ def as_newcomers(baskets: list[Visit], share: float) -> list[Visit]:
 
     Which households is drawn by a hash of the id, so all of a household's visits stay together.
     """
-    return [_newcomer(basket) if _bucket(basket.user_id) % 100 < 100 * share else basket for basket in baskets]
+    return [_newcomer(basket) if is_drawn(basket.user_id, share) else basket for basket in baskets]
+
+
+def is_drawn(user_id: str, share: float) -> bool:
+    """Whether a household is of a share of all that is drawn by a hash of its id."""
+    return _bucket(user_id) % 100 < 100 * share
 
 
 def _bucket(user_id: str) -> int:

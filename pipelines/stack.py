@@ -86,10 +86,10 @@ def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int
     for host, port in ((behind.host, behind.http_port), (front.host, front.port)):
         check_free(host, port)
     server_url, door_url = f"http://127.0.0.1:{behind.http_port}", f"http://{_reachable(front.host)}:{front.port}"
-    door_variables = {**_variables("RECSYS_API_", door), "RECSYS_API_UPSTREAMS": f"stable={server_url}"}
+    door_variables = {**variables_of("RECSYS_API_", door), "RECSYS_API_UPSTREAMS": f"stable={server_url}"}
     try:
         return [
-            start_part(home, "server", "serving", _variables("RECSYS_", server), server_url),
+            start_part(home, "server", "serving", variables_of("RECSYS_", server), server_url),
             start_part(home, "door", "serving.api", door_variables, door_url),
         ]
     except BaseException:
@@ -184,7 +184,8 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _variables(prefix: str, settings: Mapping[str, str | int]) -> dict[str, str]:
+def variables_of(prefix: str, settings: Mapping[str, str | int]) -> dict[str, str]:
+    """Settings as the variables of an environment."""
     return {f"{prefix}{name.upper()}": str(value) for name, value in settings.items()}
 
 

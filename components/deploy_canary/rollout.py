@@ -32,6 +32,8 @@ class Phase(StrEnum):
 
 
 OVER = frozenset({Phase.PROMOTED, Phase.ABORTED})
+TAKEN_BACK = ("rollback", "stop", "invalid")
+"""Decisions after which stable answers everybody again; the record says which it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +199,14 @@ def judged(rollout: Rollout, decision: str, cause: Cause) -> Rollout:
     Raises:
         ConfigError: The decision is none of these.
     """
-    acts = {
-        "hold": _held,
-        "advance": advanced,
-        "promote": promoted,
-        "rollback": aborted,
-        "stop": aborted,
-        "invalid": aborted,
-    }
-    if decision not in acts:
-        raise ConfigError(f"rollout {rollout.name}: decision {decision!r}, expected {', '.join(acts)}.")
-    return rollout if rollout.is_over or rollout.is_paused else acts[decision](rollout, cause)
+    acts = {"hold": _held, "advance": advanced, "promote": promoted}
+    if decision not in {*acts, *TAKEN_BACK}:
+        raise ConfigError(f"rollout {rollout.name}: decision {decision!r}, expected {', '.join((*acts, *TAKEN_BACK))}.")
+    if rollout.is_over or rollout.is_paused:
+        return rollout
+    if decision in TAKEN_BACK:
+        return _ended(rollout, decision, Phase.ABORTED, cause)
+    return acts[decision](rollout, cause)
 
 
 def _held(rollout: Rollout, cause: Cause) -> Rollout:

@@ -87,6 +87,7 @@ def _summary(done: "Demo", console: Console) -> None:
         "monitoring": f"{done.judged.verdict.state}: {done.judged.verdict.sentence}",
         "drill": f"{done.drilled.verdict.state}: {done.drilled.verdict.sentence}",
         "retraining": done.retraining.sentence,
+        **{f"rollout {one.trial.name}": f"{one.trial.about}: {one.sentence}" for one in done.rollouts},
         **{f"{name} report": str(path) for name, path in done.reports().items()},
         "serve it": f"RECSYS_HOME={done.home} .venv/bin/recsys serve",
         "look at it": f"RECSYS_HOME={done.home} .venv/bin/recsys model list",

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from serving.api.assignment import Assignment
 from serving.api.requests import Head
@@ -22,6 +23,7 @@ class Exchange:
         fallback: Why the door answered in a server's place; None where a server did.
         user_id: Who was asked about, where it is an experiment's user.
         assignments: Of the experiments that take the user.
+        asked_at: The time that a request of a replay says it is; None of live traffic.
     """
 
     route: str
@@ -34,3 +36,4 @@ class Exchange:
     fallback: str | None = None
     user_id: str = ""
     assignments: tuple[Assignment, ...] = ()
+    asked_at: datetime | None = None

@@ -22,6 +22,7 @@ class DoorExperiments:
         self._book = ExperimentBook(settings.home)
         self._log = ExposureLog(settings.home)
         self._upstreams = upstreams
+        self._is_replay = settings.accept_request_time
         upstreams.learn(self._book.addresses())
 
     def server_of(self, user_id: str | None, request: Request, values: Any, exchange: Exchange) -> str:  # decoded JSON
@@ -31,7 +32,9 @@ class DoorExperiments:
         if not user_id or not self._book.current.experiments:
             return STABLE
         exchange.user_id = user_id
-        exchange.assignments = assign(self._book.current, user_id, _facts(request, values))
+        facts = _facts(request, values)
+        exchange.assignments = assign(self._book.current, user_id, facts)
+        exchange.asked_at = _moment(facts.get("request_time")) if self._is_replay else None
         return next((one.upstream for one in exchange.assignments if one.upstream != STABLE), STABLE)
 
     def record(self, exchange: Exchange, status: int, seconds: float) -> None:
@@ -51,7 +54,7 @@ class DoorExperiments:
                 status=status,
                 seconds=round(seconds, 6),
                 query_id=exchange.query_id,
-                event_timestamp=arrived,
+                event_timestamp=exchange.asked_at or arrived,
             )
             self._log.add(exposure)
 
@@ -64,3 +67,12 @@ def _facts(request: Request, values: Any) -> Mapping[str, str]:  # decoded JSON
     """What targeting may look at: the request's own fields, which no arm has touched."""
     given = values if isinstance(values, dict) else request.query_params
     return {name: value for name, value in given.items() if isinstance(value, str)}
+
+
+def _moment(said: str | None) -> datetime | None:
+    """None where it is no time: the server behind says so to the client."""
+    try:
+        moment = datetime.fromisoformat(said or "")
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -44,6 +44,10 @@ class DoorSettings(ProcessSettings):
     )
     rate_per_second: float = Field(100.0, gt=0, description="Requests a second that a key may make, on average")
     rate_burst: int = Field(200, ge=1, description="Requests that a key may make at once")
+    accept_request_time: bool = Field(
+        False,
+        description="Log exposures at the time that a request says it is: for replays of the past, never for live traffic",
+    )
 
     jwt_jwks: str | None = Field(
         None, description="File or https address of the identity provider's keys; tokens are taken where it is set"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 RECSYS = str(Path(sys.executable).parent / "recsys")
-STAGES = ["train", "features", "serve", "ask", "replay", "monitor", "drill", "monitor the drill", "retrain"]
+STAGES = ["train", "features", "serve", "ask", "replay", "monitor", "drill", "monitor the drill", "retrain", "rollouts"]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,15 @@ def test_drill_is_a_shift_that_starts_one_retraining(demo):
     assert summary["monitoring"]["drill"]["state"] == "FAIL"
     assert summary["retraining"]["action"] == "launch"
     assert summary["retraining"]["bundle_id"].startswith("b-")
+
+
+@pytest.mark.slow
+def test_rollouts_are_run_by_the_verdict_and_no_broken_candidate_is_promoted(demo):
+    ended = {name: one["ended"] for name, one in demo[0]["rollouts"].items()}
+    assert list(ended) == ["better", "equal", "slow", "worse"]
+    assert ended["slow"] == "rollback"
+    assert ended["worse"] in {"rollback", None}  # a tenth of the households leaves too few to be sure in three days
+    assert ended["better"] in {"promote", "stop"}  # the same: the difference is there, and not surely found
 
 
 @pytest.mark.slow

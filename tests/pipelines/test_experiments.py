@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from components.deploy_canary.rollout import Cause, started
+from components.deploy_canary.rollout import Cause, advanced, judged, started
 from monitoring.experiments.config import ExperimentConfig
 from pipelines.experiments import show_experiment
 from tests.pipelines.test_cli import recsys
@@ -16,6 +16,15 @@ def test_page_of_a_rollout_in_the_dark_says_that_nobody_meets_it(tmp_path):
     assert shown.page == tmp_path / "experiments" / "spring.html"
     assert "No user meets the canary yet" in text
     assert "a better ranker" in text
+
+
+def test_page_of_a_rollout_that_is_over_shows_its_last_step_until_the_end(tmp_path):
+    begun = started("spring", stable="b-1", candidate="b-2", cause=Cause("anna", START, "try", {}), steps=(0.5,))
+    ramp = advanced(begun, Cause("verdict", START + timedelta(days=1), "no harm", {}))
+    over = judged(ramp, "stop", Cause("verdict", START + timedelta(days=4), "undecided after 3 days", {}))
+    shown = show_experiment(tmp_path, over, ExperimentConfig(), now=START + timedelta(days=30))
+    assert shown.report.figures.hours == 72
+    assert shown.report.shares == (0.5, 0.5)
 
 
 def test_plan_says_users_and_days(tmp_path):

@@ -125,6 +125,7 @@ def test_what_is_over_stays_over():
 def test_verdict_moves_the_rollout(decision, share, phase):
     after = judged(advanced(fresh(), because()), decision, because())
     assert (after.share, after.phase) == (share, phase)
+    assert after.records[-1].act == decision  # the record tells a rollback from a rollout that found nothing
 
 
 def test_verdict_that_holds_is_on_record_once_and_belongs_to_its_step():

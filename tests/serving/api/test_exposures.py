@@ -79,6 +79,28 @@ def test_exposure_is_not_later_than_the_list_that_was_shown_with_it(tmp_path):
     assert [user for user in USERS if exposed[user] > asked[f"/v1/recommendations?user_id={user}"]] == []
 
 
+@pytest.mark.parametrize(("is_replay", "expected"), [("true", NOW), ("false", None)])
+def test_exposures_of_a_replay_are_logged_at_its_own_time_and_those_of_live_traffic_never(
+    tmp_path, is_replay, expected
+):
+    headers = make_key(tmp_path)
+    asked = {"user_id": "u1", "request_time": NOW.isoformat()}
+    with server(STABLE) as stable:
+        put_experiment(tmp_path, Experiment(name="ranker"))
+        with (
+            door(tmp_path, stable, accept_request_time=is_replay) as url,
+            httpx.Client(base_url=url, headers=headers, timeout=30.0) as client,
+        ):
+            client.get("/v1/recommendations", params=asked)
+            client.get("/v1/recommendations", params=asked | {"request_time": "yesterday"})
+    today = datetime.now(UTC)
+    found = read_exposures(tmp_path, NOW, today + timedelta(days=1)).to_pylist()
+    moments = [row["event_timestamp"] for row in found]
+    assert len(moments) == 2
+    assert moments[0] == expected or (expected is None and today - moments[0] < timedelta(minutes=1))
+    assert today - moments[1] < timedelta(minutes=1)  # no time at all: the server behind refuses it
+
+
 @pytest.mark.parametrize("status", [500, None])
 def test_a_failing_canary_costs_no_user_the_answer_and_is_counted_against_it(tmp_path, status):
     with server(STABLE) as stable, server(CANARY, status or 200) as canary:

@@ -1,0 +1,250 @@
+"""Rollouts whose end is known, played through days that really happened: does each end as it should, by itself?
+
+Everything is the product's own: the door, the servers, the logs, the verdict, the book. Users come when they really came and
+take what they really bought; a click is a shown item that was bought on that visit. The champion and the candidate
+differ in what they show, so what is compared is how much of the baskets each had foreseen.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from components.artifacts.errors import ContractError
+from components.artifacts.registry import CHAMPION, open_registry, require_champion
+from components.deploy_canary.book import RolloutBook
+from components.deploy_canary.rollout import Cause, Record, Rollout, started
+from monitoring.experiments.config import ExperimentConfig
+from pipelines.experiments import show_experiment
+from pipelines.known_candidates import Change, publish_candidate, unchanged
+from pipelines.local_canary import LocalTarget, wait_for_bundle
+from pipelines.replay import BEFORE, POLL_SECONDS, Visit, is_drawn, replay, visits
+from pipelines.rollouts import step_by_verdict
+from pipelines.server_process import free_ports
+from pipelines.stack import CANARY, down, running, stop_part, up
+from serving.exposures import read_exposures
+from serving.prediction_log import read_impressions
+
+DAY = timedelta(days=1)
+LOG_SECONDS = 30.0
+SERVER: Mapping[str, str | int] = {
+    "accept_request_time": "true",
+    "flush_seconds": "0.2",
+    "refresh_seconds": "0.2",
+    "grpc_port": 0,
+}
+"""Of both servers: a replay's days pass in seconds."""
+DOOR: Mapping[str, str | int] = {"accept_request_time": "true", "rate_per_second": "100000", "rate_burst": 100_000}
+BY = "trial"
+
+
+def unharmed(_home: Path) -> None:
+    """Nothing happens to the candidate's server."""
+
+
+def end_candidate(home: Path) -> None:
+    """The candidate's server ends, as one does that has a fault; the next look at the rollout starts it again."""
+    for part in running(home, (CANARY,)):
+        stop_part(part)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate, and how its rollout should end.
+
+    Attributes:
+        name: Of the rollout.
+        about: What is known of the candidate.
+        champion: Makes what the candidate is compared with from the shop's best bundle.
+        candidate: Makes the candidate from it.
+        expected: Act that ends the rollout: promote, stop or rollback.
+        daily: What happens to its server each day after the first visits.
+    """
+
+    name: str
+    about: str
+    champion: Change
+    candidate: Change
+    expected: str
+    daily: Callable[[Path], None] = unharmed
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a trial ended.
+
+    Attributes:
+        trial: Which.
+        rollout: With its records.
+        until: Midnight after the last day that was replayed.
+        days: Replayed.
+        visits: Replayed.
+        page: The experiment's.
+    """
+
+    trial: Trial
+    rollout: Rollout
+    until: datetime
+    days: int
+    visits: int
+    page: Path
+
+    @property
+    def last(self) -> Record:
+        """The act that ended it, or the last look where days were too few."""
+        return self.rollout.records[-1]
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Whether it ended, and so."""
+        return self.rollout.is_over and self.last.act == self.trial.expected
+
+    @property
+    def sentence(self) -> str:
+        """For a terminal."""
+        act = self.last.act if self.rollout.is_over else "undecided"
+        return f"{act} on day {self.days} after {self.visits:,} visits: {self.last.cause.reason}"
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "about": self.trial.about,
+            "expected": self.trial.expected,
+            "ended": self.last.act if self.rollout.is_over else None,
+            "reason": self.last.cause.reason,
+            "days": self.days,
+            "visits": self.visits,
+            "page": str(self.page),
+        }
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A running door with the champion behind it.
+
+    Attributes:
+        home: State folder.
+        model: Registered model.
+        best: Bundle that candidates are made from.
+        door: URL.
+        config: How rollouts are judged.
+    """
+
+    home: Path
+    model: str
+    best: str
+    door: str
+    config: ExperimentConfig
+
+    @property
+    def book(self) -> RolloutBook:
+        """Its rollouts."""
+        return RolloutBook(self.home, LocalTarget(self.home, self.model, SERVER))
+
+
+@contextmanager
+def shop(home: Path, model: str, config: ExperimentConfig) -> Iterator[Shop]:
+    """Start door and server for a replay; both stop at the end of the block.
+
+    Args:
+        home: State folder with a champion: the shop's best bundle.
+        model: Registered model.
+        config: How rollouts are judged.
+
+    Raises:
+        ServerFailedError: One does not become ready.
+    """
+    best = require_champion(home, model).bundle_id
+    front, behind = free_ports(2)
+    try:
+        up(home, {**SERVER, "http_port": behind, "model_name": model}, {**DOOR, "port": front})
+        yield Shop(home, model, best, f"http://127.0.0.1:{front}", config)
+    finally:
+        down(home)
+
+
+def run_trial(shop: Shop, trial: Trial, days: Sequence[tuple[datetime, Sequence[Visit]]]) -> Ended:
+    """Play days through the door, judge after each, until the rollout is over or the days are.
+
+    Args:
+        shop: Where.
+        trial: What.
+        days: Midnight that each begins with, and its visits by time.
+
+    Raises:
+        RecsysError: A server did not start, or a request was refused.
+    """
+    rollout = _started(shop, trial, days[0][0])
+    asked = played = 0
+    for midnight, baskets in days:
+        _play_day(shop, trial, list(baskets))
+        _wait_until_logged(shop.home, trial.name, midnight, len(baskets))
+        played, asked = played + 1, asked + len(baskets)
+        rollout = step_by_verdict(shop.book, shop.home, trial.name, shop.config, now=midnight + DAY)
+        if rollout.is_over:
+            break
+    page = show_experiment(shop.home, rollout, shop.config, now=midnight + DAY).page
+    return Ended(trial, rollout, midnight + DAY, played, asked, page)
+
+
+def _started(shop: Shop, trial: Trial, begin: datetime) -> Rollout:
+    stable, candidate = (_published(shop, change, begin) for change in (trial.champion, trial.candidate))
+    registry = open_registry(shop.home)
+    if registry.aliases(shop.model).get(CHAMPION) != stable:
+        registry.point(shop.model, CHAMPION, stable, reason=f"trial {trial.name} begins with it", now=begin)
+        wait_for_bundle(shop.home, stable)
+    steps = tuple(share for share in shop.config.steps if share)
+    cause = Cause(BY, begin, trial.about, {})
+    return shop.book.start(started(trial.name, stable=stable, candidate=candidate, cause=cause, steps=steps))
+
+
+def _published(shop: Shop, change: Change, now: datetime) -> str:
+    if change is unchanged:
+        return shop.best
+    return publish_candidate(shop.home, shop.model, shop.best, change, now=now).bundle_id
+
+
+def _play_day(shop: Shop, trial: Trial, baskets: list[Visit]) -> None:
+    first = baskets[:1] if trial.daily is not unharmed else []
+    for part in (first, baskets[len(first) :]):
+        replay(shop.door, part, progress=lambda _done, _of: None)
+        if part is first:
+            trial.daily(shop.home)
+
+
+def _wait_until_logged(home: Path, experiment: str, midnight: datetime, requests: int) -> None:
+    """Until door and servers have written all that a look at the day reads.
+
+    Raises:
+        ContractError: They have not in half a minute.
+    """
+    stop = time.monotonic() + LOG_SECONDS
+    while True:
+        exposed = read_exposures(home, midnight, midnight + DAY)["experiment"].to_pylist().count(experiment)
+        shown = len(read_impressions(home, midnight, midnight + DAY)["query_id"].unique())
+        if min(exposed, shown) >= requests:
+            return
+        if time.monotonic() > stop:
+            raise ContractError(
+                f"{home / 'logs'}: {exposed:,} exposures and {shown:,} lists of {midnight.date()}, {requests:,} requests "
+                "were answered. Look into logs/server.log and logs/door.log."
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def days_of(events: Path, start: datetime, count: int, *, share: float) -> list[tuple[datetime, list[Visit]]]:
+    """Days with the visits whose question falls on them.
+
+    Args:
+        events: Canonical tables.
+        start: Midnight of the first day.
+        count: Of days.
+        share: Of the households, drawn by a hash of the id.
+    """
+    found: dict[datetime, list[Visit]] = {start + day * DAY: [] for day in range(count)}
+    for visit in visits(events, start + BEFORE, start + count * DAY + BEFORE):
+        if is_drawn(visit.user_id, share):
+            found[start + (visit.start - BEFORE - start) // DAY * DAY].append(visit)
+    return list(found.items())
