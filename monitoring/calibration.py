@@ -6,10 +6,11 @@ that a young day is judged without waiting for its last label. The ratio need no
 moments than it serves); it is held against its own past, weekends apart from weekdays.
 
 The uncertainty of a ratio has two parts: users (rows of one user are no independent evidence) and what days do to all
-users alike, which is what the past days vary by beyond the first part.
+users alike, which is what the past days vary by beyond the first part. What a day does to all segments alike is taken off
+each of them, as far as the others' samples can tell it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -18,8 +19,11 @@ from numpy.typing import NDArray
 
 from feature_repo.schema import USER_ID
 from monitoring.config import CalibrationConfig
+from monitoring.student import student_as_normal
 
 EXPECTED, DAY, IS_WEEKEND = "expected", "day", "is_weekend"
+NOTHING = 1e-9
+"""Expected successes that are the rounding of a difference."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ class Scores:
 
     Attributes:
         base: The past's ratio of the newest day's kind.
-        change: The pooled newest days over the past, minus 1; of the span that z is largest at.
+        change: The pooled newest days over the past, minus 1, and less what the day's other segments share of it; of the span
+            that z is largest at.
         z: Of the newest day, or of the newest days together where that is further from 0.
         span: Days that z pools.
         base_days: Days of the past that were used.
@@ -124,26 +129,19 @@ class Scores:
 
 
 def score(ratios: Ratios, config: CalibrationConfig) -> Scores:
-    """The newest `pooled_days` days of each segment against the days before them.
+    """The newest `pooled_days` days of each segment against the days before them, less what the day did to all segments.
 
-    A day counts where it has enough users and expected successes; the newest day must be the last row.
+    What happens to everybody (a day's weather, a change of the whole shop) is found in the segment of everybody, which
+    stands alone. A segment that is off is left out of what the others are held beside: else one that loses would make all
+    others gain. A day counts where it has enough users and expected successes; the newest day must be the last row.
     """
-    counts = (ratios.users >= config.min_users) & (ratios.expected >= config.min_expected)
-    newest = np.arange(len(ratios.is_weekend)) >= len(ratios.is_weekend) - config.pooled_days
-    past = counts & ~newest[:, None]
-    base = np.where(
-        ratios.is_weekend[:, None],
-        _mean(ratios, past & ratios.is_weekend[:, None]),
-        _mean(ratios, past & ~ratios.is_weekend[:, None]),
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative, error = ratios.ratio / base - 1, ratios.error / base
-        days = past.sum(axis=0)
-        residual = np.where(past, relative**2 - error**2, 0.0).sum(axis=0) / np.maximum(days - 2, 1)
-        spread = np.sqrt(np.maximum(residual, 0.0))
-        variance = error**2 + spread**2
-    base_error = _base_error(variance, past)
-    return _pooled(base, relative, variance, counts & newest[:, None], base_error, days, config)
+    off = np.zeros(len(ratios.segments), bool)
+    while True:
+        scores = _score(ratios, off, config)
+        found = np.where(is_off(scores, config) & ~off, np.abs(scores.z), 0.0)
+        if not found.any():
+            return scores
+        off[np.argmax(found)] = True
 
 
 def is_off(scores: Scores, config: CalibrationConfig) -> NDArray[np.bool_]:
@@ -189,30 +187,91 @@ def _mean(ratios: Ratios, used: NDArray[np.bool_]) -> NDArray[np.float64]:
         return np.asarray(np.where(due > 0, seen / due, np.nan))
 
 
-def _base_error(variance: NDArray[np.float64], past: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Variance of the relative base itself: of a mean over the past days, shape (n_segments,)."""
-    days = past.sum(axis=0)
-    return np.asarray(np.where(past, variance, 0.0).sum(axis=0) / np.maximum(days, 1) ** 2)
+def _score(ratios: Ratios, off: NDArray[np.bool_], config: CalibrationConfig) -> Scores:
+    counts = (ratios.users >= config.min_users) & (ratios.expected >= config.min_expected)
+    newest = np.arange(len(ratios.is_weekend)) >= len(ratios.is_weekend) - config.pooled_days
+    past = counts & ~newest[:, None]
+    base = _base(ratios, past)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shared, shared_error = _shared(ratios, past, off)
+        relative, sampling = ratios.ratio / base - 1 - shared, (ratios.error / base) ** 2 + shared_error**2
+        common = _beyond(relative, sampling, past)
+    return _pooled(base, relative, sampling, common, counts & newest[:, None], past, config)
+
+
+def _base(ratios: Ratios, past: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The past's ratio of each day's kind, shape (n_days, n_segments)."""
+    weekend = ratios.is_weekend[:, None]
+    return np.asarray(np.where(weekend, _mean(ratios, past & weekend), _mean(ratios, past & ~weekend)))
+
+
+def _beyond(
+    relative: NDArray[np.float64], sampling: NDArray[np.float64], past: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Variance of the past days beyond that of their samples, shape (n_segments,)."""
+    residual = np.where(past, relative**2 - sampling, 0.0).sum(axis=0)
+    return np.asarray(np.maximum(residual / np.maximum(past.sum(axis=0) - 2, 1), 0.0))
+
+
+def _shared(
+    ratios: Ratios, past: NDArray[np.bool_], off: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How the day's other segments say that the day was, and its error; shapes (n_days, n_segments), 0 without others.
+
+    They say it with the error of their own samples, so they count by the share of their variance that is the days'.
+    """
+    others = _others(ratios, off)
+    usable = past & (others.expected > 0)
+    base = _base(others, usable)
+    moved, sampling = others.ratio / base - 1, (others.error / base) ** 2
+    common = _beyond(moved, sampling, usable)
+    noise = np.where(usable, sampling, 0.0).sum(axis=0) / np.maximum(usable.sum(axis=0), 1)
+    weight = np.where(common > 0, common / (common + noise), 0.0)
+    return np.nan_to_num(weight * moved), np.nan_to_num(weight * np.sqrt(sampling))
+
+
+def _others(ratios: Ratios, off: NDArray[np.bool_]) -> Ratios:
+    """Of each segment, all others that are not off, as one."""
+    noise = (np.nan_to_num(ratios.error) * ratios.expected) ** 2
+    observed, expected, squares = (
+        np.where(off, 0.0, values).sum(axis=1, keepdims=True) - np.where(off, 0.0, values)
+        for values in (ratios.observed, ratios.expected, noise)
+    )
+    expected = np.where(expected > NOTHING, expected, 0.0)
+    return replace(
+        ratios, ratio=observed / expected, error=np.sqrt(squares) / expected, observed=observed, expected=expected
+    )
 
 
 def _pooled(
-    base: NDArray[np.float64], relative: NDArray[np.float64], variance: NDArray[np.float64],
-    used: NDArray[np.bool_], base_error: NDArray[np.float64], days: NDArray[np.intp], config: CalibrationConfig,
+    base: NDArray[np.float64], relative: NDArray[np.float64], sampling: NDArray[np.float64],
+    common: NDArray[np.float64], used: NDArray[np.bool_], past: NDArray[np.bool_], config: CalibrationConfig,
 ) -> Scores:  # fmt: skip
     """The span of newest days whose pooled z is furthest beyond its own limit."""
-    size = base.shape[1]
+    size, days = base.shape[1], past.sum(axis=0)
     best_z, best_change, best_span = np.zeros(size), np.zeros(size), np.ones(size, np.intp)
     furthest = np.full(size, -np.inf)
+    variance = sampling + common
     usable = used & np.isfinite(relative) & (variance > 0)
     weights = np.where(usable, 1 / np.where(usable, variance, 1.0), 0.0)
+    of_base = np.where(past, variance, 0.0).sum(axis=0) / np.maximum(days, 1) ** 2
     for span in range(1, config.pooled_days + 1):
-        total = weights[-span:].sum(axis=0)
+        part = weights[-span:]
+        total = part.sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            change = (weights[-span:] * np.where(usable[-span:], relative[-span:], 0.0)).sum(axis=0) / total
-            z = change / np.sqrt(1 / total + base_error)
+            change = (part * np.where(usable[-span:], relative[-span:], 0.0)).sum(axis=0) / total
+            z = _as_normal(change, 1 / total + of_base, common * (part**2).sum(axis=0) / total**2, days)
         beyond = np.where(total > 0, np.abs(z) / (config.daily_z if span == 1 else config.pooled_z), -np.inf)
         better = beyond > furthest
         furthest = np.where(better, beyond, furthest)
         best_z, best_change = np.where(better, z, best_z), np.where(better, change, best_change)
         best_span = np.where(better, span, best_span)
     return Scores(base[-1], best_change, best_z, best_span, days)
+
+
+def _as_normal(
+    change: NDArray[np.float64], variance: NDArray[np.float64], common: NDArray[np.float64], days: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Standard errors of a normal variable as unlikely as the change: the common part of its variance is known from days."""
+    freedom = (variance / np.where(common > 0, common, np.nan)) ** 2 * np.maximum(days - 2, 1)
+    return student_as_normal(change / np.sqrt(variance), np.nan_to_num(freedom, nan=np.inf))

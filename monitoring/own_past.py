@@ -7,10 +7,6 @@ feature's own windows without drift know both.
 The uncertainty of a share has two parts: users (rows of one user are no independent evidence) and what windows do to all
 users alike, which is what the earlier windows vary by beyond the first part. The second is known from few windows, so the
 tail is Student's, with the degrees of freedom of the sum of both.
-
-Source:
-    Welch, The generalization of Student's problem when several different population variances are involved, Biometrika
-    34, 1947; Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
 """
 
 from collections.abc import Sequence
@@ -18,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from monitoring.student import student_as_normal
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,6 @@ def furthest_bin(per_user: NDArray[np.float64], past: Sequence[Sequence[float]])
     variance = sampling + common
     freedom = variance**2 / (common**2 / (len(windows) - 1) + sampling**2 / max(users - 1, 1))
     distance = np.abs(share - usual) / np.sqrt(variance * (1 + 1 / len(windows)))
-    z = -stats.norm.ppf(stats.t.sf(distance, freedom))
-    z = np.where(np.isfinite(z), z, distance)  # a tail of 0
+    z = student_as_normal(distance, freedom)
     place = int(np.argmax(z))
     return BinMove(place, float(share[place]), float(usual[place]), float(z[place]))

@@ -73,6 +73,24 @@ def test_days_that_vary_together_widen_what_is_usual():
     assert not is_off(score(ratios(swings), CONFIG), CONFIG).any()
 
 
+def test_what_a_day_does_to_all_segments_does_not_hide_what_happens_to_one():
+    """Days swing by 30 %, so a segment that loses two fifths for three days is nothing unusual on its own."""
+    swings = 1 + 0.3 * np.random.default_rng(1).uniform(-1, 1, (DAYS, 1))
+    level = swings * np.ones((DAYS, 6))
+    level[-3:, 4] *= 0.6
+    assert is_off(score(ratios(level), CONFIG), CONFIG).tolist() == [False, False, False, False, True, False]
+    assert not is_off(score(ratios(level[:, [4]]), CONFIG), CONFIG).any()
+
+
+def test_a_segment_that_loses_much_makes_no_other_one_gain():
+    level = np.ones((DAYS, 2))
+    level[-7:, 0] = 0.3
+    scores = score(ratios(level), CONFIG)
+    assert is_off(scores, CONFIG).tolist() == [True, False]
+    assert scores.change[0] == pytest.approx(-0.7, abs=0.1)
+    assert abs(scores.change[1]) < 0.1
+
+
 def test_a_short_past_is_learning_and_never_alarms():
     level = np.ones((DAYS, 1))
     level[-1] = 0.2
