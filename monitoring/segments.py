@@ -36,7 +36,8 @@ CALIBRATION = "quality:calibration"
 ACTIVITY = "user_interactions_90d"
 COLUMNS = ("query_id", USER_ID, ITEM_ID, "score", "retriever", "bundle_id", EVENT_TIMESTAMP, ACTIVITY)
 SATURDAY, DAY_SECONDS = 5, 86_400
-KINDS = ("all", "source", "activity", "department")
+EVERYBODY = "all"
+KINDS = (EVERYBODY, "source", "activity", "department")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def judge_calibration(
     labelled = _labelled(home, frame.assign(probability=likely), now, quality)
     departments = pd.Series(loaded.model.items.table["department"].to_pylist(), index=loaded.model.items.item_ids)
     segmented = labelled.assign(
-        all="all",
+        all=EVERYBODY,
         source=labelled["retriever"],
         activity=_tiers(labelled[ACTIVITY]),
         department=labelled[ITEM_ID].map(departments).fillna("unknown"),
@@ -115,7 +116,7 @@ def _findings(kind: str, ratios: Ratios, scores: Scores, config: CalibrationConf
     for place, name in enumerate(ratios.segments):
         has_past = scores.base_days[place] > 0 and np.isfinite(scores.base[place])
         yield SegmentFinding(
-            name="all" if kind == "all" else f"{kind}={name}",
+            name=EVERYBODY if kind == EVERYBODY else f"{kind}={name}",
             is_off=bool(off[place]),
             is_learnt=bool(learnt[place] and has_past),
             users=int(ratios.users[-1, place]),
@@ -137,7 +138,7 @@ def _check(found: list[SegmentFinding], config: CalibrationConfig) -> Check:
         return Check(CALIBRATION, Group.QUALITY, State.LEARNING, reason)
     worst = learnt[0]
     change, z = worst.change or 0.0, worst.z or 0.0
-    said = f"{worst.name} is taken {percent(abs(change))} {'more' if change > 0 else 'less'} often than the days before"
+    said = f"{worst.name} is taken {percent(abs(change))} {'more' if change > 0 else 'less'} often than {_held_beside(worst)}"
     span = f"{worst.span_days} days together" if worst.span_days > 1 else "the newest day"
     if not any(one.is_off for one in learnt):
         reason = f"no segment is off; the furthest: {said} ({z:+.1f} standard errors, {span})"
@@ -146,6 +147,10 @@ def _check(found: list[SegmentFinding], config: CalibrationConfig) -> Check:
     others = sum(one.is_off for one in learnt) - 1
     reason = f"{said} ({z:+.1f} standard errors, {span})" + (f"; so are {others} more segments" if others else "")
     return Check(CALIBRATION, Group.QUALITY, State.FAIL, reason, abs(z), config.pooled_z, "standard errors")
+
+
+def _held_beside(one: SegmentFinding) -> str:
+    return "the days before" if one.name == EVERYBODY else "the days before and the other segments say"
 
 
 def _impressions(home: Path, bundle_id: str, start: datetime, end: datetime) -> pd.DataFrame:
