@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from components.artifacts.cuts import newest_as_of
 from components.artifacts.registry import require_champion
 from components.retrieval.config import RetrieversConfig
 from monitoring.retraining_policy import REFUSED, Action, decide, launch_once
@@ -76,9 +77,7 @@ def retraining_config(config: PipelineConfig, home: Path, now: datetime) -> Pipe
     The champion's hyperparameters are the starting point of the search; so are its candidate generators, where
     these are searched.
     """
-    split = config.split
-    tested = timedelta(days=split.every_days * (split.test_cuts - 1) + split.horizon_days)
-    as_of = (now - tested).replace(hour=0, minute=0, second=0, microsecond=0)
+    as_of = newest_as_of(now, config.split)
     champion = require_champion(home, config.registry.model_name)
     tuning = config.tuning.model_copy(update={"initial": _params(champion.manifest.facts.training), **_budget(config)})
     generators = config.retriever_tuning.model_copy(update=_budget(config))

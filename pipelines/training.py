@@ -8,6 +8,7 @@ from kfp.dsl.base_component import BaseComponent
 from components.artifacts.cuts import Cuts, parse_moment
 from components.assemble_bundle.component import assemble_bundle
 from components.build_training_set.component import build_training_set
+from components.choose_dates.component import choose_dates
 from components.compute_features.component import compute_features
 from components.evaluate_bundle.component import evaluate_bundle
 from components.ingest_events.component import ingest_events
@@ -29,12 +30,14 @@ class Trained(NamedTuple):
     passed: bool
 
 
-def training_pipeline(trial_pods: int = 1) -> BaseComponent:
+def training_pipeline(trial_pods: int = 1, *, scheduled: bool = False) -> BaseComponent:
     """The pipeline.
 
     Args:
         trial_pods: Tasks that share the ranker's search before the step that confirms what it found. With one, that step
             searches itself.
+        scheduled: A first step chooses the dates, and those that the run is given do not count: a clock starts it again and
+            again with the same ones.
     """
     searching = _searching(trial_pods) if trial_pods > 1 else None
 
@@ -64,6 +67,9 @@ def training_pipeline(trial_pods: int = 1) -> BaseComponent:
         seed: int,
     ) -> Trained:
         """Train, evaluate and register a recommender as of a date."""
+        if scheduled:
+            dates = choose_dates(split=split, resolved=resolved).set_caching_options(False)  # a clock is no input
+            as_of, end, resolved = (dates.outputs[name] for name in ("as_of", "end", "resolved"))
         events = ingest_events(dataset=dataset, config=ingest, end=end).outputs["events"]
         snapshots = compute_features(events=events, config=features, split=split, as_of=as_of).outputs["features"]
         sources = tune_retrievers(

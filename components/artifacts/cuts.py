@@ -64,6 +64,12 @@ class Cuts:
         return self.test[-1] + self.horizon
 
 
+def newest_as_of(now: datetime, config: SplitConfig) -> datetime:
+    """The newest midnight whose test weeks are over by now."""
+    tested = timedelta(days=config.every_days * (config.test_cuts - 1) + config.horizon_days)
+    return (now - tested).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def stamp(moment: datetime) -> str:
     """A moment as it stands in file names, e.g. 20171030T000000Z."""
     return moment.astimezone(UTC).strftime(STAMP)

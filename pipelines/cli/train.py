@@ -60,6 +60,12 @@ def submit(
     namespace: Annotated[str, typer.Option(help="Namespace of a multi-user Kubeflow.")] = "",
     service_account: Annotated[str, typer.Option(help="Service account of the steps' pods.")] = "",
     trial_pods: TrialPods = 1,
+    cron: Annotated[
+        str,
+        typer.Option(
+            help="Start it again and again, e.g. '0 0 4 * * MON' (seconds first, UTC), with the newest dates."
+        ),
+    ] = "",
     again: Annotated[bool, typer.Option("--again", help="Start it although the same run has succeeded.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the run's end; exit code 1 where it fails.")] = False,
 ) -> None:
@@ -68,19 +74,24 @@ def submit(
     Harmless to repeat: the version is named by its content and the run by what it does, and one that is on its way or
     has succeeded is not started twice.
     """
+    from components.artifacts.errors import ConfigError
     from pipelines.config import load_config
     from pipelines.kubeflow.client import connect
     from pipelines.kubeflow.platform import Platform
     from pipelines.kubeflow.submission import Target
     from pipelines.kubeflow.submission import wait as wait_for
-    from pipelines.kubeflow.training import submit_training
+    from pipelines.kubeflow.training import Shape, schedule_training, submit_training
 
+    if cron and (as_of or again or wait):
+        raise ConfigError("--cron: chooses the date and starts by itself. Leave out --as-of, --again and --wait.")
     chosen = load_config(config, overrides(sets) | ({"as_of": as_of} if as_of else {}))
     client = connect(endpoint, token_file)
     target = Target(experiment, namespace or None, service_account or None)
-    run = submit_training(
-        client, chosen, target, image=image, platform=Platform(home_claim), trial_pods=trial_pods, again=again
-    )
+    shape = Shape(image, Platform(home_claim), trial_pods)
+    if cron:
+        typer.echo(schedule_training(client, chosen, target, shape, cron).sentence)
+        return
+    run = submit_training(client, chosen, target, shape, again=again)
     typer.echo(
         f"run {run.name} ({run.run_id}), version {run.version}: {'started' if run.is_new else 'was there already'}"
     )

@@ -9,6 +9,7 @@ from components.artifacts.errors import RecsysError
 from components.artifacts.home import recsys_home
 from pipelines.kubeflow.api import build_app
 from pipelines.kubeflow.runs import RunQueue
+from pipelines.kubeflow.schedules import Schedules
 from pipelines.kubeflow.tables import Tables
 from pipelines.kubeflow.token import read_token
 
@@ -24,10 +25,13 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     queue = RunQueue(home, tables)
+    schedules = Schedules(tables, queue)
     try:
-        app = build_app(tables, queue, token)
+        schedules.start()
+        app = build_app(tables, queue, schedules, token)
         uvicorn.run(app, host="127.0.0.1", port=int(environ[PORT_VARIABLE]), access_log=False, server_header=False)
     finally:
+        schedules.close()
         queue.close()
     return 0
 

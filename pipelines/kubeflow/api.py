@@ -21,9 +21,11 @@ from starlette.routing import Route
 
 from pipelines.kubeflow.compiled import as_object, compiled_name
 from pipelines.kubeflow.runs import RunQueue
+from pipelines.kubeflow.schedules import DISABLE, ENABLE, Schedules
 from pipelines.kubeflow.tables import (
     EXPERIMENTS,
     PIPELINES,
+    RECURRING_RUNS,
     RUNS,
     VERSIONS,
     ApiError,
@@ -32,7 +34,6 @@ from pipelines.kubeflow.tables import (
     Resource,
     Tables,
     UnauthenticatedError,
-    UnimplementedError,
     UnknownError,
     page,
 )
@@ -68,10 +69,11 @@ class KfpApi:
     Args:
         tables: What is known.
         queue: Executes the runs.
+        schedules: Starts runs again and again.
     """
 
-    def __init__(self, tables: Tables, queue: RunQueue) -> None:
-        self._tables, self._queue = tables, queue
+    def __init__(self, tables: Tables, queue: RunQueue, schedules: Schedules) -> None:
+        self._tables, self._queue, self._schedules = tables, queue, schedules
 
     def routes(self) -> Mapping[tuple[str, str], Answer]:
         """Method and path to what answers."""
@@ -93,8 +95,12 @@ class KfpApi:
             ("POST", "/runs"): lambda call: self._queue.create(_object(call.body)),
             ("POST", "/runs/{run_id}:terminate"): self._terminate,
             ("GET", "/runs/{run_id}"): self._get(RUNS),
-            ("GET", "/recurringruns"): _no_recurring_runs,
-            ("POST", "/recurringruns"): _no_recurring_runs,
+            ("GET", "/recurringruns"): self._list(RECURRING_RUNS, "experiment_id"),
+            ("POST", "/recurringruns"): lambda call: self._schedules.create(_object(call.body)),
+            ("GET", "/recurringruns/{recurring_run_id}"): self._get(RECURRING_RUNS),
+            ("DELETE", "/recurringruns/{recurring_run_id}"): self._delete_recurring_run,
+            ("POST", "/recurringruns/{recurring_run_id}:enable"): self._switch(ENABLE),
+            ("POST", "/recurringruns/{recurring_run_id}:disable"): self._switch(DISABLE),
         }
 
     def _get(self, kind: Kind) -> Answer:
@@ -156,13 +162,25 @@ class KfpApi:
         self._queue.terminate(call.path["run_id"])
         return {}
 
+    def _delete_recurring_run(self, call: Call) -> Resource:
+        self._tables.remove(RECURRING_RUNS, call.path["recurring_run_id"])
+        return {}
 
-def build_app(tables: Tables, queue: RunQueue, token: str) -> Starlette:
+    def _switch(self, mode: str) -> Answer:
+        def answer(call: Call) -> Resource:
+            self._schedules.switch(call.path["recurring_run_id"], mode)
+            return {}
+
+        return answer
+
+
+def build_app(tables: Tables, queue: RunQueue, schedules: Schedules, token: str) -> Starlette:
     """The endpoint.
 
     Args:
         tables: What is known.
         queue: Executes the runs.
+        schedules: Starts runs again and again.
         token: What every request but /readyz has to carry, as a bearer token.
     """
 
@@ -171,7 +189,7 @@ def build_app(tables: Tables, queue: RunQueue, token: str) -> Starlette:
 
     routes = [
         Route(PREFIX + path, _endpoint(answer, token), methods=[method])
-        for (method, path), answer in KfpApi(tables, queue).routes().items()
+        for (method, path), answer in KfpApi(tables, queue, schedules).routes().items()
     ]
     unknown = Route("/{path:path}", _endpoint(_no_route, token), methods=["GET", "POST", "DELETE", "PUT", "PATCH"])
     return Starlette(routes=[Route("/readyz", ready), *routes, unknown])
@@ -234,10 +252,6 @@ def _file(call: Call) -> Any:  # what the email package calls a payload
         if part.get_param("name", header="content-disposition") == "uploadfile":
             return part.get_payload(decode=True)
     raise InvalidError("body: has no part named uploadfile.")
-
-
-def _no_recurring_runs(_call: Call) -> Resource:
-    raise UnimplementedError("recurring runs: a cluster has them; here cron starts `recsys train submit`.")
 
 
 def _no_route(call: Call) -> Resource:

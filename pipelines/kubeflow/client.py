@@ -103,7 +103,8 @@ def refusals(where: str) -> Iterator[None]:
             ) from error
         if error.status == FORBIDDEN:
             raise ConfigError(
-                f"{where}: not permitted ({said}). The service account needs pipelines, experiments and runs: get, list, create."
+                f"{where}: not permitted ({said}). The service account needs pipelines, experiments and runs: get, list, create; "
+                "for recurring runs jobs, and delete as well."
             ) from error
         kind = AwayError if error.status >= SERVER_ERROR else KubeflowError
         raise kind(f"{where}: {said}") from error

@@ -53,6 +53,8 @@ NEEDS: Mapping[str, Need] = {
 """Of the training pipeline. 15 million interactions had 7.9 GiB at their peak (benchmarks/cost/COST.md)."""
 SHARED_SEARCH: Mapping[str, Need] = {"search-ranker": Need(cpu=4, memory_gib=8, minutes=240)}
 """Of what is added where several pods share the ranker's search; each of them needs this."""
+SCHEDULED: Mapping[str, Need] = {"choose-dates": Need(cpu=1, memory_gib=1, minutes=10)}
+"""Of what is added where a clock starts the runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,20 @@ class RunQueue:
             InvalidError: It names no pipeline, or is none.
             UnknownError: There is no such version.
         """
-        self._package(given)
-        _parameters(given)
+        self.check(given)
         run = self._tables.add(RUNS, {**given, "state": PENDING, "storage_state": "AVAILABLE"})
         self._worker.submit(self._execute, run["run_id"])
         return run
+
+    def check(self, given: Resource) -> None:
+        """Whether a run could be made of that.
+
+        Raises:
+            InvalidError: It names no pipeline, or is none.
+            UnknownError: There is no such version.
+        """
+        self._package(given)
+        _parameters(given)
 
     def terminate(self, run_id: str) -> Resource:
         """Stop a run: at once where it waits, after the end of its processes where it is executed.

@@ -88,11 +88,9 @@ def submit(
         ConfigError: The token is not accepted, or does not permit it.
         KubeflowError: The API refused, or does not answer.
     """
-    version = version_name(package)
     with refusals(address(client)):
-        pipeline_id = _pipeline(client, package, target)
-        version_id = _version(client, package, pipeline_id)
-        experiment_id = _experiment(client, target)
+        pipeline_id, version_id, experiment_id = publish(client, package, target)
+        version = version_name(package)
         found = _runs(client, experiment_id, name, again=again)
         if found:
             return Submission(found[0].run_id, name, version, is_new=False)
@@ -109,6 +107,12 @@ def submit(
         if first.run_id != run.run_id:  # all agree on the oldest, so each of the others ends its own
             _terminate(client, run.run_id)
         return Submission(first.run_id, name, version, is_new=first.run_id == run.run_id)
+
+
+def publish(client: kfp.Client, package: str, target: Target) -> tuple[str, str, str]:
+    """Ids of the pipeline, of the version with this content, and of the experiment; made where they are not there."""
+    pipeline_id = _pipeline(client, package, target)
+    return pipeline_id, _version(client, package, pipeline_id), _experiment(client, target)
 
 
 def _terminate(client: kfp.Client, run_id: str) -> None:
@@ -150,7 +154,7 @@ def _pipeline(client: kfp.Client, package: str, target: Target) -> str:
     name = next(yaml.safe_load_all(package))["pipelineInfo"]["name"]
 
     def find() -> str | None:
-        found = client.list_pipelines(filter=_named(name), namespace=target.namespace).pipelines
+        found = client.list_pipelines(filter=named(name), namespace=target.namespace).pipelines
         return str(found[0].pipeline_id) if found else None
 
     def make(path: str) -> str:
@@ -164,7 +168,7 @@ def _version(client: kfp.Client, package: str, pipeline_id: str) -> str:
     name = version_name(package)
 
     def find() -> str | None:
-        found = client.list_pipeline_versions(pipeline_id, filter=_named(name)).pipeline_versions
+        found = client.list_pipeline_versions(pipeline_id, filter=named(name)).pipeline_versions
         return str(found[0].pipeline_version_id) if found else None
 
     def make(path: str) -> str:
@@ -209,7 +213,7 @@ def _runs(client: kfp.Client, experiment_id: str, name: str, *, again: bool) -> 
     token = ""
     while True:
         page = client.list_runs(
-            page_token=token, page_size=PAGE_SIZE, experiment_id=experiment_id, filter=_named(name)
+            page_token=token, page_size=PAGE_SIZE, experiment_id=experiment_id, filter=named(name)
         )  # fmt: skip
         found.extend(run for run in page.runs or [] if run.state not in refused)
         token = page.next_page_token or ""
@@ -217,7 +221,8 @@ def _runs(client: kfp.Client, experiment_id: str, name: str, *, again: bool) -> 
             return sorted(found, key=lambda run: (run.created_at, run.run_id))
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
+    """The filter of a list: what is displayed under this name."""
     predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
     return json.dumps({"predicates": [predicate]})
 

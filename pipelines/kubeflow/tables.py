@@ -1,4 +1,5 @@
-"""What the laptop's Kubeflow endpoint knows: experiments, pipelines, their versions, runs; one JSON file each.
+"""What the laptop's Kubeflow endpoint knows: experiments, pipelines, their versions, runs and recurring runs; one
+JSON file each.
 
 $RECSYS_HOME/kfp/<kind>/<id>.json. One process writes them; a file is replaced whole.
 """
@@ -52,12 +53,6 @@ class ExistsError(ApiError):
     status, code = 409, 6
 
 
-class UnimplementedError(ApiError):
-    """A cluster does this, the laptop does not."""
-
-    status, code = 501, 12
-
-
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of resource.
@@ -77,7 +72,8 @@ EXPERIMENTS = Kind("experiments", "experiment_id", "experiments")
 PIPELINES = Kind("pipelines", "pipeline_id", "pipelines")
 VERSIONS = Kind("versions", "pipeline_version_id", "pipeline_versions")
 RUNS = Kind("runs", "run_id", "runs")
-KINDS = (EXPERIMENTS, PIPELINES, VERSIONS, RUNS)
+RECURRING_RUNS = Kind("recurringruns", "recurring_run_id", "recurringRuns")
+KINDS = (EXPERIMENTS, PIPELINES, VERSIONS, RUNS, RECURRING_RUNS)
 
 
 class Tables:

@@ -200,7 +200,11 @@ def test_token_is_needed_for_everything_but_readiness_and_only_its_user_reads_it
         ("GET", "/runs?filter=[1]", b"", 400),
         ("GET", '/runs?filter={"predicates":[{"key":"state"}]}', b"", 400),
         ("GET", '/runs?filter={"predicates":[7]}', b"", 400),
-        ("GET", "/recurringruns", b"", 501),
+        ("POST", "/recurringruns", b"{}", 400),
+        ("POST", "/recurringruns", b'{"pipeline_version_reference": {"pipeline_version_id": "x"}}', 404),
+        ("GET", "/recurringruns/nothing", b"", 404),
+        ("DELETE", "/recurringruns/nothing", b"", 404),
+        ("POST", "/recurringruns/nothing:disable", b"", 404),
         ("GET", "/visualizations", b"", 404),
     ],
 )

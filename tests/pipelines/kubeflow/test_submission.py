@@ -14,7 +14,7 @@ from pipelines.config import load_config
 from pipelines.kubeflow.client import AwayError, connect
 from pipelines.kubeflow.endpoint import down
 from pipelines.kubeflow.submission import RunFailedError, Target, _terminate, submit, wait
-from pipelines.kubeflow.training import submit_training
+from pipelines.kubeflow.training import Shape, submit_training
 from pipelines.package import package, version_name
 from pipelines.server_process import free_ports
 from tests.loopback import QuietHandler, answering
@@ -188,7 +188,7 @@ def test_cluster_without_an_image_is_refused(client, monkeypatch, tmp_path):
     config = load_config(str(toy_config(tmp_path / "shop")))
     monkeypatch.setattr(client._existing_config, "host", "http://ml-pipeline.kubeflow:8888")
     with pytest.raises(ConfigError, match="a cluster's steps need an image"):
-        submit_training(client, config, TOYS)
+        submit_training(client, config, TOYS, Shape())
 
 
 def test_training_is_submitted_on_this_machine_as_on_a_cluster(trained):
