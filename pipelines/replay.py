@@ -114,12 +114,17 @@ def visits(events: Path, start: datetime, end: datetime) -> Iterator[Visit]:
             yield Visit(user_id, store_id, began, lines)
 
 
-def as_newcomers(baskets: list[Visit], share: float) -> list[Visit]:
+def as_newcomers(baskets: list[Visit], share: float, *, crowd: str = "new") -> list[Visit]:
     """The same baskets as if a share of the households were new: their ids are ones that nobody has seen.
 
     Which households is drawn by a hash of the id, so all of a household's visits stay together.
+
+    Args:
+        baskets: From `visits`.
+        share: Of the households, in [0, 1].
+        crowd: Begins the new ids; another crowd is made of other people.
     """
-    return [_newcomer(basket) if is_drawn(basket.user_id, share) else basket for basket in baskets]
+    return [_newcomer(basket, crowd) if is_drawn(basket.user_id, share) else basket for basket in baskets]
 
 
 def is_drawn(user_id: str, share: float) -> bool:
@@ -131,9 +136,9 @@ def _bucket(user_id: str) -> int:
     return mmh3.hash(user_id, signed=False)
 
 
-def _newcomer(basket: Visit) -> Visit:
-    user_id = f"new-{basket.user_id}"
-    events = [event | {"user_id": user_id, "event_id": f"new-{event['event_id']}"} for event in basket.events]
+def _newcomer(basket: Visit, crowd: str) -> Visit:
+    user_id = f"{crowd}-{basket.user_id}"
+    events = [event | {"user_id": user_id, "event_id": f"{crowd}-{event['event_id']}"} for event in basket.events]
     return Visit(user_id, basket.store_id, basket.start, events)
 
 

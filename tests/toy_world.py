@@ -88,9 +88,9 @@ def write_toy_events(folder: Path, users: int = USERS, weeks: int = WEEKS, seed:
     return folder
 
 
-def toy_config(folder: Path, weeks: int = WEEKS) -> Path:
+def toy_config(folder: Path, weeks: int = WEEKS, users: int = USERS) -> Path:
     """Parquet files in somebody's own layout, and the configuration that maps them; the configuration's path."""
-    tables = toy_tables(weeks=weeks)
+    tables = toy_tables(users, weeks)
     shop = tables.interactions.rename_columns(
         [
             {"user_id": "customer", "item_id": "sku", "event_timestamp": "at"}.get(name, name)
