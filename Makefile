@@ -20,7 +20,7 @@ setup: .venv/.installed ## Install the locked environment into .venv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-servers: ## Redis, PostgreSQL and promtool from apt, for the tests that need real ones (they skip where these are missing)
+servers: ## Redis, PostgreSQL, promtool and Chromium from apt, for the tests that need real ones (they skip where these are missing)
 	@.ci/servers
 
 demo: setup ## Real retail data -> features -> training -> serving -> monitoring -> retraining, with a summary

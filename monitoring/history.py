@@ -28,6 +28,16 @@ def read_history(home: Path, model: str) -> tuple[Verdict, ...]:
     return tuple(sorted(found, key=lambda verdict: (verdict.end, verdict.start, verdict.judged_at, verdict.id)))
 
 
+def report_folder(home: Path, verdict: Verdict) -> Path:
+    """Where `recsys monitor run` leaves the pages of a window."""
+    return window_folder(home, verdict.bundle_id, verdict.start, verdict.end)
+
+
+def window_folder(home: Path, bundle_id: str, start: datetime, end: datetime) -> Path:
+    """As `report_folder`, before there is a verdict."""
+    return home / "monitoring" / "reports" / f"{stamp(start)}-{stamp(end)}-{bundle_id}"
+
+
 def comparable(
     history: tuple[Verdict, ...], *, reference_id: str, start: datetime, end: datetime
 ) -> tuple[Verdict, ...]:

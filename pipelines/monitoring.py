@@ -6,9 +6,9 @@ from pathlib import Path
 
 from kfp import dsl
 
-from components.artifacts.cuts import stamp
 from components.artifacts.registry import require_champion
 from monitoring.component import monitor_window
+from monitoring.history import window_folder
 from monitoring.run import run_monitoring
 from monitoring.verdict import Verdict
 from pipelines.config import PipelineConfig
@@ -61,7 +61,7 @@ def monitor_champion(config: PipelineConfig, home: Path, *, start: datetime, end
     """
     model = config.registry.model_name
     champion = require_champion(home, model)
-    folder = home / "monitoring" / "reports" / f"{stamp(start)}-{stamp(end)}-{champion.bundle_id}"
+    folder = window_folder(home, champion.bundle_id, start, end)
     settings = config.resolved_monitoring()
     verdict = run_monitoring(home, champion.folder, start=start, end=end, now=now, out=folder, config=settings)
     return Judged(verdict, folder)

@@ -17,6 +17,8 @@ from components.artifacts.registry import Move
 from serving.bundle_source import BundleSource, Refusal
 from serving.memory import give_back
 from serving.metrics import ServerMetrics
+from serving.portrait import portrait
+from serving.portrait_protocol import PortraitRequest, PortraitResponse
 from serving.protocol import (
     RecommendationRequest,
     RecommendationResponse,
@@ -77,6 +79,10 @@ class LiveRecommender:
     def recommend(self, request: RecommendationRequest) -> RecommendationResponse:
         """As `Recommender.recommend`."""
         return self._current.recommend(request)
+
+    def portrait(self, asked: PortraitRequest) -> PortraitResponse:
+        """As `serving.portrait.portrait`."""
+        return portrait(self._current, asked)
 
     def similar(self, request: SimilarRequest) -> SimilarResponse:
         """As `Recommender.similar`."""

@@ -101,7 +101,7 @@ class RecommendationRequest(BaseModel):
         Raises:
             InvalidRequestError: A field is missing, unknown or of the wrong kind.
         """
-        return cast("Self", _parse(cls, values, where=where))
+        return cast("Self", parse_model(cls, values, where=where))
 
 
 class SimilarRequest(BaseModel):
@@ -120,7 +120,7 @@ class SimilarRequest(BaseModel):
         Raises:
             InvalidRequestError: A field is missing, unknown or of the wrong kind.
         """
-        return cast("Self", _parse(cls, values, where=where))
+        return cast("Self", parse_model(cls, values, where=where))
 
 
 class Source(BaseModel):
@@ -358,7 +358,7 @@ class FeedbackRequest(BaseModel):
         Raises:
             InvalidRequestError: A field is missing, unknown or of the wrong kind.
         """
-        return cast("Self", _parse(cls, values, where="body"))
+        return cast("Self", parse_model(cls, values, where="body"))
 
 
 class FeedbackResponse(BaseModel):
@@ -385,7 +385,12 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("expected a time between the years 1 and 9999 in UTC") from error
 
 
-def _parse(model: type[Any], values: Any, *, where: str) -> Any:
+def parse_model(model: type[Any], values: Any, *, where: str) -> Any:
+    """A checked model of decoded JSON; a mistake names its place, which begins with `where`.
+
+    Raises:
+        InvalidRequestError: It is no object, or a field is missing, unknown or of the wrong kind.
+    """
     if not isinstance(values, Mapping):
         raise InvalidRequestError(f"{where}: expected an object, got {type(values).__name__}.")
     try:

@@ -17,6 +17,7 @@ from serving.answers import Answer, read_body
 from serving.hot_routes import HotRoute
 from serving.live_events import LiveEvents
 from serving.live_recommender import LiveRecommender
+from serving.portrait_protocol import PortraitRequest
 from serving.protocol import (
     BusyError,
     FeedbackRequest,
@@ -77,6 +78,12 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, events: LiveEvents, *
         _known(request, set())
         shown = await asyncio.to_thread(recommender.shown, query_id)
         return JSONResponse(shown.model_dump(mode="json"), headers={QUERY_ID_HEADER: query_id})
+
+    @app.get("/v1/portraits")
+    async def get_portrait(request: Request) -> JSONResponse:
+        """?user_id=1; one user as an operator looks at them. Nothing of it is logged as shown."""
+        asked = PortraitRequest.parse(_known(request, {*PortraitRequest.model_fields}), where="query")
+        return JSONResponse(recommender.portrait(asked).model_dump(mode="json"))
 
     @app.get("/healthz")
     async def healthz() -> JSONResponse:

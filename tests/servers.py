@@ -21,7 +21,7 @@ from pipelines.server_process import free_ports
 
 START_SECONDS, POLL_SECONDS = 30.0, 0.02
 PASSWORD = "s3cret-of-the-tests"  # asked for by both, so that a test sees where it turns up
-INSTALL = "sudo apt-get install redis-server postgresql prometheus, or `make servers`"
+INSTALL = "sudo apt-get install redis-server postgresql prometheus chromium, or `make servers`"
 
 
 def program(name: str) -> str:

@@ -106,6 +106,16 @@ class RolloutBook:
             yield
 
 
+def read_rollouts(home: Path) -> list[Rollout]:
+    """All rollouts of a state folder, the oldest first.
+
+    Raises:
+        ContractError: One cannot be read.
+    """
+    found = [_read(path) for path in (home / FOLDER).glob("*.json")]
+    return sorted(found, key=lambda rollout: (rollout.records[0].cause.at, rollout.name))
+
+
 def _moment(value: datetime) -> str:
     return value.isoformat()
 

@@ -63,13 +63,18 @@ class Rules:
 
     def permits(self, query: Query, item_nums: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which of the items may be shown, shape (n,)."""
-        permitted = np.ones(len(item_nums), bool)
-        for mask, when in self.excluded:
-            if holds(when, query):
-                permitted &= ~mask[item_nums]
+        permitted = ~self.excludes(query, item_nums)
         if self.config.already_bought.hide:
             permitted &= ~np.isin(item_nums, self._taken(query))
         return permitted
+
+    def excludes(self, query: Query, item_nums: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of the items a rule excludes, shape (n,); what was bought already is no rule's word on the item."""
+        excluded = np.zeros(len(item_nums), bool)
+        for mask, when in self.excluded:
+            if holds(when, query):
+                excluded |= mask[item_nums]
+        return excluded
 
     def _taken(self, query: Query) -> NDArray[np.int32]:
         days, history = self.config.already_bought.within_days, query.history

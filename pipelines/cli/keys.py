@@ -17,7 +17,9 @@ def create(
     name: Annotated[str, typer.Argument(help="Whose it is, for example a service.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="recommend, events, explain or metrics; repeatable. All but metrics where left out."),
+        typer.Option(
+            help="recommend, events, explain, metrics or console; repeatable. The first three where left out."
+        ),
     ] = None,
     expires_days: Annotated[float | None, typer.Option(help="Days until it is refused; never where left out.")] = None,
 ) -> None:

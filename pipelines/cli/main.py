@@ -6,7 +6,21 @@ import typer
 from rich.console import Console
 
 from components.artifacts.errors import RecsysError
-from pipelines.cli import data, demo, experiment, features, keys, kfp, model, monitor, rollout, serve, stack, train
+from pipelines.cli import (
+    console,
+    data,
+    demo,
+    experiment,
+    features,
+    keys,
+    kfp,
+    model,
+    monitor,
+    rollout,
+    serve,
+    stack,
+    train,
+)
 
 HELP = """A recommender platform: data -> features -> training -> serving -> monitoring -> retraining.
 
@@ -34,6 +48,7 @@ app.add_typer(rollout.app, name="rollout")
 app.add_typer(experiment.app, name="experiment")
 app.command("serve")(serve.serve)
 app.add_typer(monitor.app, name="monitor")
+app.command("console")(console.console)
 app.add_typer(kfp.app, name="kfp")
 app.command("demo")(demo.demo)
 

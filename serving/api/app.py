@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
-from serving.api.contract import DOCUMENT, FORWARDED, HEALTH, METRICS, READY, PublicRoute, openapi
+from serving.api.console import ConsolePages
+from serving.api.contract import DOCUMENT, HEALTH, METRICS, PAGES, READY, ROUTES, PublicRoute, openapi
 from serving.api.errors import ForbiddenError, RateLimitedError, RefusedError
 from serving.api.exchange import Exchange
 from serving.api.fallback import Fallback
 from serving.api.forwarding import Forwarder
 from serving.api.gate import Gate
-from serving.api.keys import Scope
 from serving.api.limits import RateLimiter
 from serving.api.metrics import DoorMetrics
 from serving.api.requests import read_head
@@ -47,6 +47,7 @@ class Door:
         self.fallback = Fallback(settings.home, self.upstreams, seconds=settings.fallback_refresh_seconds)
         self.metrics.fallback_age.set_function(lambda: self.fallback.age_seconds)
         self.forwarder = Forwarder(settings, self.upstreams, self.fallback, self.metrics)
+        self.console = ConsolePages(settings, self.forwarder.answer)
         self._document = json.dumps(openapi()).encode()
 
     def handler(self, route: PublicRoute) -> Callable[[Request], Awaitable[Response]]:
@@ -57,14 +58,15 @@ class Door:
             METRICS: self._metrics,
             DOCUMENT: self._openapi,
         }
-        answer = answers.get(route)
+        own = answers.get(route)
+        others = self.console.answer if route in PAGES else self.forwarder.answer
 
         async def handle(request: Request) -> Response:
             exchange = Exchange(route.path)
             request.scope["route"] = route  # as FastAPI notes it, for the name of a trace's span
             try:
-                await self._admit(request, route.scope, exchange)
-                response = await (answer() if answer else self.forwarder.answer(route, request, exchange))
+                await self._admit(request, route, exchange)
+                response = await (own() if own else others(route, request, exchange))
             except RefusedError as refusal:
                 response = _refused(refusal)
             return self._finished(request, response, exchange)
@@ -85,11 +87,11 @@ class Door:
         self.metrics.answered(UNMATCHED, 500, 0.0)
         return JSONResponse({"error": "the door failed; its log says why."}, 500)
 
-    async def _admit(self, request: Request, scope: Scope | None, exchange: Exchange) -> None:
-        exchange.head = read_head(request, self.settings.max_head_bytes)
+    async def _admit(self, request: Request, route: PublicRoute, exchange: Exchange) -> None:
+        exchange.head, scope = read_head(request, self.settings.max_head_bytes), route.scope
         if scope is None:
             return
-        caller = await self.gate.caller(exchange.head)
+        caller = await self.gate.caller(exchange.head, is_page=route in PAGES)
         exchange.caller = caller.name
         if scope not in caller.scopes:
             has = ", ".join(caller.scopes) or "none"
@@ -172,10 +174,7 @@ def build_app(settings: DoorSettings, drain: Drain | None = None, traces: Tracin
         if traces:
             await asyncio.to_thread(traces.close)
 
-    routes = [
-        Route(_pattern(route.path), door.handler(route), methods=[route.method])
-        for route in (*FORWARDED, HEALTH, READY, METRICS, DOCUMENT)
-    ]
+    routes = [Route(_pattern(route.path), door.handler(route), methods=[route.method]) for route in ROUTES]
     app = Starlette(
         routes=routes, lifespan=lifespan, exception_handlers={HTTPException: door.unmatched, 500: door.failed}
     )
@@ -190,8 +189,8 @@ def _allowed(request: Request) -> str:
 
 
 def _pattern(path: str) -> str:
-    """Starlette's path: an item_id may hold a slash, which arrives as %2F."""
-    return path.replace("{item_id}", "{item_id:path}")
+    """Starlette's path: an item_id may hold a slash, which arrives as %2F, and a file has folders."""
+    return path.replace("{item_id}", "{item_id:path}").replace("{file}", "{file:path}")
 
 
 def _refused(refusal: RefusedError) -> Response:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serving.api.keys import Scope
+from serving.portrait_protocol import PortraitRequest, PortraitResponse
 from serving.protocol import (
     LIST_FILTERS,
     ErrorResponse,
@@ -88,6 +89,12 @@ class Named(BaseModel):
     query_id: str
 
 
+class Report(BaseModel):
+    """A page below the state folder."""
+
+    file: str
+
+
 class Health(BaseModel):
     """The process lives."""
 
@@ -101,7 +108,7 @@ class Readiness(BaseModel):
     degraded: bool
 
 
-FORWARDED = (
+ANSWERS = (
     PublicRoute(
         "GET",
         "/v1/recommendations",
@@ -145,11 +152,26 @@ FORWARDED = (
         answer=ShownResponse,
     ),
 )
+PORTRAIT = PublicRoute(
+    "GET",
+    "/v1/portraits",
+    "console",
+    "What a user did, would be shown now and why, and what is left out",
+    query=PortraitRequest,
+    answer=PortraitResponse,
+)
+FORWARDED = (*ANSWERS, PORTRAIT)
+CONSOLE = PublicRoute("GET", "/console", "console", "How the models do, as a page")
+CONSOLE_USER = PublicRoute("GET", "/console/users", "console", "One user, as a page", query=PortraitRequest)
+CONSOLE_FILE = PublicRoute(
+    "GET", "/console/files/{file}", "console", "A report that the console leads to", query=Report
+)
+PAGES = (CONSOLE, CONSOLE_USER, CONSOLE_FILE)
 HEALTH = PublicRoute("GET", "/healthz", None, "The process lives", answer=Health)
 READY = PublicRoute("GET", "/readyz", None, "The server behind answers", answer=Readiness)
 METRICS = PublicRoute("GET", "/metrics", "metrics", "Prometheus metrics")
 DOCUMENT = PublicRoute("GET", "/openapi.json", None, "This document")
-ROUTES = (*FORWARDED, HEALTH, READY, METRICS, DOCUMENT)
+ROUTES = (*FORWARDED, *PAGES, HEALTH, READY, METRICS, DOCUMENT)
 
 
 def openapi() -> dict[str, Any]:
@@ -187,7 +209,8 @@ def _operation(route: PublicRoute) -> dict[str, Any]:
 
 
 def _responses(route: PublicRoute) -> dict[str, Any]:
-    content: dict[str, Any] = {"text/plain": {}} if route is METRICS else {"application/json": {}}
+    kind = "text/plain" if route is METRICS else "text/html" if route in PAGES else "application/json"
+    content: dict[str, Any] = {kind: {}}
     answer = {"description": "The answer", "content": content if route.answer is None else _json(route.answer)}
     refusals = {str(status): _refusal(status, OWN_STATUSES[status]) for status in _statuses(route)}
     if route is READY:
@@ -203,7 +226,8 @@ def _statuses(route: PublicRoute) -> Iterable[int]:
     """What a route may be refused with."""
     has_key, has_body, is_forwarded = route.scope is not None, route.body is not None, route in FORWARDED
     applies = {401: has_key, 403: has_key, 429: has_key, 413: has_body, 415: has_body}
-    applies |= dict.fromkeys((404, 502, 503, 504), is_forwarded)
+    applies |= dict.fromkeys((404, 503), is_forwarded or route in PAGES)
+    applies |= dict.fromkeys((502, 504), is_forwarded or route is CONSOLE_USER)
     return (status for status in OWN_STATUSES if applies.get(status, True))
 
 

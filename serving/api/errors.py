@@ -17,6 +17,7 @@ RefusedError                     (HTTP status beside each)
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from components.artifacts.errors import RecsysError
 
@@ -40,14 +41,20 @@ class UnauthorisedError(RefusedError):
 
     http_status = 401
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, {"www-authenticate": 'Bearer realm="recsys"'})
+    def __init__(self, message: str, scheme: Literal["Bearer", "Basic"] = "Bearer") -> None:
+        super().__init__(message, {"www-authenticate": f'{scheme} realm="recsys"'})
 
 
 class ForbiddenError(RefusedError):
     """The key's scopes do not reach so far."""
 
     http_status = 403
+
+
+class NotThereError(RefusedError):
+    """No such page."""
+
+    http_status = 404
 
 
 class TooSlowError(RefusedError):
@@ -87,6 +94,15 @@ class OverloadedError(RefusedError):
 
     def __init__(self, message: str, retry_after: str = "1") -> None:
         super().__init__(message, {"retry-after": retry_after})
+
+
+class ConsoleFailedError(RefusedError):
+    """The operator's page could not be made."""
+
+    http_status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, {"retry-after": "10"})
 
 
 class FaultError(RefusedError):

@@ -1,5 +1,7 @@
 """Who may ask: the key or the token that a request brings, and what it permits."""
 
+import base64
+import binascii
 from datetime import UTC, datetime
 
 from serving.api.caller import Caller
@@ -20,8 +22,12 @@ class Gate:
         self.keys = KeyRing(settings.home)
         self.tokens = Tokens(settings) if settings.jwt_jwks else None
 
-    async def caller(self, head: Head) -> Caller:
+    async def caller(self, head: Head, *, is_page: bool = False) -> Caller:
         """Who sends a request.
+
+        Args:
+            head: The request's headers.
+            is_page: Whether a browser may ask: it brings the key or token as the password of HTTP's Basic scheme.
 
         Raises:
             UnauthorisedError: It brings no key or token, or none that is in force.
@@ -33,6 +39,19 @@ class Gate:
             if not is_local(head):
                 raise ForbiddenError("host: this door has no keys and answers to localhost only.")
             return ANYONE
+        if is_page:
+            return await self._of_browser(head)
+        return await self._of_head(head)
+
+    async def _of_browser(self, head: Head) -> Caller:
+        try:
+            return await self._of_head(_as_bearer(head))
+        except UnauthorisedError as error:
+            raise UnauthorisedError(
+                f"{error} A browser asks for it: any name, and the key as the password.", "Basic"
+            ) from error
+
+    async def _of_head(self, head: Head) -> Caller:
         secret, is_bearer = _secret(head)
         if secret is None:
             raise UnauthorisedError("no key; expected `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
@@ -46,6 +65,18 @@ class Gate:
         if key is None or state != "active":
             raise UnauthorisedError(f"key: {state}. Ask whoever runs this for a new one.")
         return Caller(key.key_id, key.name, key.scopes)
+
+
+def _as_bearer(head: Head) -> Head:
+    """Basic's password as a bearer's secret; whatever else was brought stays."""
+    scheme, _, encoded = head.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"basic":
+        return head
+    try:
+        _, _, password = base64.b64decode(encoded, validate=True).partition(b":")
+    except binascii.Error:
+        password = b""
+    return {**head, b"authorization": b"Bearer " + password}
 
 
 def _secret(head: Head) -> tuple[str | None, bool]:

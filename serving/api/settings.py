@@ -49,6 +49,12 @@ class DoorSettings(ProcessSettings):
         description="Log exposures at the time that a request says it is: for replays of the past, never for live traffic",
     )
 
+    console_seconds: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        description="How long the operator's page is kept before it is made anew; 0: no console here",
+    )
     jwt_jwks: str | None = Field(
         None, description="File or https address of the identity provider's keys; tokens are taken where it is set"
     )

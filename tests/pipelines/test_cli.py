@@ -9,6 +9,8 @@ from shutil import copytree
 
 import pytest
 
+from tests.serving.bundles import own_home
+
 RECSYS = str(Path(sys.executable).parent / "recsys")
 
 
@@ -91,3 +93,12 @@ def test_job_of_every_day_names_no_date(trained, tmp_path):
     assert report.name.startswith(f"{today - timedelta(days=7):%Y%m%d}")
     [metrics] = (tmp_path / "monitoring" / "metrics").glob("*.prom")
     assert "recsys_monitor_last_run_timestamp_seconds" in metrics.read_text()
+
+
+def test_console_is_written_as_a_page_and_a_user_as_another(trained, tmp_path):
+    home = own_home(trained, tmp_path)
+    recsys("features", "materialize", "--as-of", "2024-04-15", home=home)
+    assert "recommender: INSUFFICIENT" in recsys("console", home=home).stdout
+    assert "<title>Recommender console</title>" in (home / "console.html").read_text()
+    recsys("console", "--user", "u2", "--now", "2024-04-16", "-o", str(tmp_path / "u2.html"), home=home)
+    assert "Known to the feature store" in (tmp_path / "u2.html").read_text()

@@ -1,7 +1,7 @@
 """Requests of any shape, made by schemathesis from the door's own OpenAPI document, against a door and a server.
 
 Of its checks one is left out: it takes every `k` and every cursor that fits their types for good, but a server has a limit,
-and a cursor is an earlier answer's.
+and a cursor is an earlier answer's. And one route: no made-up name is that of a report, so all of its answers are 404.
 """
 
 import os
@@ -15,11 +15,13 @@ EXAMPLES = "15"
 
 
 def test_no_request_makes_the_door_break_its_contract(front, tmp_path):
+    (front.home / "registry").mkdir()  # a door without a state has no console
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{front.url}/openapi.json"),
         *("--header", f"Authorization: {front.client.headers['authorization']}"),
         *("--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES),
         *("--generation-deterministic", "--no-shrink", "--continue-on-failure", "--no-color"),
+        *("--exclude-path", "/console/files/{file}"),
         *("--exclude-checks", CHECKS_LEFT_OUT, "--generation-with-security-parameters", "false"),
     ]
     done = subprocess.run(

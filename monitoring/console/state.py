@@ -1,0 +1,134 @@
+"""What is known of each model, from the files of the state folder alone: nothing is asked of a server."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from components.artifacts.registry import CHALLENGER, CHAMPION, Move, open_registry
+from components.deploy_canary.book import read_rollouts
+from components.deploy_canary.rollout import Rollout
+from monitoring.history import read_history, report_folder
+from monitoring.outcome import Outcome, outcomes
+from monitoring.retraining_policy import DecisionRecord, read_decisions
+from monitoring.verdict import State, Verdict, days
+
+OVERDUE = timedelta(days=2)
+"""A model whose newest judgement is older than its window and this was forgotten: the page says STALE, whatever it said then."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One model as of now.
+
+    Attributes:
+        model: Its name.
+        now: The moment of the page.
+        aliases: `champion` and `challenger` to bundle ids.
+        evaluation: The champion's, as the gate saw it; empty where there is none.
+        moves: Of the aliases, oldest first.
+        history: Verdicts, the newest window last.
+        decisions: Of the retraining policy, oldest first.
+        outcomes: Of every run that was launched, oldest first.
+        rollouts: The newest first; those of the state folder, which has one model in front of users.
+        pages: Name to a page that lies deeper, where it exists.
+    """
+
+    model: str
+    now: datetime
+    aliases: Mapping[str, str]
+    evaluation: Mapping[str, Any]
+    moves: Sequence[Move]
+    history: Sequence[Verdict]
+    decisions: Sequence[DecisionRecord]
+    outcomes: Sequence[Outcome]
+    rollouts: Sequence[Rollout]
+    pages: Mapping[str, Path]
+
+    @property
+    def champion(self) -> str | None:
+        """Id of the bundle that answers."""
+        return self.aliases.get(CHAMPION)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Of the newest window; None where none was judged."""
+        return self.history[-1] if self.history else None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a window should have been judged since."""
+        newest = self.verdict
+        return newest is not None and self.now - newest.judged_at > (newest.end - newest.start) + OVERDUE
+
+    @property
+    def state(self) -> State:
+        """Of the newest verdict, where it is of the champion and not forgotten; missing data is never green."""
+        newest = self.verdict
+        if newest is None or self.champion is None:
+            return State.INSUFFICIENT
+        if self.is_overdue:
+            return State.STALE
+        return newest.state if newest.bundle_id == self.champion else State.LEARNING
+
+    @property
+    def sentence(self) -> str:
+        """What a person needs to know of the model, in one sentence."""
+        newest = self.verdict
+        if self.champion is None:
+            return "There is no champion: train one with `recsys train run`."
+        if newest is None:
+            return f"{self.champion} is champion, and no window of it was judged yet: `recsys monitor run` judges one."
+        said = f"{days(newest.start, newest.end)}: {newest.sentence}"
+        if self.is_overdue:
+            return f"Nothing was judged for {(self.now - newest.judged_at).days:,} days. The last word, {said}"
+        if newest.bundle_id != self.champion:
+            return f"{self.champion} is champion and was not judged yet. Of {newest.bundle_id}, {said}"
+        return said[0].upper() + said[1:]
+
+
+def read_states(home: Path, *, now: datetime) -> tuple[ModelState, ...]:
+    """Every model that is registered or was judged, by name."""
+    registered = {path.parent.name for path in (home / "registry").glob("*/aliases.json")}
+    judged = {path.name for path in (home / "monitoring" / "verdicts").glob("*") if path.is_dir()}
+    return tuple(_read(home, model, now) for model in sorted(registered | judged))
+
+
+def _read(home: Path, model: str, now: datetime) -> ModelState:
+    registry, history = open_registry(home), read_history(home, model)
+    aliases, rollouts = registry.aliases(model), tuple(reversed(read_rollouts(home)))
+    has_decided = (home / "monitoring" / "decisions.db").exists()  # to read is not to make one
+    return ModelState(
+        model=model,
+        now=now.astimezone(UTC),
+        aliases=aliases,
+        evaluation=_evaluation(home, model, aliases),
+        moves=registry.history(model),
+        history=history,
+        decisions=read_decisions(home, model) if has_decided else (),
+        outcomes=outcomes(home, model) if has_decided else (),
+        rollouts=rollouts,
+        pages=_pages(home, model, aliases, history, rollouts),
+    )
+
+
+def _evaluation(home: Path, model: str, aliases: Mapping[str, str]) -> Mapping[str, Any]:
+    if CHAMPION not in aliases:
+        return {}
+    return open_registry(home).version(model, CHAMPION).evaluation()
+
+
+def _pages(
+    home: Path, model: str, aliases: Mapping[str, str], history: Sequence[Verdict], rollouts: Sequence[Rollout]
+) -> dict[str, Path]:
+    """What exists of the pages that other commands have written."""
+    pages = {}
+    for alias in (CHAMPION, CHALLENGER):
+        if alias in aliases:
+            pages[f"evaluation of the {alias}"] = open_registry(home).version(model, alias).report
+    if history:
+        folder = report_folder(home, history[-1])
+        pages |= {"report of the window": folder / "report.html", "Evidently's page": folder / "evidently.html"}
+    pages |= {f"experiment {one.name}": home / "experiments" / f"{one.name}.html" for one in rollouts}
+    return {name: path for name, path in pages.items() if path.exists()}
