@@ -1,5 +1,6 @@
 """Plots as SVG text: a page that carries them needs no network and no library."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -8,6 +9,9 @@ COLOURS = ("#1f5fa8", "#c2410c", "#15803d", "#7c3aed", "#57534e")
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 12, 40
 """Pixels around the plot."""
 TICKS = 5
+ROUND = (1, 2, 5, 10)
+NEARLY = 1e-9
+"""Of a step: an edge that is a round number but for a rounding error has its tick."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,11 @@ class _Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        return [self.low + place * (self.high - self.low) / (TICKS - 1) for place in range(TICKS)]
+        """Round numbers, at most TICKS + 1 of them."""
+        power = 10.0 ** math.floor(math.log10((self.high - self.low) / TICKS))
+        step = next(one * power for one in ROUND if one * power * TICKS >= self.high - self.low)
+        first, last = math.ceil(self.low / step - NEARLY), math.floor(self.high / step + NEARLY)
+        return [place * step for place in range(first, last + 1)]
 
 
 def line_chart(
@@ -66,7 +74,7 @@ def line_chart(
         )
     parts += [_series(line, across, up, _colour(place)) for place, line in enumerate(lines.values())]
     parts += [_legend(name, place, height) for place, name in enumerate(lines)]
-    whole = height + 20 * len(lines)
+    whole = height + 6 + 20 * len(lines)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {whole}" width="{width}" height="{whole}" '
         f'role="img" aria-label="{escape(y_label)}" font-family="system-ui, sans-serif" font-size="12" fill="#292524">'
@@ -113,7 +121,7 @@ def _series(line: Line, across: _Scale, up: _Scale, colour: str) -> str:
 
 
 def _legend(name: str, place: int, height: int) -> str:
-    y = height + 8 + 20 * place
+    y = height + 14 + 20 * place
     return (
         f'<rect x="{LEFT}" y="{y - 9}" width="12" height="10" fill="{_colour(place)}"/>'
         f'<text x="{LEFT + 18}" y="{y}">{escape(name)}</text>'

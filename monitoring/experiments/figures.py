@@ -137,7 +137,7 @@ def _coverage(logs: Logs, span: Span, config: ExperimentConfig) -> list[Reading]
     if size < config.coverage_items:
         return []
     stable, canary = (items[arm].iloc[:size].nunique() for arm in (STABLE, CANARY))
-    return [Reading("loss of coverage", 1 - canary / stable, config.coverage_loss)]
+    return [Reading("loss of coverage", max(0.0, 1 - canary / stable), config.coverage_loss)]
 
 
 def _of_step(exposures: pa.Table, span: Span) -> pd.DataFrame:

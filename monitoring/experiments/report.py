@@ -25,7 +25,8 @@ STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#292524;max-width:900px
 h1{font-size:24px;margin-bottom:4px}h2{font-size:17px;margin-top:32px}.verdict{padding:12px 16px;border-radius:8px;
 background:#f5f5f4;border-left:6px solid #57534e}.promote,.advance{border-color:#15803d}.rollback,.invalid{border-color:#b91c1c}
 table{border-collapse:collapse;width:100%}td,th{text-align:right;padding:5px 8px;border-bottom:1px solid #e7e5e4}
-td:first-child,th:first-child{text-align:left}small{color:#57534e}svg{max-width:100%;height:auto}"""
+td:first-child,th:first-child,.words td,.words th{text-align:left}
+.words td:first-child{white-space:nowrap}small{color:#57534e}svg{max-width:100%;height:auto}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,8 @@ def page(report: Report) -> str:
         parts.append("<p>No result is shown: the arms are not comparable.</p>")
     else:
         heads = ("metric", "champion", "canary less champion", "interval at any look", "users", "p, corrected")
-        parts += ["<h2>Metrics</h2>", _table(heads, [row.cells() for row in report.metrics])]
+        rows = [row.cells() for row in report.metrics]
+        parts += ["<h2>Metrics</h2>", _table(heads, rows) if rows else "<p>No user's time is over yet.</p>"]
         if report.over_time:
             chart = line_chart(
                 report.over_time, x_label="day of the step of a user's first exposure", y_label="difference",
@@ -139,7 +141,7 @@ def page(report: Report) -> str:
             )  # fmt: skip
             parts += ["<h2>Over time</h2>", chart]
     parts += ["<h2>Sample ratio</h2>", _sample_ratio(report), "<h2>Guardrails</h2>", _guardrails(report.figures)]
-    parts += ["<h2>Decisions</h2>", _table(("when (UTC)", "by", "decision", "reason"), report.decisions)]
+    parts += ["<h2>Decisions</h2>", _table(("when (UTC)", "by", "decision", "reason"), report.decisions, of="words")]
     title = escape(f"Experiment {report.name}")
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
@@ -169,10 +171,10 @@ def _guardrails(figures: Figures) -> str:
     return _table(("guardrail", "champion", "canary", "allowed"), rows)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, of: str = "numbers") -> str:
     top = "".join(f"<th>{escape(head)}</th>" for head in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{top}</tr>{body}</table>"
+    return f'<table class="{of}"><tr>{top}</tr>{body}</table>'
 
 
 def _until(found: UserValues, is_in: np.ndarray) -> UserValues:

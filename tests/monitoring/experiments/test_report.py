@@ -52,3 +52,9 @@ def test_page_of_arms_that_lost_users_shows_no_result(report):
     assert "No result is shown" in told
     assert "ctr" not in told
     assert "<svg" not in told
+
+
+def test_page_of_a_step_whose_users_are_still_observed_says_so(report):
+    told = page(replace(report, metrics=[], over_time={}))
+    assert "No user's time is over yet" in told
+    assert "<svg" not in told
