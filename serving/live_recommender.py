@@ -15,6 +15,7 @@ from components.artifacts.errors import ContractError, RecsysError
 from components.artifacts.item_snapshot import published_items, read_items
 from components.artifacts.registry import Move
 from serving.bundle_source import BundleSource, Refusal
+from serving.garbage import settle
 from serving.memory import give_back
 from serving.metrics import ServerMetrics
 from serving.portrait import portrait
@@ -151,6 +152,7 @@ class LiveRecommender:
         while not self._closing.wait(self.settings.refresh_seconds):
             is_other = self.swap()
             if self.refresh() or is_other:
+                settle()
                 give_back()
 
     def _take_over(self, source: BundleSource, move: Move) -> bool:

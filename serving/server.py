@@ -15,6 +15,7 @@ from serving.bundle_source import BundleSource
 from serving.drain import Drain
 from serving.event_types import trained_weights
 from serving.front import Application, Front
+from serving.garbage import settle
 from serving.hot_routes import HotRoutes
 from serving.http11 import bounded_protocol
 from serving.inference_body import InferenceBody
@@ -119,6 +120,7 @@ def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetr
         grace_period=10,
     )
     _use_uvloop()
+    settle()
     try:
         server.start(models)
     finally:

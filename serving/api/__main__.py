@@ -12,6 +12,7 @@ from serving.api.keys import read_keys
 from serving.api.settings import PREFIX, DoorSettings, door_settings
 from serving.arguments import read_arguments
 from serving.drain import Drain
+from serving.garbage import settle
 from serving.http11 import bounded_protocol
 from serving.json_lines import JsonLines
 from serving.tracing import tracing
@@ -64,6 +65,7 @@ def run_door(settings: DoorSettings) -> None:
     )
     server = uvicorn.Server(config)
     drain.hold(server)
+    settle()
     server.run()
 
 
