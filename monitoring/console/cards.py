@@ -140,11 +140,15 @@ def _drift(state: ModelState) -> str:
 
 
 def _feature(finding: FeatureFinding) -> str:
-    index = "" if finding.score is None else f", index {finding.score:.2f} over {finding.threshold or 0:.2f}"
     return (
         f'<li><span class="bar" style="width:{100 * finding.importance:.1f}%"></span><b>{escape(finding.name)}</b> '
-        f"{ARROWS[finding.direction]}, {percent(finding.importance)} of the importance{index}</li>"
+        f"{ARROWS[finding.direction]}, {percent(finding.importance)} of the importance, {escape(_evidence(finding))}</li>"
     )
+
+
+def _evidence(finding: FeatureFinding) -> str:
+    score, limit = finding.score or 0.0, finding.threshold or 0.0
+    return f"index {score:.2f} over {limit:.2f}" if score > limit else finding.reason.partition(": ")[2]
 
 
 def _more(count: int, what: str) -> str:
