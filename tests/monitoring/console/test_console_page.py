@@ -141,7 +141,10 @@ def test_losses_of_several_windows_are_a_line(tmp_path):
         history.append(tmp_path, verdict(known, weeks=weeks))
     page = page_of(tmp_path)
     assert page.count("<polyline") == 1
-    assert f">{-WEEK.days}<" in page  # the older window ended a week before the newest
+    at = {day: float(x) for x, day in re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">(-?\d+)<', page)}
+    first = float(re.findall(r'<polyline points="([\d.]+),', page)[0])
+    days = (at["0"] - first) / ((at["0"] - at["-2"]) / 2)
+    assert days == pytest.approx(WEEK.days, abs=0.05)  # the older window ended a week before the newest
 
 
 def test_summary_is_one_line_per_model(tmp_path):
