@@ -36,7 +36,12 @@ SERVER: Mapping[str, str | int] = {
     "grpc_port": 0,
 }
 """Of both servers: a replay's days pass in seconds."""
-DOOR: Mapping[str, str | int] = {"accept_request_time": "true", "rate_per_second": "100000", "rate_burst": 100_000}
+DOOR: Mapping[str, str | int] = {
+    "accept_request_time": "true",
+    "rate_per_second": "100000",
+    "rate_burst": 100_000,
+    "shadow_share": "1",
+}
 BY = "trial"
 
 

@@ -77,9 +77,9 @@ class LiveRecommender:
         """The moment that the items' features are as of."""
         return self._items_as_of
 
-    def recommend(self, request: RecommendationRequest) -> RecommendationResponse:
+    def recommend(self, request: RecommendationRequest, *, is_shown: bool = True) -> RecommendationResponse:
         """As `Recommender.recommend`."""
-        return self._current.recommend(request)
+        return self._current.recommend(request, is_shown=is_shown)
 
     def portrait(self, asked: PortraitRequest) -> PortraitResponse:
         """As `serving.portrait.portrait`."""

@@ -18,6 +18,8 @@ from serving.event_types import OWN_WEIGHT, TYPES, EventType, weight_of
 STRICT = ConfigDict(frozen=True, extra="forbid")
 DEFAULT_K = 10
 POPULAR_PATH = "/internal/popular"
+SHADOW_PATH = "/internal/shadow/recommendations"
+"""Asked as /v1/recommendations is; nobody is shown the answer, so it is not logged as impressions."""
 """Where a server tells the door what is popular."""
 ID_LENGTH = 256
 """Longest id that is accepted, characters."""

@@ -92,8 +92,8 @@ class Recommender:
     new_id: Callable[[], str] = field(default=new_query_id)
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
 
-    def recommend(self, request: RecommendationRequest) -> RecommendationResponse:
-        """The answer to one request.
+    def recommend(self, request: RecommendationRequest, *, is_shown: bool = True) -> RecommendationResponse:
+        """The answer to one request; what is shown to nobody leaves no impressions.
 
         Raises:
             InvalidRequestError: k is over the limit, or the request names a time and may not.
@@ -114,7 +114,8 @@ class Recommender:
             items=made.items,
         )
         lap("answer")
-        self._log(request, response, made)
+        if is_shown:
+            self._log(request, response, made)
         lap("log")
         return response
 

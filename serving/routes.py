@@ -19,11 +19,13 @@ from serving.live_events import LiveEvents
 from serving.live_recommender import LiveRecommender
 from serving.portrait_protocol import PortraitRequest
 from serving.protocol import (
+    SHADOW_PATH,
     BusyError,
     FeedbackRequest,
     FeedbackResponse,
     InvalidRequestError,
     RecommendationRequest,
+    RecommendationResponse,
     SimilarRequest,
 )
 from serving.query_string import check_known, question_of, with_types
@@ -37,13 +39,24 @@ def hot_routes(recommender: LiveRecommender) -> Mapping[str, Mapping[str, HotRou
 
     def get_recommendations(query: bytes, _body: bytes) -> Answer:
         """?user_id=1&k=10&store_id=367&department=GROCERY&exclude_known=true&explain=true; list filters may repeat."""
-        return _answer(recommender, question_of(QueryParams(query).multi_items()))
+        return _answer(recommender.recommend(question_of(QueryParams(query).multi_items())))
 
     def post_recommendations(_query: bytes, body: bytes) -> Answer:
         """A RecommendationRequest as JSON."""
-        return _answer(recommender, RecommendationRequest.parse(_decoded(body), where="body"))
+        return _answer(recommender.recommend(RecommendationRequest.parse(_decoded(body), where="body")))
 
-    return {"/v1/recommendations": {"GET": get_recommendations, "POST": post_recommendations}}
+    def get_shadow(query: bytes, _body: bytes) -> Answer:
+        """The same for nobody's eyes."""
+        return _answer(recommender.recommend(question_of(QueryParams(query).multi_items()), is_shown=False))
+
+    def post_shadow(_query: bytes, body: bytes) -> Answer:
+        """The same for nobody's eyes."""
+        return _answer(recommender.recommend(RecommendationRequest.parse(_decoded(body), where="body"), is_shown=False))
+
+    return {
+        "/v1/recommendations": {"GET": get_recommendations, "POST": post_recommendations},
+        SHADOW_PATH: {"GET": get_shadow, "POST": post_shadow},
+    }
 
 
 def add_routes(app: FastAPI, recommender: LiveRecommender, events: LiveEvents, *, is_ready: Callable[[], bool]) -> None:
@@ -114,8 +127,7 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, events: LiveEvents, *
         return JSONResponse({"error": str(error)}, error.http_status)
 
 
-def _answer(recommender: LiveRecommender, request: RecommendationRequest) -> Answer:
-    answer = recommender.recommend(request)
+def _answer(answer: RecommendationResponse) -> Answer:
     query_id = (QUERY_ID_HEADER.encode(), answer.query_id.encode())
     return Answer(answer.__pydantic_serializer__.to_json(answer), headers=(query_id,))
 

@@ -106,6 +106,12 @@ class ExperimentConfig(BaseModel):
         0.5, gt=0, le=1, description="Share of the champion's different items that the canary's lists may lack"
     )
     coverage_items: int = Field(1_000, ge=1, description="Fewest items shown by each arm before that is judged")
+    least_overlap: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="In the dark: share of the champion's items that the canary's lists hold in the mean; 0 judges nothing",
+    )
     feature_hours: float = Field(48, gt=0, description="Age of the canary's item features that stops a rollout")
 
     @model_validator(mode="after")

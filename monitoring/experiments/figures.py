@@ -12,6 +12,7 @@ import pyarrow as pa
 from components.artifacts.feedback import read_feedback
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 from monitoring.experiments.config import ExperimentConfig
+from monitoring.experiments.dark import dark_guardrails, dark_readings
 from monitoring.experiments.effects import Effect, effect_of
 from monitoring.experiments.guardrails import Share
 from monitoring.experiments.metrics import Logs, Span, UserValues, assigned_users, user_values
@@ -21,6 +22,7 @@ from monitoring.experiments.verdict import Figures, Guardrail, Reading
 from serving.api.assignment import CANARY, STABLE
 from serving.exposures import read_exposures
 from serving.prediction_log import read_impressions
+from serving.shadows import read_shadows
 
 SHOWN = ["query_id", USER_ID, ITEM_ID, "score", EVENT_TIMESTAMP]
 FIRST_FAULT = 500
@@ -44,6 +46,7 @@ def read_logs(home: Path, span: Span, config: ExperimentConfig) -> Logs:
         read_exposures(home, span.started, span.now),
         read_impressions(home, start, span.now).select(SHOWN),
         read_feedback(home, start, span.now),
+        read_shadows(home, span.started, span.now),
     )
 
 
@@ -65,7 +68,7 @@ def figures_of(
     assigned = assigned_users(logs, span)
     hours = (span.now - span.since) / timedelta(hours=1)
     effect = _effect(closed)
-    is_last = place.step == len(config.steps) - 1
+    is_last, is_dark = place.step == len(config.steps) - 1, config.steps[place.step] == 0
     planned = (place.planned_users or _planned(closed, config)) if is_last else None
     return Figures(
         step=place.step,
@@ -75,8 +78,8 @@ def figures_of(
         early=_effect(early),
         observed=len(early.of_arm(CANARY)),
         looks=_looks(place, effect, planned, hours, config) if is_last else (),
-        guardrails=_guardrails(logs, span, config),
-        readings=[*readings, *_coverage(logs, span, config)],
+        guardrails=(dark_guardrails if is_dark else _guardrails)(logs, span, config),
+        readings=[*readings, *(dark_readings if is_dark else _coverage)(logs, span, config)],
         planned_users=planned or 0,
     )
 

@@ -20,7 +20,7 @@ The pre-period for CUPED ends where the experiment began, not where the step did
 treated since.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -31,6 +31,7 @@ import pyarrow as pa
 from components.artifacts.errors import ConfigError
 from monitoring.experiments.config import ExperimentConfig, MetricConfig
 from monitoring.experiments.moments import Floats
+from serving.shadows import SHADOWS
 
 During = Literal["during", "before"]
 
@@ -219,11 +220,12 @@ GROUP BY arm
 
 @dataclass(frozen=True)
 class Logs:
-    """The three tables, as Arrow."""
+    """The three tables, as Arrow; beside them the requests that were copied to a candidate in the dark."""
 
     exposures: pa.Table
     impressions: pa.Table
     feedback: pa.Table
+    shadows: pa.Table = field(default_factory=SHADOWS.empty_table)
 
     def query(self, sql: str) -> pa.Table:
         """Run a query over them in a DuckDB of its own."""

@@ -37,6 +37,11 @@ class Admission:
         """Whether one more may."""
         return self._waiting < self.limit
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of those that may wait do."""
+        return 2 * self._waiting >= self.limit
+
     @contextmanager
     def measured(self) -> Iterator[Callable[[], None]]:
         """Counts a request until the block ends; call what it gives when the answer is there."""

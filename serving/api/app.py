@@ -24,6 +24,7 @@ from serving.api.limits import RateLimiter
 from serving.api.metrics import DoorMetrics
 from serving.api.requests import read_head
 from serving.api.settings import DoorSettings
+from serving.api.shadows import AT_ONCE
 from serving.api.upstream import QUERY_ID_HEADER, Upstreams
 from serving.drain import Drain
 from serving.tracing import Carrier, Tracing, no_carrier
@@ -42,7 +43,7 @@ class Door:
         self.metrics = DoorMetrics()
         self.limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
         self.upstreams = Upstreams(
-            settings.upstreams, self.metrics, connections=settings.max_in_flight, carrier=carrier
+            settings.upstreams, self.metrics, connections=settings.max_in_flight + AT_ONCE, carrier=carrier
         )
         self.fallback = Fallback(settings.home, self.upstreams, seconds=settings.fallback_refresh_seconds)
         self.metrics.fallback_age.set_function(lambda: self.fallback.age_seconds)
@@ -169,6 +170,7 @@ def build_app(settings: DoorSettings, drain: Drain | None = None, traces: Tracin
         refreshing.cancel()
         with suppress(asyncio.CancelledError):
             await refreshing
+        await door.forwarder.shadows.close()
         await door.upstreams.close()
         door.forwarder.experiments.close()
         if traces:

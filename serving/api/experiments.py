@@ -10,6 +10,7 @@ from serving.api.assignment import STABLE, ExperimentBook, assign
 from serving.api.exchange import Exchange
 from serving.api.exposures import OWN_LIST, Exposure, ExposureLog
 from serving.api.settings import DoorSettings
+from serving.api.shadows import Dark
 from serving.api.upstream import Upstreams
 
 OK, FIRST_FAULT = 200, 500
@@ -23,12 +24,13 @@ class DoorExperiments:
         self._log = ExposureLog(settings.home)
         self._upstreams = upstreams
         self._is_replay = settings.accept_request_time
-        upstreams.learn(self._book.addresses())
+        self.dark: Dark | None = None
+        self._learn()
 
     def server_of(self, user_id: str | None, request: Request, values: Any, exchange: Exchange) -> str:  # decoded JSON
         """The server that answers a user; his assignments are kept in the exchange. Nobody is assigned without an id."""
         if self._book.refresh():
-            self._upstreams.learn(self._book.addresses())
+            self._learn()
         if not user_id or not self._book.current.experiments:
             return STABLE
         exchange.user_id = user_id
@@ -36,6 +38,12 @@ class DoorExperiments:
         exchange.assignments = assign(self._book.current, user_id, facts)
         exchange.asked_at = _moment(facts.get("request_time")) if self._is_replay else None
         return next((one.upstream for one in exchange.assignments if one.upstream != STABLE), STABLE)
+
+    def _learn(self) -> None:
+        """Where canaries are, and which of them no user meets yet."""
+        self._upstreams.learn(self._book.addresses())
+        running = (one for one in self._book.current.experiments if one.is_active and one.url)
+        self.dark = next((Dark(one.name, one.upstream) for one in running if one.canary_share == 0), None)
 
     def record(self, exchange: Exchange, status: int, seconds: float) -> None:
         """One exposure for each assignment; a request that was the client's mistake is none.

@@ -8,10 +8,6 @@ loses at most those, of both arms alike. A line that a crash cut off is skipped 
 """
 
 import json
-import logging
-import os
-import secrets
-import threading
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,11 +15,9 @@ from typing import Any
 
 from feature_repo.schema import EVENT_TIMESTAMP
 from serving.api.assignment import Assignment
-
-log = logging.getLogger(__name__)
+from serving.api.line_log import LineLog
 
 FOLDER = Path("logs") / "exposures"
-FLUSH_SECONDS = 0.5
 OWN_LIST = "list"
 """What answered where no server did: the door's popular list."""
 
@@ -54,55 +48,8 @@ class Exposure:
         return json.dumps(asdict(self) | {EVENT_TIMESTAMP: self.event_timestamp.isoformat()})
 
 
-class ExposureLog:
-    """Appends; one per process, so that replicas never write one file."""
+class ExposureLog(LineLog[Exposure]):
+    """The exposures of one process."""
 
     def __init__(self, home: Path) -> None:
-        self.folder = home / FOLDER
-        self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._waiting: list[Exposure] = []
-        self._lock = threading.Lock()
-        self._writing = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def add(self, exposure: Exposure) -> None:
-        """Keep one for the next write; the first one starts the writer."""
-        with self._lock:
-            self._waiting.append(exposure)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_regularly, name="exposure-log", daemon=True)
-                self._thread.start()
-
-    def flush(self) -> int:
-        """Write what waits and wait for the disk; the number of lines."""
-        with self._writing:
-            with self._lock:
-                waiting, self._waiting = self._waiting, []
-            by_day: dict[str, list[str]] = {}
-            for exposure in waiting:
-                by_day.setdefault(exposure.event_timestamp.date().isoformat(), []).append(exposure.line())
-            for day, lines in by_day.items():
-                self._append(self.folder / f"{day}-{self._process}.jsonl", lines)
-            return len(waiting)
-
-    def close(self) -> None:
-        """Write the rest and stop the writer."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
-        self.flush()
-
-    def _write_regularly(self) -> None:
-        while not self._stopped.wait(FLUSH_SECONDS):
-            try:
-                self.flush()
-            except OSError as error:  # a full disk must not end the writer: what comes later may fit again
-                log.error("exposures were not written and are lost: %s", error)
-
-    def _append(self, path: Path, lines: list[str]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        super().__init__(home / FOLDER)

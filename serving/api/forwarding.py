@@ -18,11 +18,13 @@ from serving.api.fallback import Fallback
 from serving.api.metrics import DoorMetrics
 from serving.api.requests import decoded, read_body, user_of
 from serving.api.settings import DoorSettings
+from serving.api.shadows import Dark, Original, Shadows
 from serving.api.upstream import Forwarded, Upstreams
 from serving.protocol import InvalidRequestError, RecommendationRequest
 from serving.query_string import question_of
 
 FALLBACK_HEADER = "x-recsys-fallback"
+OK = 200
 
 
 class Forwarder:
@@ -31,6 +33,7 @@ class Forwarder:
     def __init__(self, settings: DoorSettings, upstreams: Upstreams, fallback: Fallback, metrics: DoorMetrics) -> None:
         self.settings, self.upstreams, self.fallback, self.metrics = settings, upstreams, fallback, metrics
         self.experiments = DoorExperiments(settings, upstreams)
+        self.shadows = Shadows(settings, upstreams, metrics)
         self._in_flight = 0
         self._admission = Admission(settings.queue_seconds, most=settings.max_in_flight)
         metrics.admission_limit.set_function(lambda: self._admission.limit)
@@ -79,7 +82,13 @@ class Forwarder:
                 raise
             return self._from_the_list(request, values, chosen, exchange, fault)
         exchange.query_id = answer.query_id
+        if self.experiments.dark is not None and route.has_fallback and answer.status == OK:
+            self._copy(self.experiments.dark, request, body, exchange, answer)
         return Response(answer.body, answer.status, media_type=answer.content_type)
+
+    def _copy(self, dark: Dark, request: Request, body: bytes | None, exchange: Exchange, answer: Forwarded) -> None:
+        original = Original.of(request.method, query_of(request), body, exchange, answer)
+        self.shadows.offer(dark, original, is_busy=self._admission.is_half_full)
 
     async def _from_a_server(
         self, names: Iterable[str], route: PublicRoute, request: Request, body: bytes | None, exchange: Exchange
@@ -116,10 +125,10 @@ class Forwarder:
         Raises:
             FaultError: It gives no answer.
         """
-        query = request.scope["query_string"].decode("latin-1")
+        path, query = path_behind(route, request), query_of(request)
         try:
             async with asyncio.timeout(seconds):
-                return await self.upstreams.forward(name, route.method, path_behind(route, request), query, body)
+                return await self.upstreams.forward(name, route.method, path, query, body)
         except TimeoutError as error:
             raise self.upstreams.missed(name, seconds or self.settings.deadline_seconds) from error
 
@@ -157,6 +166,11 @@ class Forwarder:
                 return await self.upstreams.is_ready(STABLE)
         except (RefusedError, TimeoutError):
             return False
+
+
+def query_of(request: Request) -> str:
+    """The query string as the client wrote it."""
+    return bytes(request.scope["query_string"]).decode("latin-1")
 
 
 def path_behind(route: PublicRoute, request: Request) -> str:

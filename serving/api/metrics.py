@@ -51,6 +51,12 @@ class DoorMetrics:
         self.shed = Counter(
             "recsys_api_shed_total", "Recommendations refused because too many were waiting", registry=self.registry
         )
+        self.shadows = Counter(
+            "recsys_api_shadows_total",
+            "Requests copied to a candidate in the dark: answered, failed, dropped for want of room",
+            ["outcome"],
+            registry=self.registry,
+        )
         requests = Counter(
             "recsys_api_requests_total", "Requests answered", ["route", "status"], registry=self.registry
         )

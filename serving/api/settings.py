@@ -44,6 +44,12 @@ class DoorSettings(ProcessSettings):
     )
     rate_per_second: float = Field(100.0, gt=0, description="Requests a second that a key may make, on average")
     rate_burst: int = Field(200, ge=1, description="Requests that a key may make at once")
+    shadow_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of the recommendations that are copied to a rollout's candidate while it is in the dark",
+    )
     accept_request_time: bool = Field(
         False,
         description="Log exposures at the time that a request says it is: for replays of the past, never for live traffic",

@@ -14,6 +14,7 @@ from feature_repo.schema import RANKER_FEATURE_NAMES
 from pipelines.server_process import ServerFailedError, server
 from serving.metrics import STAGES
 from serving.prediction_log import read_impressions
+from serving.protocol import SHADOW_PATH
 from tests.serving.conftest import SERVED_FROM
 from tests.toy_world import likes
 
@@ -69,6 +70,21 @@ def test_known_user_gets_items_of_the_own_kind_with_reasons(client, trained):
         values = [item[name] for item in answer["items"]]
         assert values == sorted(values, reverse=True), name
     assert 0 < values[-1] <= values[0] < 1
+
+
+@pytest.mark.parametrize("how", ["get", "post"])
+def test_copied_request_is_answered_alike_and_leaves_no_impressions(client, trained, how):
+    asked = {"user_id": "u2", "k": 7, "request_time": (SERVED_FROM + timedelta(days=3)).isoformat()}
+    rest = {"json": asked} if how == "post" else {"params": asked}
+    copied, shown = (getattr(client, how)(path, **rest) for path in (SHADOW_PATH, "/v1/recommendations"))
+    assert items(shown) == items(copied)
+    end, logged = time.monotonic() + 10, set()
+    while shown.json()["query_id"] not in logged:
+        assert time.monotonic() < end
+        logged = set(
+            read_impressions(trained.home, SERVED_FROM, SERVED_FROM + timedelta(days=4))["query_id"].to_pylist()
+        )
+    assert copied.json()["query_id"] not in logged  # it was asked before
 
 
 def test_unknown_user_gets_what_is_popular_and_is_told_so(client):
