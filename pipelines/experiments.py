@@ -9,8 +9,10 @@ from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.figures import figures_of, read_logs
 from monitoring.experiments.metrics import Span
 from monitoring.experiments.report import Report, metric_rows, over_time, write_page
-from monitoring.experiments.verdict import Action, judge
-from pipelines.rollouts import place_of
+from monitoring.experiments.slices import slice_rows
+from monitoring.experiments.verdict import Action, Verdict, judge
+from pipelines.canary_state import canary_readings
+from pipelines.rollouts import VERDICT, place_of
 
 FOLDER = Path("experiments")
 STEPPING = frozenset({"start", "advance"})
@@ -38,8 +40,8 @@ def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, n
     shown, until = _before_the_end(rollout, now)
     span = Span(rollout.name, started=rollout.records[0].cause.at, since=shown.since, now=until)
     logs, place = read_logs(home, span, own), place_of(shown)
-    figures = figures_of(logs, span, place, own)
-    verdict = judge(figures, own)
+    figures = figures_of(logs, span, place, own, readings=canary_readings(home, rollout.name, own, now=now))
+    verdict = _decided(rollout) or judge(figures, own)
     is_shown = verdict.action != Action.INVALID
     share = own.steps[place.step]
     report = Report(
@@ -48,6 +50,7 @@ def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, n
         verdict=verdict,
         figures=figures,
         metrics=metric_rows(logs, span, own) if is_shown else [],
+        slices=slice_rows(logs, span, own) if is_shown else {},
         over_time=over_time(logs, span, own) if is_shown else {},
         decisions=[
             (f"{one.cause.at:%Y-%m-%d %H:%M}", one.cause.by, one.act, one.cause.reason) for one in rollout.records
@@ -57,6 +60,14 @@ def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, n
     path = home / FOLDER / f"{rollout.name}.html"
     write_page(report, path)
     return Shown(report, path)
+
+
+def _decided(rollout: Rollout) -> Verdict | None:
+    """What a verdict ended it by; None of one that goes on, or that a person ended."""
+    last = rollout.records[-1]
+    if not rollout.is_over or last.cause.by != VERDICT:
+        return None
+    return Verdict(Action(last.act), last.cause.reason)
 
 
 def _before_the_end(rollout: Rollout, now: datetime) -> tuple[Rollout, datetime]:

@@ -14,6 +14,7 @@ from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.figures import Place, figures_of, read_logs, told
 from monitoring.experiments.metrics import Span
 from monitoring.experiments.verdict import judge
+from pipelines.canary_state import canary_readings
 
 VERDICT = "verdict"
 """Who acts, in the record, where no person does."""
@@ -61,7 +62,8 @@ def _judged(rollout: Rollout, home: Path, config: ExperimentConfig, now: datetim
     if now < rollout.since:
         raise ConfigError(f"rollout {rollout.name}: a look at {now}, before its step began at {rollout.since}.")
     span = Span(rollout.name, started=rollout.records[0].cause.at, since=rollout.since, now=now)
-    figures = figures_of(read_logs(home, span, own), span, place_of(rollout), own)
+    readings = canary_readings(home, rollout.name, own, now=now)
+    figures = figures_of(read_logs(home, span, own), span, place_of(rollout), own, readings=readings)
     verdict = judge(figures, own)
     seen = {**told(figures), PLANNED: figures.planned_users or None}
     return judged(rollout, str(verdict.action), Cause(VERDICT, now, verdict.reason, seen))

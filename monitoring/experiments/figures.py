@@ -24,7 +24,7 @@ from serving.exposures import read_exposures
 from serving.prediction_log import read_impressions
 from serving.shadows import read_shadows
 
-SHOWN = ["query_id", USER_ID, ITEM_ID, "score", EVENT_TIMESTAMP]
+SHOWN = ["query_id", USER_ID, ITEM_ID, "score", "user_status", "store_id", EVENT_TIMESTAMP]
 FIRST_FAULT = 500
 LEAST_NEWS = 0.02
 """Information that a look must bring over the last one: looks at the same users would cost alpha for nothing."""
@@ -67,7 +67,7 @@ def figures_of(
     early = user_values(logs, metric, span, config, window_hours=min(config.harm_hours, metric.window_hours))
     assigned = assigned_users(logs, span)
     hours = (span.now - span.since) / timedelta(hours=1)
-    effect = _effect(closed)
+    effect = arms_effect(closed)
     is_last, is_dark = place.step == len(config.steps) - 1, config.steps[place.step] == 0
     planned = (place.planned_users or _planned(closed, config)) if is_last else None
     return Figures(
@@ -75,7 +75,7 @@ def figures_of(
         hours=hours,
         assigned=(assigned.get(STABLE, 0), assigned.get(CANARY, 0)),
         effect=effect,
-        early=_effect(early),
+        early=arms_effect(early),
         observed=len(early.of_arm(CANARY)),
         looks=_looks(place, effect, planned, hours, config) if is_last else (),
         guardrails=(dark_guardrails if is_dark else _guardrails)(logs, span, config),
@@ -84,7 +84,8 @@ def figures_of(
     )
 
 
-def _effect(found: UserValues) -> Effect | None:
+def arms_effect(found: UserValues) -> Effect | None:
+    """Canary less champion; None before there are two users in each arm."""
     arms = [found.of_arm(arm) for arm in (STABLE, CANARY)]
     if min(len(arm) for arm in arms) < 2:
         return None

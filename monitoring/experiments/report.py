@@ -1,7 +1,7 @@
 """An experiment as people read it: every metric with its interval, the decision, and a page without a network."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -16,6 +16,7 @@ from monitoring.experiments.metrics import Logs, Span, UserValues, user_values
 from monitoring.experiments.moments import Moments
 from monitoring.experiments.multiplicity import benjamini_hochberg
 from monitoring.experiments.sample_ratio import sample_ratio_p
+from monitoring.experiments.slices import SliceRow
 from monitoring.experiments.verdict import Action, Figures, Verdict
 from serving.api.assignment import CANARY, STABLE
 
@@ -66,6 +67,7 @@ class Report:
         over_time: The primary metric's difference with its interval.
         decisions: When, by whom, what and why, the oldest first.
         shares: Planned, of champion and canary.
+        slices: Grouping of the users to its groups, of the primary metric.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Report:
     over_time: Mapping[str, Line]
     decisions: Sequence[tuple[str, str, str, str]]
     shares: tuple[float, float]
+    slices: Mapping[str, Sequence[SliceRow]] = field(default_factory=dict)
 
 
 def metric_rows(logs: Logs, span: Span, config: ExperimentConfig) -> list[MetricRow]:
@@ -140,6 +143,7 @@ def page(report: Report) -> str:
                 reference=0.0, y_format="+.3g",
             )  # fmt: skip
             parts += ["<h2>Over time</h2>", chart]
+    parts += _slices(report)
     parts += ["<h2>Sample ratio</h2>", _sample_ratio(report), "<h2>Guardrails</h2>", _guardrails(report.figures)]
     parts += ["<h2>Decisions</h2>", _table(("when (UTC)", "by", "decision", "reason"), report.decisions, of="words")]
     title = escape(f"Experiment {report.name}")
@@ -147,6 +151,18 @@ def page(report: Report) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
         f"<body>{''.join(parts)}</body></html>\n"
     )
+
+
+def _slices(report: Report) -> list[str]:
+    """Groups of users beside each other; their intervals are not corrected for how many they are."""
+    if not report.slices:
+        return []
+    heads = ("champion", "canary less champion", "interval at any look", "users")
+    parts = ["<h2>Groups of users</h2>", "<p>The primary metric; no group decides.</p>"]
+    for name, groups in report.slices.items():
+        rows = [MetricRow(one.name, one.effect, one.low, one.high, 1.0).cells()[:-1] for one in groups]
+        parts.append(_table((name, *heads), rows))
+    return parts
 
 
 def _sample_ratio(report: Report) -> str:
