@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Roll a bundle out to growing groups of users, by evidence.", no_args_is_help=True)
 
 MODEL = "recommender"
+BY_HAND = "started by hand"
 Name = Annotated[str, typer.Argument(help="Of the rollout, and of the experiment that divides its users.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 
@@ -31,9 +32,15 @@ def start(
         str,
         typer.Option(help="local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... the same way."),
     ] = "local",
-    reason: Reason = "started by hand",
+    reason: Reason = BY_HAND,
+    force: Annotated[bool, typer.Option("--force", help="Start whatever speaks against it; needs a --reason.")] = False,
 ) -> None:
-    """Start the candidate in the dark, beside the champion: no user meets it until the first step."""
+    """Start the candidate in the dark, beside the champion: no user meets it until the first step.
+
+    First its golden requests are answered here, the logs are asked what it would have earned, and logged questions are
+    asked again of it and of the champion. Exits with 3 where one of these speaks against it.
+    """
+    from components.artifacts.errors import ConfigError
     from components.artifacts.home import recsys_home
     from components.artifacts.registry import open_registry, require_champion
     from components.deploy_canary.rollout import STEPS, started
@@ -44,8 +51,27 @@ def start(
     stable = require_champion(home, MODEL).bundle_id
     steps = tuple(step) if step else STEPS
     target_of(target, home, MODEL)  # refused before anything is written down
-    wanted = started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps, target=target)
-    _tell(open_book().start(wanted))
+    started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)  # refuses a wrong plan
+    if force and reason == BY_HAND:
+        raise ConfigError(f"rollout {name}: --force needs a --reason, for the record.")
+    book = open_book()
+    figures = {} if name in {one.name for one in book.all()} else _checked(name, candidate, stable, is_forced=force)
+    cause = _cause(f"forced: {reason}" if force else reason, figures)
+    _tell(book.start(started(name, stable=stable, candidate=candidate, cause=cause, steps=steps, target=target)))
+
+
+def _checked(name: str, candidate: str, stable: str, *, is_forced: bool) -> dict[str, str]:
+    """What speaks for and against the candidate, by name; told, and refused unless it is forced."""
+    from components.artifacts.home import recsys_home
+    from monitoring.experiments.replay_comparison import ReplayConfig
+    from pipelines.rollout_gate import check_candidate, require_passed
+
+    checks = check_candidate(recsys_home(), MODEL, candidate, stable, now=datetime.now(UTC), config=ReplayConfig())
+    for check in checks:
+        typer.echo(f"{'passed' if check.is_passed else 'failed'}  {check.name}: {check.sentence}")
+    if not is_forced:
+        require_passed(name, checks)
+    return {check.name: check.sentence for check in checks}
 
 
 @app.command()

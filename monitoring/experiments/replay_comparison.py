@@ -1,0 +1,143 @@
+"""Before any traffic: logged questions asked again of candidate and champion, and how much of what was taken each would show.
+
+Users saw the champion's lists, and what is shown is taken more often. So the champion is favoured, and only a clear loss
+speaks against a candidate; a gain is no proof of anything, which is what the rollout is for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.artifacts.bundle import load_bundle
+from components.artifacts.feedback import read_feedback
+from components.ranking.bootstrap import Interval, paired_difference
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
+from monitoring.off_policy.lists import full_lists
+from monitoring.off_policy.replay import PointInTimeUsers, Question, answers, questions
+from serving.prediction_log import read_impressions
+from serving.settings import Settings
+
+ASKED = ["query_id", USER_ID, "position", "store_id", "filters", "policy", EVENT_TIMESTAMP]
+
+
+class ReplayConfig(BaseModel):
+    """What is asked again, and what loss is too much."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    k: int = Field(10, ge=1, description="Items of a list")
+    days: int = Field(14, ge=1, description="Of logged questions, up to now")
+    lists: int = Field(500, ge=1, description="Most questions that are asked again, drawn by seed")
+    least_lists: int = Field(
+        100, ge=1, description="Fewest after which a user took something; else nothing is compared"
+    )
+    within_hours: float = Field(24, gt=0, description="What a user takes so long after a question counts")
+    tolerance: float = Field(0.1, ge=0, description="Relative loss that is not held against a candidate")
+    draws: int = Field(500, ge=100, description="Bootstrap draws over users")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the interval")
+    seed: int = Field(0, description="Of both draws")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Shares of the shown items that were taken.
+
+    Attributes:
+        lists: Questions that were asked again and after which the user took something.
+        champion: The champion's share; NaN where nothing was compared.
+        difference: Candidate less champion, paired, with an interval over users; None where nothing was compared.
+        is_loss: Whether the candidate surely loses more than is tolerated.
+    """
+
+    lists: int
+    champion: float
+    difference: Interval | None
+    is_loss: bool
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        if self.difference is None:
+            return f"{self.lists:,} logged questions after which something was taken are too few to compare"
+        one = self.difference
+        return (
+            f"of {self.lists:,} logged questions the champion's lists hold {self.champion:.2%} of taken items, "
+            f"the candidate's {one.mean:+.2%} ({one.low:+.2%} to {one.high:+.2%})"
+        )
+
+
+def compare_on_logs(
+    home: Path, candidate: Path, champion: Path, *, now: datetime, settings: Settings, config: ReplayConfig
+) -> Comparison:
+    """Ask logged questions again, with users' features as they were then.
+
+    Args:
+        home: State folder with logs and snapshots.
+        candidate: Folder of the bundle that may be rolled out.
+        champion: Folder of the one that answers.
+        now: Nothing from here on is read.
+        settings: Of the server: what may be shown.
+        config: How many, and what loss is too much.
+
+    Raises:
+        ContractError: A bundle is damaged.
+    """
+    asked = _asked(home, now, config)
+    taken = _taken(home, asked, now, config)
+    asked = [one for one in asked if taken.get(one.query_id)]
+    if len(asked) < config.least_lists:
+        return Comparison(len(asked), float("nan"), None, is_loss=False)
+    users = PointInTimeUsers.of(home, asked)
+    ours, theirs = (
+        _shares(answers(load_bundle(folder), users, asked, settings, k=config.k), asked, taken)
+        for folder in (candidate, champion)
+    )
+    rng = np.random.default_rng(config.seed)
+    difference = paired_difference(
+        ours,
+        theirs,
+        [one.request.user_id for one in asked],
+        rng=rng,
+        draws=config.draws,
+        confidence=config.confidence,
+    )
+    allowed = -config.tolerance * float(theirs.mean())
+    return Comparison(len(asked), float(theirs.mean()), difference, is_loss=difference.high < allowed)
+
+
+def _asked(home: Path, now: datetime, config: ReplayConfig) -> list[Question]:
+    shown = read_impressions(home, now - timedelta(days=config.days), now).select(ASKED).to_pandas()
+    rows = full_lists(shown[shown[USER_ID] != ""], k=config.k)
+    found = questions(rows, k=config.k) if len(rows) else []
+    order = np.random.default_rng(config.seed).permutation(len(found))[: config.lists]
+    return [found[place] for place in np.sort(order)]
+
+
+def _taken(home: Path, asked: Sequence[Question], now: datetime, config: ReplayConfig) -> Mapping[str, set[str]]:
+    """Query to what its user took after it, of whatever was shown."""
+    events = read_feedback(home, now - timedelta(days=config.days), now).to_pandas()
+    by_user = dict(iter(events[events["weight"] > 0].groupby(USER_ID)))
+    within = timedelta(hours=config.within_hours)
+    return {one.query_id: _after(by_user.get(one.request.user_id), one, within) for one in asked}
+
+
+def _after(events: pd.DataFrame | None, question: Question, within: timedelta) -> set[str]:
+    moment = question.request.request_time
+    if events is None or moment is None:
+        return set()
+    is_in = (events[EVENT_TIMESTAMP] >= moment) & (events[EVENT_TIMESTAMP] < moment + within)
+    return set(events.loc[is_in, ITEM_ID])
+
+
+def _shares(
+    lists: NDArray[np.object_], asked: Sequence[Question], taken: Mapping[str, set[str]]
+) -> NDArray[np.float64]:
+    """Of each list's items that were taken."""
+    hits = [len(taken[one.query_id] & set(shown)) for shown, one in zip(lists, asked, strict=True)]
+    return np.asarray(hits, np.float64) / float(lists.shape[1])

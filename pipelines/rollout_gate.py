@@ -1,0 +1,95 @@
+"""What a candidate must pass before its rollout starts: golden requests, an off-policy estimate, logged questions asked anew."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from components.artifacts.bundle import check_golden, load_bundle
+from components.artifacts.errors import ContractError, GateRefusedError
+from components.artifacts.registry import Version, open_registry
+from monitoring.experiments.replay_comparison import ReplayConfig, compare_on_logs
+from monitoring.off_policy.judgement import Decision
+from pipelines.off_policy import judge_version
+from serving.settings import settings_from_environment
+
+GOLDEN, OFF_POLICY, REPLAY = "golden requests", "off-policy estimate", "logged questions"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One of them.
+
+    Attributes:
+        name: Which.
+        is_passed: Whether nothing speaks against the candidate; too little evidence does not.
+        sentence: What was found, with its figures.
+    """
+
+    name: str
+    is_passed: bool
+    sentence: str
+
+
+def check_candidate(
+    home: Path, model: str, candidate: str, stable: str, *, now: datetime, config: ReplayConfig
+) -> list[Check]:
+    """Ask the candidate before any user does.
+
+    Args:
+        home: State folder.
+        model: Registered model.
+        candidate: Id of the bundle that may be rolled out.
+        stable: Of the one that answers users.
+        now: Logs count until then.
+        config: Of the logged questions.
+
+    Raises:
+        NotFoundError: There is no such version.
+    """
+    registry = open_registry(home)
+    ours, theirs = registry.version(model, candidate), registry.version(model, stable)
+    golden = _golden(ours)
+    if not golden.is_passed:
+        return [golden]  # what cannot be loaded, or answers otherwise here, is compared with nothing
+    return [golden, _off_policy(home, model, ours, theirs, now), _replay(home, model, ours, theirs, now, config)]
+
+
+def require_passed(name: str, checks: Sequence[Check]) -> None:
+    """Raises GateRefusedError, with the figures, where one is not passed."""
+    failed = [f"{check.name}: {check.sentence}" for check in checks if not check.is_passed]
+    if failed:
+        raise GateRefusedError(
+            f"rollout {name}: not started. {'. '.join(failed)}. `--force` with a `--reason` starts it all the same, and "
+            "both are on record."
+        )
+
+
+def _golden(version: Version) -> Check:
+    try:
+        bundle = load_bundle(version.folder)
+        check_golden(bundle)
+    except ContractError as error:
+        return Check(GOLDEN, False, str(error).rstrip("."))
+    return Check(GOLDEN, True, f"{len(bundle.golden)} are answered as in training")
+
+
+def _off_policy(home: Path, model: str, ours: Version, theirs: Version, now: datetime) -> Check:
+    judgement = judge_version(
+        home,
+        model,
+        ours.bundle_id,
+        theirs.bundle_id,
+        start=None,
+        end=None,
+        now=now,
+        config=None,
+        overrides={},
+    ).judgement
+    return Check(OFF_POLICY, judgement.decision is not Decision.WORSE, judgement.sentence)
+
+
+def _replay(home: Path, model: str, ours: Version, theirs: Version, now: datetime, config: ReplayConfig) -> Check:
+    settings = settings_from_environment({"home": home, "model_name": model})
+    found = compare_on_logs(home, ours.folder, theirs.folder, now=now, settings=settings, config=config)
+    return Check(REPLAY, not found.is_loss, found.sentence)
