@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from components.artifacts.bundle import check_golden, load_bundle
 from components.artifacts.errors import ContractError, GateRefusedError
 from components.artifacts.registry import Version, open_registry
 from monitoring.experiments.replay_comparison import ReplayConfig, compare_on_logs
 from monitoring.off_policy.judgement import Decision
-from pipelines.off_policy import judge_version
+from pipelines.off_policy import WINDOW, judge_version
+from serving.prediction_log import read_impressions
 from serving.settings import settings_from_environment
 
 GOLDEN, OFF_POLICY, REPLAY = "golden requests", "off-policy estimate", "logged questions"
@@ -75,6 +78,9 @@ def _golden(version: Version) -> Check:
 
 
 def _off_policy(home: Path, model: str, ours: Version, theirs: Version, now: datetime) -> Check:
+    """The estimate, where lists were drawn: without a draw it can say nothing, and finds that out in a minute."""
+    if not _is_drawn(home, now):
+        return Check(OFF_POLICY, True, "no list was drawn in the last four weeks (RECSYS_EXPLORATION_SHARE)")
     judgement = judge_version(
         home,
         model,
@@ -87,6 +93,11 @@ def _off_policy(home: Path, model: str, ours: Version, theirs: Version, now: dat
         overrides={},
     ).judgement
     return Check(OFF_POLICY, judgement.decision is not Decision.WORSE, judgement.sentence)
+
+
+def _is_drawn(home: Path, now: datetime) -> bool:
+    propensities = read_impressions(home, now - WINDOW, now)["propensity"]
+    return len(propensities) > 0 and pc.min(propensities).as_py() < 1
 
 
 def _replay(home: Path, model: str, ours: Version, theirs: Version, now: datetime, config: ReplayConfig) -> Check:

@@ -67,8 +67,8 @@ class Comparison:
             return f"{self.lists:,} logged questions after which something was taken are too few to compare"
         one = self.difference
         return (
-            f"of {self.lists:,} logged questions the champion's lists hold {self.champion:.2%} of taken items, "
-            f"the candidate's {one.mean:+.2%} ({one.low:+.2%} to {one.high:+.2%})"
+            f"of what the champion shows for {self.lists:,} logged questions {self.champion:.2%} were taken, of what the "
+            f"candidate shows {one.mean:+.2%} ({one.low:+.2%} to {one.high:+.2%})"
         )
 
 
