@@ -24,7 +24,8 @@ from serving.exposures import read_exposures
 from serving.prediction_log import read_impressions
 from serving.shadows import read_shadows
 
-SHOWN = ["query_id", USER_ID, ITEM_ID, "score", "user_status", "store_id", EVENT_TIMESTAMP]
+ACTIVITY = "user_interactions_90d"
+SHOWN = ["query_id", USER_ID, ITEM_ID, "score", "user_status", "store_id", ACTIVITY, EVENT_TIMESTAMP]
 FIRST_FAULT = 500
 LEAST_NEWS = 0.02
 """Information that a look must bring over the last one: looks at the same users would cost alpha for nothing."""

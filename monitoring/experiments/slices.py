@@ -6,6 +6,7 @@ question for the next experiment.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,11 @@ from feature_repo.schema import EVENT_TIMESTAMP, USER_ID
 from monitoring.experiments.always_valid import interval
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect
-from monitoring.experiments.figures import arms_effect
+from monitoring.experiments.figures import ACTIVITY, arms_effect
 from monitoring.experiments.metrics import Logs, Span, UserValues, user_values
 from serving.api.assignment import CANARY, STABLE
 
-COLUMNS = {"what is known of the user": "user_status", "store": "store_id"}
+COLUMNS = {"what is known of the user": "user_status", "interactions in 90 days": ACTIVITY, "store": "store_id"}
 """Name of the grouping to the column of the impressions; a user is of the group of the first list since the step began."""
 MOST = 6
 """Groups of a grouping, the largest first."""
@@ -45,8 +46,14 @@ def _first(logs: Logs, span: Span, column: str) -> "pd.Series[str]":
     """User to the value of his first list of the step."""
     shown = logs.impressions.to_pandas()
     shown = shown[(shown[EVENT_TIMESTAMP] >= span.since) & shown[column].notna()]
-    values: pd.Series[str] = shown.sort_values(EVENT_TIMESTAMP, kind="stable").groupby(USER_ID)[column].first()
-    return values
+    values: pd.Series[Any] = shown.sort_values(EVENT_TIMESTAMP, kind="stable").groupby(USER_ID)[column].first()
+    return _halves(values) if column == ACTIVITY else values
+
+
+def _halves(values: "pd.Series[float]") -> "pd.Series[str]":
+    """Users of few interactions and of many, by the median."""
+    median = values.median()
+    return values.map(lambda value: f"up to {median:,.0f}" if value <= median else f"over {median:,.0f}")
 
 
 def _groups(found: UserValues, group_of: "pd.Series[str]", config: ExperimentConfig) -> list[SliceRow]:
