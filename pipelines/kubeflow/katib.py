@@ -25,6 +25,8 @@ METRIC = "ndcg-at-10"
 ALGORITHMS = {"tpe": "multivariate-tpe", "random": "random"}
 """Sampler to Katib's word for it; its service for the first is Optuna's TPE with the same settings."""
 CONFIG_PATH = "/etc/recsys/pipeline.yaml"
+READ = {"dataset", "as_of", "seed", "tuning", "ranker"}
+"""What a trial's configuration says: what it reads, and what no configuration is without."""
 MAX_FAILED = 3
 """Trials that may fail before the experiment does."""
 LABELS = {
@@ -76,7 +78,7 @@ def experiment(config: PipelineConfig, place: Place) -> str:
         )
     if config.tuning.trials == 0:
         raise ConfigError("tuning.trials: 0, so there is nothing to search. Set it to the trials that Katib may start.")
-    resolved = yaml.safe_dump(json.loads(config.resolved_json()), sort_keys=True)
+    resolved = yaml.safe_dump(config.model_dump(mode="json", include=READ), sort_keys=True)
     template = _spec(config, place, "")
     name = "ranker-" + hashlib.sha256(json.dumps([resolved, template], sort_keys=True).encode()).hexdigest()[:12]
     metadata = {"name": name, "namespace": place.namespace, "labels": LABELS}
@@ -99,10 +101,16 @@ def experiment(config: PipelineConfig, place: Place) -> str:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what stands in two places twice: an anchor is hard to read."""
+    """Writes what people read: text of several lines as it is, and what stands in two places twice, without anchors."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Plain.add_representer(str, _Plain.represent_text)
 
 
 def _spec(config: PipelineConfig, place: Place, config_map: str) -> dict[str, Any]:

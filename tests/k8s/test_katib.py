@@ -92,7 +92,8 @@ def test_trial_is_a_restricted_pod_that_reads_the_state_folder_and_the_configura
     [config_map] = [one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one]
     assert config_map == rendered[0]["metadata"]["name"] == rendered[1]["metadata"]["name"]
     config = PipelineConfig.model_validate(yaml.safe_load(rendered[0]["data"]["pipeline.yaml"]))
-    assert config == load_config("complete_journey")
+    whole = load_config("complete_journey")
+    assert (config.tuning, config.ranker, config.seed) == (whole.tuning, whole.ranker, whole.seed)
 
 
 def test_other_budget_is_another_experiment_for_katib_takes_no_edit():
@@ -100,7 +101,7 @@ def test_other_budget_is_another_experiment_for_katib_takes_no_edit():
         text = experiment(load_config("complete_journey", dict(overrides)), PLACE)
         return resources(text)[1]["metadata"]["name"]
 
-    assert name() == name()
+    assert name() == name(**{"monitoring.drift.bins": 10})  # of which no trial reads
     assert len({name(), name(**{"tuning.trials": 30}), name(seed=1)}) == 3
 
 
