@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test check bench bench-quality bench-cost bench-serving lock clean
+.PHONY: help setup servers spark demo test check bench bench-quality bench-cost bench-serving lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,6 +22,12 @@ setup: .venv/.installed ## Install the locked environment into .venv
 
 servers: ## Redis, PostgreSQL, promtool and Chromium from apt, for the tests that need real ones (they skip where these are missing)
 	@.ci/servers
+
+spark: .venv/.spark ## PySpark (450 MB) into .venv, for features.engine=spark and its tests; Java 17 has to be there
+
+.venv/.spark: .venv/.installed k8s/images/spark.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r k8s/images/spark.lock
+	@touch $@
 
 demo: setup ## Real retail data -> features -> training -> serving -> monitoring -> retraining, with a summary
 	@$(BIN)/recsys demo
@@ -51,17 +57,19 @@ bench-serving: setup ## CPU of a recommendation at 10 k, 100 k and 1 M items, be
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
+EXTRAS = --extra pipeline --extra serving --extra monitoring --extra tracing
 # Part of the lock: the same versions, for one purpose.
 COMPILE = $(BIN)/uv pip compile --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-header --no-annotate --quiet
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock, and the parts of it that images install
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml $(EXTRAS) --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 	@$(COMPILE) --group bench --output-file benchmarks/requirements.lock
 	@$(COMPILE) pyproject.toml --extra serving --extra tracing --output-file k8s/images/serving.lock
 	@$(COMPILE) pyproject.toml --extra pipeline --extra monitoring --output-file k8s/images/pipeline.lock
 	@$(COMPILE) --group build --output-file k8s/images/build.lock
+	@$(COMPILE) pyproject.toml --extra spark --output-file k8s/images/spark.lock
 
 clean: ## Remove .venv, caches and the local .recsys folder (models, features and reports of this machine)
 	rm -rf .venv .recsys .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

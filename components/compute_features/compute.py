@@ -2,12 +2,12 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.expr.types import Table
@@ -16,15 +16,22 @@ from components.artifacts.cuts import stamp
 from components.artifacts.feature_manifest import FeatureManifest
 from components.artifacts.tables import TIMESTAMP
 from components.compute_features.config import FeaturesConfig
-from components.compute_features.engine import BASE, connect, fork, load_base
+from components.compute_features.duckdb_engine import duckdb_readers
+from components.compute_features.engine import Reader
 from components.compute_features.item_features import item_profile, item_stats
+from components.compute_features.spark_engine import spark_readers
 from components.compute_features.user_features import user_category_affinity, user_history, user_profile, user_stats
 from feature_repo.schema import EVENT_TIMESTAMP, VIEWS, Dtype, ViewSpec, schema_hash, view
 
 log = logging.getLogger(__name__)
 
 MOST_WORKERS = 4
-"""Connections side by side, each of one thread, so that sums come out the same; all read one copy of the events."""
+"""Threads side by side; all read one copy of the events."""
+
+ENGINES: Mapping[str, Callable[[Path, int], AbstractContextManager[list[Reader]]]] = {
+    "duckdb": duckdb_readers,
+    "spark": spark_readers,
+}
 
 ARROW_TYPES = {
     Dtype.FLOAT32: pa.float32(),
@@ -53,46 +60,33 @@ def compute_features(
     """
     workers = min(MOST_WORKERS, os.cpu_count() or 1, len(snapshots))
     shares = [list(snapshots[place::workers]) for place in range(workers)]
-    connection = connect(config.engine)
-    load_base(connection, events)
-    forks = [fork(connection) for _ in shares]
-    with ThreadPoolExecutor(workers) as pool:
-        parts = pool.map(lambda one, cuts: _compute(one, events, store, cuts), forks, shares)
+    with ENGINES[config.engine](events, workers) as readers, ThreadPoolExecutor(workers) as pool:
+        parts = pool.map(lambda reader, cuts: _compute(reader, store, cuts), readers, shares)
         written = [file for files in parts for file in files]
-    connection.disconnect()
     paths, rows = zip(*written, strict=True)
     return FeatureManifest.of(store, paths, rows, schema_hash=_hash_of_views())
 
 
-def _compute(
-    connection: ibis.BaseBackend, events: Path, store: Path, cuts: Sequence[datetime]
-) -> list[tuple[Path, int]]:
-    """The files of some snapshots and their rows, over a connection of its own."""
-    base = connection.table(BASE)
-    users, items, promotions = (connection.read_parquet(str(events / f"{name}.parquet")) for name in _OTHERS)
+def _compute(reader: Reader, store: Path, cuts: Sequence[datetime]) -> list[tuple[Path, int]]:
+    """The files of some snapshots and their rows."""
     written = []
     for cut in cuts:
-        for name, expression in _expressions(base, users, items, promotions, cut):
-            table = _snapshot(expression, view(name), cut)
+        for name, expression in _expressions(reader, cut):
+            table = _snapshot(reader, expression, view(name), cut)
             written.append((_write(table, store / name / f"{stamp(cut)}.parquet"), table.num_rows))
         log.info("features as of %s: %s", cut.date(), _sentence([rows for _, rows in written[-len(VIEWS) :]]))
-    connection.disconnect()
     return written
 
 
-_OTHERS = ("users", "items", "promotions")
-
-
-def _expressions(
-    base: Table, users: Table, items: Table, promotions: Table, cut: datetime
-) -> Iterator[tuple[str, Table]]:
+def _expressions(reader: Reader, cut: datetime) -> Iterator[tuple[str, Table]]:
     """In the order of VIEWS."""
-    yield "user_profile", user_profile(users)
+    base, items = reader.base, reader.items
+    yield "user_profile", user_profile(reader.users)
     yield "user_stats", user_stats(base, cut)
     yield "user_history", user_history(base, cut)
     yield "user_category_affinity", user_category_affinity(base, items, cut)
     yield "item_profile", item_profile(items)
-    yield "item_stats", item_stats(base, items, promotions, cut)
+    yield "item_stats", item_stats(base, items, reader.promotions, cut)
 
 
 def arrow_schema(spec: ViewSpec) -> pa.Schema:
@@ -101,10 +95,10 @@ def arrow_schema(spec: ViewSpec) -> pa.Schema:
     return pa.schema([pa.field(spec.entity, pa.string()), pa.field(EVENT_TIMESTAMP, TIMESTAMP), *features])
 
 
-def _snapshot(expression: Table, spec: ViewSpec, cut: datetime) -> pa.Table:
+def _snapshot(reader: Reader, expression: Table, spec: ViewSpec, cut: datetime) -> pa.Table:
     schema = arrow_schema(spec)
     computed = expression.select(spec.entity, *[feature.name for feature in spec.features]).order_by(spec.entity)
-    table = computed.to_pyarrow()
+    table = reader.fetch(computed)
     columns = {name: table[name].cast(schema.field(name).type) for name in table.column_names}
     columns[EVENT_TIMESTAMP] = pa.array([cut] * table.num_rows, TIMESTAMP)
     return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -10,4 +10,7 @@ class FeaturesConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    engine: Literal["duckdb"] = Field("duckdb", description="Where the expressions run; DuckDB inside this process")
+    engine: Literal["duckdb", "spark"] = Field(
+        "duckdb",
+        description="Where the expressions run: DuckDB inside this process, or Spark (pip install recsys-platform[spark])",
+    )

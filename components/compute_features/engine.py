@@ -1,12 +1,13 @@
-"""The engine that feature expressions run on. They are ibis expressions, so another engine is another connection."""
+"""What every engine is told and gives. Features are ibis expressions, so another engine is another way to compute these."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import ibis
+import pyarrow as pa
 from ibis.expr.types import Table
 
-from components.artifacts.errors import ConfigError
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 BASE = "base"
@@ -16,33 +17,27 @@ BASE_COLUMNS = (
 )  # fmt: skip
 
 
-def connect(engine: str) -> ibis.BaseBackend:
-    """A connection of the named engine.
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One thread's way to the events, whatever the engine.
 
-    Raises:
-        ConfigError: The engine is not known.
+    Attributes:
+        base: Interactions, as `base_of` makes them.
+        users: Canonical table.
+        items: Canonical table.
+        promotions: Canonical table.
+        fetch: Computes an expression over these.
     """
-    if engine != "duckdb":
-        raise ConfigError(f"features.engine: {engine!r} is not known; expected duckdb.")
-    connection = ibis.duckdb.connect()
-    connection.raw_sql("SET TimeZone = 'UTC'")
-    return connection
+
+    base: Table
+    users: Table
+    items: Table
+    promotions: Table
+    fetch: Callable[[Table], pa.Table]
 
 
-def fork(connection: ibis.BaseBackend) -> ibis.BaseBackend:
-    """Another connection to the same tables, for a thread of its own.
-
-    From here on a query runs in the thread that asks it, so float sums have one order: the same input gives the same
-    bytes. Threads work side by side on one copy of the base.
-    """
-    forked = ibis.duckdb.from_connection(connection.con.cursor())
-    forked.raw_sql("SET TimeZone = 'UTC'")
-    forked.raw_sql("SET threads = 1")
-    return forked
-
-
-def load_base(connection: ibis.BaseBackend, events: Path) -> Table:
-    """The interactions with everything that looks at earlier rows of the same key, computed once.
+def base_of(interactions: Table) -> Table:
+    """The interactions with everything that looks at earlier rows of the same key, to be computed once.
 
     Each added column depends on events at or before its own row only, so a filter on event_timestamp gives
     what was known at any cut:
@@ -54,7 +49,6 @@ def load_base(connection: ibis.BaseBackend, events: Path) -> Table:
 
     Nothing is summed here, so it may take all cores. What no feature reads stays behind.
     """
-    interactions = connection.read_parquet(str(events / "interactions.parquet"))
     time = interactions[EVENT_TIMESTAMP]
     pair = ibis.window(group_by=[USER_ID, ITEM_ID])
     in_pair = ibis.window(group_by=[USER_ID, ITEM_ID], order_by=[EVENT_TIMESTAMP, "event_id"])
@@ -67,7 +61,7 @@ def load_base(connection: ibis.BaseBackend, events: Path) -> Table:
         unit_price_usd=interactions.value_usd / interactions.quantity.nullif(0),
         gross_usd=interactions.value_usd + interactions.discount_usd.fill_null(0),
     )
-    return connection.create_table(BASE, base.order_by([EVENT_TIMESTAMP, "event_id"]).select(*BASE_COLUMNS))
+    return base.order_by([EVENT_TIMESTAMP, "event_id"]).select(*BASE_COLUMNS)
 
 
 def days_between(earlier: ibis.Value, later: ibis.Value) -> ibis.Value:
