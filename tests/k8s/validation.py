@@ -26,7 +26,10 @@ def _mistakes(text: str) -> list[str]:
     """Most resources are the same in every overlay, and the schemas are large."""
     resource = json.loads(text)
     group = resource["apiVersion"].rpartition("/")[0]
-    if ("." in group and not group.endswith(".k8s.io")) or group == "gateway.networking.k8s.io":
+    if ("." in group and not group.endswith(".k8s.io")) or group in {
+        "gateway.networking.k8s.io",
+        "sparkoperator.k8s.io",
+    }:
         return list(_custom(resource))
     try:
         kubernetes_validate.validate(resource, KUBERNETES, strict=True)
