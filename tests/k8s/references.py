@@ -104,6 +104,7 @@ NAMED: Mapping[str, Callable[[Resource], Iterator[str]]] = {
     "PodMonitor": _metrics_keys,
     "ScaledObject": _scaled,
     "BackendTrafficPolicy": lambda spec: (f"{one['kind']}/{one['name']}" for one in spec["targetRefs"]),
+    "SecurityPolicy": lambda spec: (f"{one['kind']}/{one['name']}" for one in spec["targetRefs"]),
     "HTTPRoute": lambda spec: (f"Service/{back['name']}" for rule in spec["rules"] for back in rule["backendRefs"]),
     "ServiceAccount": lambda account: (f"Secret/{one['name']}" for one in account.get("secrets", [])),
     "StatefulSet": lambda spec: iter([f"Service/{spec['serviceName']}"]),

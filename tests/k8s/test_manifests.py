@@ -158,6 +158,17 @@ def test_settings_are_the_products_own(rendered, monkeypatch, tmp_path):
     assert "stable" in door_settings().upstreams
 
 
+def test_gateway_and_door_believe_the_same_identity_provider(rendered):
+    policies = [one for one in rendered if one["kind"] == "SecurityPolicy"]
+    doors = [one["data"] for one in rendered if one["kind"] == "ConfigMap" and "RECSYS_API_JWT_ISSUER" in one["data"]]
+    assert len(policies) == len(doors)
+    for policy, door in zip(policies, doors, strict=True):
+        [provider] = policy["spec"]["jwt"]["providers"]
+        assert provider["issuer"] == door["RECSYS_API_JWT_ISSUER"]
+        assert provider["audiences"] == [door["RECSYS_API_JWT_AUDIENCE"]]
+        assert provider["remoteJWKS"]["uri"] == door["RECSYS_API_JWT_JWKS"]
+
+
 def test_commands_are_the_products_own(rendered):
     group = typer.main.get_command(app)
     for pod, _ in pods(rendered):
