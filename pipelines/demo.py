@@ -31,6 +31,7 @@ from components.compute_features.compute import compute_features
 from components.ingest_events.ingest import ingest_events
 from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
+from monitoring.console.page import write_console
 from pipelines.config import PipelineConfig, load_config
 from pipelines.demo_rollouts import demo_rollouts, shop_home
 from pipelines.local_runner import Progress
@@ -49,6 +50,7 @@ NEWCOMERS = 0.6
 """Share of the households that the drill takes for new ones."""
 HOUSEHOLDS = 3
 METRICS = ("ndcg_at_10", "recall_at_20")
+CONSOLE = "console.html"
 VOLATILE = ("logs", "monitoring", "registry", "shop")
 """Folders of the state that each demo begins without; features, artifacts and KFP's cache are kept."""
 
@@ -142,6 +144,7 @@ class Demo:
         if self.retraining and self.retraining.run:
             pages["retraining"] = self.retraining.run.report
         pages |= {f"rollout {one.trial.name}": one.page for one in self.rollouts}
+        pages["console"] = self.home / CONSOLE
         return {name: path for name, path in pages.items() if path.exists()}
 
 
@@ -208,6 +211,7 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
         progress.stage("Retrain, where the verdict advises it")
         demo.retraining = retrain_if_advised(config, home, demo.drilled.verdict, now=now, progress=progress)
         progress.note(demo.retraining.sentence)
+    write_console(home, home / CONSOLE, now=now)
     with demo.stage("rollouts"):
         progress.stage(f"Roll out four candidates from {moments[0].date()} on, by the verdict alone")
         demo.rollouts = demo_rollouts(shop, config.registry.model_name, events, moments[0], sample=sample)

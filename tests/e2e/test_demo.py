@@ -68,5 +68,6 @@ def test_rollouts_are_run_by_the_verdict_and_no_broken_candidate_is_promoted(dem
 
 @pytest.mark.slow
 def test_reports_lie_where_the_summary_says(demo):
+    assert "console" in demo[0]["reports"]
     for page in demo[0]["reports"].values():
         assert "<html" in Path(page).read_text()[:2000].lower()
