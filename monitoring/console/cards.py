@@ -17,12 +17,13 @@ ARROWS = {"up": "↑ higher", "down": "↓ lower", "": "→ same median"}
 SYSTEMS = ("two_stage", "popularity")
 
 
-def cards(state: ModelState, links: Mapping[str, str]) -> str:
+def cards(state: ModelState, links: Mapping[str, str], acts: str | None = None) -> str:
     """All six, as HTML.
 
     Args:
         state: Of the model.
         links: Name of a page that lies deeper to its address.
+        acts: Where a form that acts on a rollout leads; None shows none.
     """
     return "".join(
         (
@@ -30,7 +31,7 @@ def cards(state: ModelState, links: Mapping[str, str]) -> str:
             _card("Quality", _quality(state), _link(links, "evaluation of the champion")),
             _card("Drift", _drift(state), _link(links, "report of the window", "Evidently's page")),
             _card("Experiments", _experiments(state), _link(links, *_experiment_pages(state))),
-            _card("Canary", _canary(state), _link(links, "evaluation of the challenger")),
+            _card("Canary", _canary(state, acts), _link(links, "evaluation of the challenger")),
             _card("Retraining", _retraining(state), ""),
         )
     )
@@ -177,7 +178,7 @@ def _experiment_pages(state: ModelState) -> Iterator[str]:
     return (f"experiment {one.name}" for one in state.rollouts)
 
 
-def _canary(state: ModelState) -> str:
+def _canary(state: ModelState, acts: str | None) -> str:
     running = next((one for one in state.rollouts if not one.is_over), None)
     parts = [f"<p>Champion <code>{escape(state.champion or 'none')}</code>{_since(state)}.</p>"]
     if "challenger" in state.aliases:
@@ -185,7 +186,7 @@ def _canary(state: ModelState) -> str:
     if running is None:
         parts.append("<p>No candidate is on its way.</p>")
     else:
-        parts.append(_on_its_way(running))
+        parts += [_on_its_way(running), _form(running, acts) if acts else ""]
     return "".join(parts)
 
 
@@ -202,6 +203,18 @@ def _on_its_way(rollout: Rollout) -> str:
         f"{steps}, since {rollout.since:%Y-%m-%d %H:%M}.</p>"
         f'<progress max="1" value="{rollout.share}" aria-label="share of users at the canary">{rollout.share:.0%}</progress>'
         f"<p>Last act: {escape(last.act)} by {escape(last.cause.by)}, {escape(last.cause.reason)}</p>"
+    )
+
+
+def _form(rollout: Rollout, acts: str) -> str:
+    """No act gives the candidate users at once: what can be done in a hurry is to stop it. A promotion is a command."""
+    pause = ("resume", "Let it go on") if rollout.is_paused else ("pause", "Pause")
+    buttons = "".join(
+        f'<button name="act" value="{act}">{said}</button>' for act, said in (pause, ("abort", "Take it back"))
+    )
+    return (
+        f'<form method="post" action="{escape(acts)}"><input type="hidden" name="name" value="{escape(rollout.name)}">'
+        f'<input name="reason" required maxlength="200" autocomplete="off" aria-label="reason" placeholder="why">{buttons}</form>'
     )
 
 

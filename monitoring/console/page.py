@@ -13,7 +13,7 @@ from monitoring.console.state import ModelState, read_states
 from serving.console_style import document
 
 
-def console_page(home: Path, *, now: datetime, files: str, people: str | None = None) -> str:
+def console_page(home: Path, *, now: datetime, files: str, people: str | None = None, acts: str | None = None) -> str:
     """The page as HTML.
 
     Args:
@@ -21,12 +21,14 @@ def console_page(home: Path, *, now: datetime, files: str, people: str | None = 
         now: The moment of the page: ages count until then.
         files: Begins the address of a file of the state folder.
         people: Where the form for one user leads; None leaves it out, as nobody answers a static file.
+        acts: Where the forms of a rollout's acts lead; None for who may not act.
     """
     states = read_states(home, now=now)
+    moment = f"{now:%Y-%m-%d %H:%M} UTC{'' if acts else ', read only'}"
     parts = [
-        f'<header><h1>Recommender console</h1><p class="sub">{now:%Y-%m-%d %H:%M} UTC, read only</p></header>',
+        f'<header><h1>Recommender console</h1><p class="sub">{moment}</p></header>',
         _form(people) if people else "",
-        *(_model(state, home, files) for state in states),
+        *(_model(state, home, files, acts) for state in states),
         "" if states else "<p>No model is registered or was judged in this state folder.</p>",
     ]
     return document("Recommender console", "".join(parts))
@@ -44,12 +46,12 @@ def summary(states: Sequence[ModelState]) -> str:
     return "\n".join(f"{one.model}: {one.state} {one.sentence}" for one in states)
 
 
-def _model(state: ModelState, home: Path, files: str) -> str:
+def _model(state: ModelState, home: Path, files: str, acts: str | None) -> str:
     links = {name: files + quote(path.relative_to(home).as_posix()) for name, path in state.pages.items()}
     return (
         f'<article aria-labelledby="model-{escape(state.model)}"><h2 id="model-{escape(state.model)}">{escape(state.model)} '
         f'{badge(state.state)}</h2><p class="sentence">{escape(state.sentence)}</p>'
-        f'<div class="grid">{cards(state, links)}</div></article>'
+        f'<div class="grid">{cards(state, links, acts)}</div></article>'
     )
 
 

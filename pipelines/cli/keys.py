@@ -18,7 +18,7 @@ def create(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="recommend, events, explain, metrics or console; repeatable. The first three where left out."
+            help="recommend, events, explain, metrics, console or operate; repeatable. The first three where left out."
         ),
     ] = None,
     expires_days: Annotated[float | None, typer.Option(help="Days until it is refused; never where left out.")] = None,

@@ -93,7 +93,7 @@ class Door:
         if scope is None:
             return
         caller = await self.gate.caller(exchange.head, is_page=route in PAGES)
-        exchange.caller = caller.name
+        exchange.caller, exchange.scopes = caller.name, caller.scopes
         if scope not in caller.scopes:
             has = ", ".join(caller.scopes) or "none"
             raise ForbiddenError(f"{caller.kind} {caller.name!r}: lacks the scope {scope}; it has {has}.")

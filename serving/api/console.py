@@ -7,9 +7,7 @@ answer. Pages run no script; a report may run its own, in a sandbox without an o
 
 import asyncio
 import logging
-import os
 import re
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,9 +16,12 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from serving.api.contract import CONSOLE, CONSOLE_FILE, CONSOLE_USER, PORTRAIT, PublicRoute
+from serving.api.console_act import check_origin, do_act, parse_act
+from serving.api.contract import CONSOLE, CONSOLE_ACT, CONSOLE_FILE, CONSOLE_USER, PORTRAIT, PublicRoute
 from serving.api.errors import ConsoleFailedError, NotThereError
 from serving.api.exchange import Exchange
+from serving.api.requests import read_body
+from serving.api.run import run
 from serving.api.settings import DoorSettings
 from serving.portrait_page import portrait_page
 from serving.portrait_protocol import PortraitResponse
@@ -28,7 +29,7 @@ from serving.portrait_protocol import PortraitResponse
 log = logging.getLogger(__name__)
 
 BUILDER = "monitoring.console"
-BUILD_SECONDS = 30.0
+MOST_FORM_BYTES = 4096
 STATE = ("registry", "monitoring")
 """Folders that the page is made of: a pod that holds the keys alone has nothing to show, and no memory for a builder."""
 REPORTS = re.compile(
@@ -39,7 +40,7 @@ OURS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
 REPORT = OURS | {
@@ -55,7 +56,7 @@ class ConsolePages:
     def __init__(self, settings: DoorSettings, forward: Forward) -> None:
         self._home, self._seconds = settings.home, settings.console_seconds
         self._forward = forward
-        self._page, self._until = b"", 0.0
+        self._kept: dict[bool, tuple[bytes, float]] = {}
         self._building = asyncio.Lock()
 
     async def answer(self, route: PublicRoute, request: Request, exchange: Exchange) -> Response:
@@ -66,21 +67,23 @@ class ConsolePages:
         """
         if self._seconds == 0:
             raise NotThereError("console: turned off here (console_seconds is 0).")
-        pages = {CONSOLE: self._console, CONSOLE_FILE: self._file, CONSOLE_USER: self._user}
+        pages = {CONSOLE: self._console, CONSOLE_FILE: self._file, CONSOLE_USER: self._user, CONSOLE_ACT: self._act}
         return await pages[route](request, exchange)
 
-    async def _console(self, _request: Request, _exchange: Exchange) -> Response:
+    async def _console(self, _request: Request, exchange: Exchange) -> Response:
         """One builder at a time: who comes meanwhile gets its page too."""
         if not any((self._home / name).is_dir() for name in STATE):
             raise NotThereError(
                 f"console: this door's state folder holds none of {', '.join(STATE)}. `recsys console` writes the page where "
                 "they are."
             )
+        may_act = CONSOLE_ACT.scope in exchange.scopes
         async with self._building:
-            if time.monotonic() >= self._until:
-                self._page = await build(self._home)
-                self._until = time.monotonic() + self._seconds
-        return HTMLResponse(self._page, headers=OURS)
+            page, until = self._kept.get(may_act, (b"", 0.0))
+            if time.monotonic() >= until:
+                page = await build(self._home, may_act=may_act)
+                self._kept[may_act] = (page, time.monotonic() + self._seconds)
+        return HTMLResponse(page, headers=OURS)
 
     async def _file(self, request: Request, _exchange: Exchange) -> Response:
         name = request.path_params["file"]
@@ -92,6 +95,14 @@ class ConsolePages:
         except OSError as error:
             raise NotThereError("file: no such report; the console links those that are there.") from error
         return HTMLResponse(content, headers=REPORT)
+
+    async def _act(self, request: Request, exchange: Exchange) -> Response:
+        """Back to the console, made anew."""
+        check_origin(exchange.head)
+        act = parse_act(exchange.head, await read_body(request, exchange.head, MOST_FORM_BYTES))
+        await do_act(self._home, act, exchange.caller or "")
+        self._kept.clear()
+        return Response(status_code=303, headers={"location": "../console", **OURS})
 
     async def _user(self, request: Request, exchange: Exchange) -> Response:
         """The stable server's portrait as a page; its refusal as it is."""
@@ -105,28 +116,14 @@ class ConsolePages:
         return HTMLResponse(portrait_page(portrait, back="../console"), headers=OURS)
 
 
-async def build(home: Path) -> bytes:
-    """Run the builder.
+async def build(home: Path, *, may_act: bool) -> bytes:
+    """Run the builder; with forms for whoever may act.
 
     Raises:
-        ConsoleFailedError: It failed, or is not done in BUILD_SECONDS.
+        ConsoleFailedError: It failed.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "ignore", "-m", BUILDER, str(home)),
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(BUILD_SECONDS):
-            page, said = await process.communicate()
-    except TimeoutError as error:
-        raise ConsoleFailedError(f"console: not written within {BUILD_SECONDS:.0f} s.") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if process.returncode != 0:
-        log.error("the console was not written: %s", said.decode(errors="replace")[-2000:])
+    done = await run(("-m", BUILDER, str(home), *(("--acts",) if may_act else ())), home)
+    if done.code != 0:
+        log.error("the console was not written: %s", done.said[-2000:])
         raise ConsoleFailedError("console: it could not be written; the door's log says why.")
-    return page
+    return done.output

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from serving.api.keys import Scope
 from serving.portrait_protocol import PortraitRequest, PortraitResponse
 from serving.protocol import (
     LIST_FILTERS,
+    STRICT,
     ErrorResponse,
     FeedbackRequest,
     FeedbackResponse,
@@ -95,6 +96,16 @@ class Report(BaseModel):
     file: str
 
 
+class RolloutAct(BaseModel):
+    """What an operator does with a candidate on its way; a promotion is no act of a page."""
+
+    model_config = STRICT
+
+    name: str = Field(min_length=1, max_length=64, description="Of the rollout")
+    act: Literal["pause", "resume", "abort"] = Field(description="abort gives all users to the champion")
+    reason: str = Field(min_length=1, max_length=300, description="Why, for the record")
+
+
 class Health(BaseModel):
     """The process lives."""
 
@@ -166,7 +177,10 @@ CONSOLE_USER = PublicRoute("GET", "/console/users", "console", "One user, as a p
 CONSOLE_FILE = PublicRoute(
     "GET", "/console/files/{file}", "console", "A report that the console leads to", query=Report
 )
-PAGES = (CONSOLE, CONSOLE_USER, CONSOLE_FILE)
+CONSOLE_ACT = PublicRoute(
+    "POST", "/console/rollouts", "operate", "Pause a rollout, let it go on or take it back", body=RolloutAct
+)
+PAGES = (CONSOLE, CONSOLE_USER, CONSOLE_FILE, CONSOLE_ACT)
 HEALTH = PublicRoute("GET", "/healthz", None, "The process lives", answer=Health)
 READY = PublicRoute("GET", "/readyz", None, "The server behind answers", answer=Readiness)
 METRICS = PublicRoute("GET", "/metrics", "metrics", "Prometheus metrics")
@@ -201,7 +215,8 @@ def _operation(route: PublicRoute) -> dict[str, Any]:
     if route.query is not None:
         operation["parameters"] = list(_parameters(route, route.query))
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": _json(route.body)}
+        kind = "application/x-www-form-urlencoded" if route is CONSOLE_ACT else "application/json"
+        operation["requestBody"] = {"required": True, "content": _content(route.body, kind)}
     if route.scope is not None:
         operation["description"] = f"Scope: {route.scope}."
         operation["security"] = [{"bearer": []}, {"header": []}]
@@ -247,7 +262,11 @@ def _headers_of_answer(route: PublicRoute) -> dict[str, Any]:
 
 
 def _json(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": SCHEMAS.format(model=model.__name__)}}}
+    return _content(model, "application/json")
+
+
+def _content(model: type[BaseModel], kind: str) -> dict[str, Any]:
+    return {kind: {"schema": {"$ref": SCHEMAS.format(model=model.__name__)}}}
 
 
 def _parameters(route: PublicRoute, model: type[BaseModel]) -> Iterable[dict[str, Any]]:

@@ -3,12 +3,14 @@
 RefusedError                     (HTTP status beside each)
 ├── UnauthorisedError            no key, or none that is known and in force        401
 ├── ForbiddenError               the key's scopes do not reach so far              403
+├── NotThereError                no such page                                      404
 ├── TooSlowError                 the request did not arrive in time                408
 ├── BodyTooLargeError            over the limit                                    413
 ├── UnsupportedError             an encoding or a charset that is not understood   415
 ├── RateLimitedError             the key's bucket is empty                         429
 ├── HeadTooLargeError            path, query and headers are over the limit        431
 ├── BadRequestError              no JSON, no sense                                 400
+├── ConsoleFailedError           the operator's page or act failed                 503
 ├── OverloadedError              too much in flight, here or behind                503
 └── FaultError                   no answer from behind: a list may stand in for it
     ├── UpstreamError            the server behind failed                          502
@@ -97,7 +99,7 @@ class OverloadedError(RefusedError):
 
 
 class ConsoleFailedError(RefusedError):
-    """The operator's page could not be made."""
+    """The operator's page could not be made, or an act of theirs could not be done."""
 
     http_status = 503
 

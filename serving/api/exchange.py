@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from serving.api.assignment import Assignment
+from serving.api.keys import Scope
 from serving.api.requests import Head
 
 
@@ -17,6 +18,7 @@ class Exchange:
         started: Of a clock that never goes back, seconds.
         head: The request's headers.
         caller: Name of the key, or a token's subject.
+        scopes: What the caller may do.
         headers: Of the answer.
         upstream: Name of the server that was asked last.
         query_id: Of the answer.
@@ -30,6 +32,7 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     head: Head = field(default_factory=dict)
     caller: str | None = None
+    scopes: tuple[Scope, ...] = ()
     headers: dict[str, str] = field(default_factory=dict)
     upstream: str | None = None
     query_id: str | None = None

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 FILE = "keys.json"
 SECRET_BYTES = 32
 KEY_FORM = re.compile(r"rk_([0-9a-f]{8})_[0-9a-f]{64}", re.ASCII)
-Scope = Literal["recommend", "events", "explain", "metrics", "console"]
+Scope = Literal["recommend", "events", "explain", "metrics", "console", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 

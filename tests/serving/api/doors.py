@@ -17,7 +17,7 @@ from pipelines.server_process import free_ports
 from serving.api.keys import Scope, create_key
 from tests.loopback import QuietHandler, answering
 
-EVERYTHING: tuple[Scope, ...] = ("recommend", "events", "explain", "metrics", "console")
+EVERYTHING: tuple[Scope, ...] = ("recommend", "events", "explain", "metrics", "console", "operate")
 
 
 @contextmanager

@@ -8,6 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from components.deploy_canary.book import read_rollouts
+from components.deploy_canary.rollout import Phase
+from serving.api.console_act import FORM
 from tests.loopback import QuietHandler, answering
 from tests.monitoring.console.homes import eventful
 from tests.serving.api.doors import door, make_key
@@ -22,6 +25,9 @@ def basic(bearer: dict[str, str]) -> dict[str, str]:
     """A key as a browser brings it, when somebody has typed it as the password."""
     secret = bearer["authorization"].removeprefix("Bearer ")
     return {"authorization": f"Basic {base64.b64encode(f'ann:{secret}'.encode()).decode()}"}
+
+
+ABORT = {"name": "spring", "act": "abort", "reason": "complaints"}
 
 
 @dataclass(frozen=True)
@@ -160,3 +166,74 @@ def test_door_that_is_told_so_or_has_no_state_has_no_console(tmp_path, settings,
         refused = httpx.get(f"{url}/console")
     assert refused.status_code == 404
     assert said in refused.json()["error"]
+
+
+@pytest.fixture
+def operated(tmp_path) -> Iterator[httpx.Client]:
+    """A door on a state folder with a rollout, and a client whose key may see and act."""
+    home = eventful(tmp_path / "home")
+    headers = basic(make_key(home, "console", "operate", name="ann"))
+    with (
+        door(home, "http://127.0.0.1:9") as url,
+        httpx.Client(base_url=url, headers=headers, timeout=60.0) as client,
+    ):
+        yield client
+
+
+def test_candidate_is_taken_back_with_the_reason_and_by_whom_on_record(operated, tmp_path):
+    assert 'value="abort"' in operated.get("/console").text
+    origin = {"origin": str(operated.base_url).rstrip("/"), "sec-fetch-site": "same-origin"}
+    done = operated.post("/console/rollouts", data=ABORT, headers=origin)
+    assert (done.status_code, done.headers["location"]) == (303, "../console")
+    (rollout,) = read_rollouts(tmp_path / "home")
+    assert rollout.phase is Phase.ABORTED
+    assert rollout.records[-1].cause.reason == "complaints (ann, on the console)"
+    page = operated.get("/console").text  # at once, though the page before is seconds old
+    assert "No candidate is on its way" in page
+    assert 'value="abort"' not in page
+
+
+def test_act_that_the_command_refuses_says_why(console):
+    headers = basic(make_key(console.home, "operate"))
+    refused = console.stranger.post("/console/rollouts", data=ABORT | {"name": "--help"}, headers=headers)
+    assert refused.status_code == 400
+    assert "rollout --help: not in" in refused.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}]
+)
+def test_form_of_another_sites_page_is_refused_though_the_browser_sends_the_password(console, elsewhere):
+    headers = basic(make_key(console.home, "operate")) | elsewhere
+    refused = console.stranger.post("/console/rollouts", data=ABORT, headers=headers)
+    assert refused.status_code == 403
+    assert "not the console's own" in refused.json()["error"]
+    assert read_rollouts(console.home)[0].phase is Phase.RAMP
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "said"),
+    [
+        ({"data": {**ABORT, "act": "promote"}}, 400, "form: act: Input should be 'pause', 'resume' or 'abort'"),
+        ({"data": {**ABORT, "reason": ""}}, 400, "form: reason"),
+        ({"data": {**ABORT, "colour": "red"}}, 400, "form: colour"),
+        ({"content": b"name=a&name=b", "headers": {"content-type": FORM}}, 400, "a field is given twice"),
+        ({"content": b"\xff=1", "headers": {"content-type": FORM}}, 400, "form: "),
+        ({"content": b"x" * 5000, "headers": {"content-type": FORM}}, 413, "body"),
+        ({"json": ABORT}, 415, "content-type"),
+    ],
+)
+def test_malformed_act_is_refused_and_nothing_is_done(console, form, status, said):
+    headers = basic(make_key(console.home, "operate")) | form.get("headers", {})
+    refused = console.stranger.post("/console/rollouts", **{**form, "headers": headers})
+    assert refused.status_code == status
+    assert said in refused.json()["error"]
+
+
+def test_whoever_may_only_look_has_no_forms_and_cannot_act(console):
+    page = console.client.get("/console").text
+    assert "read only" in page
+    assert "<button name" not in page
+    refused = console.client.post("/console/rollouts", data=ABORT)
+    assert refused.status_code == 403
+    assert "lacks the scope operate" in refused.json()["error"]

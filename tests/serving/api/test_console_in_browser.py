@@ -14,6 +14,8 @@ from tests.serving.api.test_console import PORTRAIT, REPORT
 
 TAB, ENTER = ("Tab", 9), ("Enter", 13)
 MOST_TABS = 40
+FOCUSED = "document.activeElement.tagName + ' ' + document.activeElement.textContent"
+"""What the keyboard is at."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Operator:
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory) -> Iterator[Operator]:
     home = eventful(tmp_path_factory.mktemp("console"))
-    secret = make_key(home, "console")["authorization"].removeprefix("Bearer ")
+    secret = make_key(home, "console", "operate")["authorization"].removeprefix("Bearer ")
 
     class Server(QuietHandler):
         def do_GET(self) -> None:
@@ -39,15 +41,10 @@ def operator(tmp_path_factory) -> Iterator[Operator]:
         yield Operator(page, f"http://ann:{secret}@{urlsplit(url).netloc}")
 
 
-def focused(page: Page) -> str:
-    """What the keyboard is at."""
-    return page.value("document.activeElement.tagName + ' ' + document.activeElement.textContent")
-
-
-def tab_to(page: Page, wanted: str) -> None:
+def tab_to(page: Page, wanted: str, *, what: str = FOCUSED) -> None:
     for _ in range(MOST_TABS):
         page.press(*TAB)
-        if wanted in focused(page):
+        if wanted in str(page.value(what)):
             return
     raise AssertionError(f"{wanted} is not reached with the tabulator")
 
@@ -94,7 +91,7 @@ def test_a_user_is_asked_for_by_keyboard_and_the_way_back_leads_to_the_console(o
     page = operator.page
     page.open(f"{operator.url}/console", width=390)
     page.press(*TAB)
-    assert focused(page).startswith("INPUT")
+    assert page.value(FOCUSED).startswith("INPUT")
     page.call("Input.insertText", text="u1")
     page.press(*ENTER)
     page.wait_for("document.title === 'User u1'")
@@ -102,6 +99,19 @@ def test_a_user_is_asked_for_by_keyboard_and_the_way_back_leads_to_the_console(o
     tab_to(page, "Console")
     page.press(*ENTER)
     page.wait_for("document.title === 'Recommender console'")
+
+
+def test_candidate_is_taken_back_from_the_page(operator):
+    """The browser itself says that the form is the page's own, which the door asks for."""
+    page = operator.page
+    page.open(f"{operator.url}/console", width=390)
+    tab_to(page, "INPUT", what="document.activeElement.name === 'reason' && 'INPUT'")
+    page.call("Input.insertText", text="complaints")
+    tab_to(page, "Take it back")
+    page.press(*ENTER)
+    page.wait_for("document.body && document.body.innerText.includes('No candidate is on its way')")
+    assert "complaints (test, on the console)" in page.value("document.body.innerText")
+    assert page.value("location.pathname") == "/console"
 
 
 def test_words_can_be_told_from_their_ground_in_light_and_dark(operator):
