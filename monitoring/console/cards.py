@@ -66,7 +66,7 @@ def _checks(verdict: Verdict, groups: Sequence[Group]) -> str:
     quiet = [one for one in checks if one.state in QUIET]
     parts = [f"<ul>{''.join(map(_check, loud))}</ul>"] if loud else []
     if quiet:
-        summary = f"{badge(worst(one.state for one in quiet))} {len(quiet)} checks are quiet"
+        summary = f"{badge(worst(one.state for one in quiet))} quiet: {len(quiet)}"
         parts.append(f"<details><summary>{summary}</summary><ul>{''.join(map(_check, quiet))}</ul></details>")
     return "".join(parts) or "<p>Nothing was checked.</p>"
 
