@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.monitoring.detectors import DriftDays, chi_square, jensen_shannon, normed_wasserstein
+from benchmarks.monitoring.detectors import DriftDays, Judgement, chi_square, jensen_shannon, normed_wasserstein
 from benchmarks.monitoring.output import picture
 from benchmarks.monitoring.run import DETECTORS, episodes
 from benchmarks.monitoring.traffic import (
@@ -70,8 +70,8 @@ def test_parts_of_a_world_join_to_the_world(world):
 
 def test_two_of_three_days_confirm_and_episodes_are_runs():
     days = DriftDays.empty()
-    for day, index in enumerate([1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]):
-        days.add(day, "price_usd", index, 0.5)
+    for day, is_moved in enumerate([True, False, True, True, False, False, True]):
+        days.add(day, "price_usd", Judgement(0.1, (1.0,), is_moved))
     assert days.confirmed(0, 7).tolist() == [False, False, True, True, True, False, False]
     assert episodes(days.confirmed(0, 7)) == 1
     assert episodes(np.array([True, False, True, True])) == 2
