@@ -15,13 +15,13 @@ from pathlib import Path
 from components.artifacts.errors import ContractError
 from components.artifacts.registry import CHAMPION, open_registry, require_champion
 from components.deploy_canary.book import RolloutBook
-from components.deploy_canary.rollout import Cause, Record, Rollout, started
+from components.deploy_canary.rollout import Cause, Record, Rollout, aborted, started
 from monitoring.experiments.config import ExperimentConfig
 from pipelines.experiments import show_experiment
 from pipelines.known_candidates import Change, publish_candidate, unchanged
 from pipelines.local_canary import LocalTarget, wait_for_bundle
 from pipelines.replay import BEFORE, POLL_SECONDS, Visit, is_drawn, replay, visits
-from pipelines.rollouts import step_by_verdict
+from pipelines.rollouts import VERDICT, step_by_verdict
 from pipelines.server_process import free_ports
 from pipelines.stack import CANARY, down, running, stop_part, up
 from serving.exposures import read_exposures
@@ -98,26 +98,30 @@ class Ended:
 
     @property
     def last(self) -> Record:
-        """The act that ended it, or the last look where days were too few."""
-        return self.rollout.records[-1]
+        """The verdict's last act: it ended the rollout, or held it to the end of the days."""
+        return [record for record in self.rollout.records if record.cause.by == VERDICT][-1]
+
+    @property
+    def act(self) -> str | None:
+        """By which the verdict ended it; None where the days were too few."""
+        return self.last.act if self.last == self.rollout.records[-1] else None
 
     @property
     def is_as_expected(self) -> bool:
         """Whether it ended, and so."""
-        return self.rollout.is_over and self.last.act == self.trial.expected
+        return self.act == self.trial.expected
 
     @property
     def sentence(self) -> str:
         """For a terminal."""
-        act = self.last.act if self.rollout.is_over else "undecided"
-        return f"{act} on day {self.days} after {self.visits:,} visits: {self.last.cause.reason}"
+        return f"{self.act or 'undecided'} on day {self.days} after {self.visits:,} visits: {self.last.cause.reason}"
 
     def to_dict(self) -> dict[str, object]:
         """As JSON."""
         return {
             "about": self.trial.about,
             "expected": self.trial.expected,
-            "ended": self.last.act if self.rollout.is_over else None,
+            "ended": self.act,
             "reason": self.last.cause.reason,
             "days": self.days,
             "visits": self.visits,
@@ -171,7 +175,7 @@ def shop(home: Path, model: str, config: ExperimentConfig) -> Iterator[Shop]:
 
 
 def run_trial(shop: Shop, trial: Trial, days: Sequence[tuple[datetime, Sequence[Visit]]]) -> Ended:
-    """Play days through the door, judge after each, until the rollout is over or the days are.
+    """Play days through the door, judge after each, until the rollout is over or the days are; then it is aborted.
 
     Args:
         shop: Where.
@@ -190,6 +194,9 @@ def run_trial(shop: Shop, trial: Trial, days: Sequence[tuple[datetime, Sequence[
         rollout = step_by_verdict(shop.book, shop.home, trial.name, shop.config, now=midnight + DAY)
         if rollout.is_over:
             break
+    if not rollout.is_over:  # one canary at a time: the next trial could not begin
+        cause = Cause(BY, midnight + DAY, "the days are over", {})
+        rollout = shop.book.act(trial.name, lambda one: aborted(one, cause))
     page = show_experiment(shop.home, rollout, shop.config, now=midnight + DAY).page
     return Ended(trial, rollout, midnight + DAY, played, asked, page)
 

@@ -85,6 +85,16 @@ def test_better_equal_and_failing_candidates_end_as_they_should_by_themselves(tr
     assert first.to_dict()["ended"] == first.to_dict()["expected"] == "promote"
 
 
+def test_trial_whose_days_are_too_few_is_undecided_and_leaves_the_shop_to_the_next(trained, tmp_path):
+    home = own_home(trained, tmp_path)
+    with shop(home, MODEL, CONFIG) as running:
+        ended = run_trial(running, Trial("equal", "the same models", unchanged, the_same, "stop"), days(moment(17), 1))
+    assert (ended.act, ended.is_as_expected, ended.last.act) == (None, False, "advance")
+    assert ended.sentence.startswith("undecided on day 1 after 60 visits: ")
+    assert ended.rollout.records[-1].cause.reason == "the days are over"
+    assert running.book.get("equal").phase is Phase.ABORTED
+
+
 def test_days_hold_the_visits_whose_question_falls_on_them(tmp_path):
     events = write_toy_events(tmp_path / "events")
     found = days_of(events, START, 7, share=1.0)
