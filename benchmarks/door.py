@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,12 +19,15 @@ import httpx
 import psutil
 
 from pipelines.server_process import free_ports
+from serving.api.assignment import Experiment, put_experiment
 from serving.api.keys import create_key
 
 RESULTS = Path(__file__).parent / "results"
 REQUESTS = 5000
 BODY = b'{"user_id": "1", "k": 10}'
-ANSWER = json.dumps({"items": ["x" * 40] * 90}).encode()
+ANSWER = json.dumps(
+    {"items": [{"item_id": f"i{n}", "score": 1 / (n + 1), "title": "x" * 360} for n in range(10)]}
+).encode()
 SERVER = f"""
 import sys, uvicorn
 async def app(scope, receive, send):
@@ -38,33 +42,55 @@ uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", loop="uvloop", http
 
 def main() -> None:
     """Measure, print, write."""
-    behind, front = free_ports(2)
-    with tempfile.TemporaryDirectory() as folder:
+    measured = {
+        "door, one request": _door(None),
+        "candidate in the dark, a tenth copied": _door(0.1),
+        "candidate in the dark, all copied": _door(1.0),
+    }
+    (behind,) = free_ports(1)
+    with _answering(behind):
+        _until_open(HTTPConnection("127.0.0.1", behind))
+        measured |= {
+            "aiohttp, one exchange": _exchange(behind, _with_aiohttp),
+            "httpx, one exchange": _exchange(behind, _with_httpx),
+        }
+    for name, cost in measured.items():
+        print(f"{name:<38} {cost:.3f} ms CPU")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "door.json").write_text(json.dumps(measured, indent=1) + "\n")
+
+
+def _door(copied: float | None) -> float:
+    """CPU milliseconds of a request, with a candidate in the dark that gets so many of them where a share is given."""
+    behind, front, dark = free_ports(3)
+    with tempfile.TemporaryDirectory() as folder, _answering(behind), _answering(dark):
         _, secret = create_key(Path(folder), "benchmark", ["recommend"], now=datetime.now(UTC))
+        if copied is not None:
+            put_experiment(Path(folder), Experiment(name="benchmark", url=f"http://127.0.0.1:{dark}"))
         variables = {
             "RECSYS_HOME": folder,
             "RECSYS_API_PORT": str(front),
             "RECSYS_API_UPSTREAMS": f"stable=http://127.0.0.1:{behind}",
             "RECSYS_API_RATE_PER_SECOND": "1e9",
+            "RECSYS_API_SHADOW_SHARE": str(copied or 0.0),
         }
-        server = subprocess.Popen([sys.executable, "-c", SERVER, str(behind)])
-        door = subprocess.Popen(
-            [sys.executable, "-m", "serving.api"], env=os.environ | variables, stdout=subprocess.DEVNULL
-        )
-        try:
-            measured = {
-                "door, one request": _served(door.pid, front, secret),
-                "aiohttp, one exchange": _exchange(behind, _with_aiohttp),
-                "httpx, one exchange": _exchange(behind, _with_httpx),
-            }
-        finally:
-            for process in (door, server):
-                process.terminate()
-                process.wait()
-    for name, cost in measured.items():
-        print(f"{name:<24} {cost:.3f} ms CPU")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "door.json").write_text(json.dumps(measured, indent=1) + "\n")
+        with _running([sys.executable, "-m", "serving.api"], os.environ | variables) as pid:
+            return _served(pid, front, secret)
+
+
+def _answering(port: int) -> AbstractContextManager[int]:
+    return _running([sys.executable, "-c", SERVER, str(port)], dict(os.environ))
+
+
+@contextmanager
+def _running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[int]:
+    """The pid of a process that ends with the block."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _served(pid: int, port: int, secret: str) -> float:
