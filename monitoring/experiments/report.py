@@ -17,7 +17,7 @@ from monitoring.experiments.moments import Moments
 from monitoring.experiments.multiplicity import benjamini_hochberg
 from monitoring.experiments.sample_ratio import sample_ratio_p
 from monitoring.experiments.slices import SliceRow
-from monitoring.experiments.verdict import Action, Figures, Verdict
+from monitoring.experiments.verdict import Action, Figures, Verdict, plain
 from serving.api.assignment import CANARY, STABLE
 
 POINTS = 40
@@ -183,7 +183,7 @@ def _guardrails(figures: Figures) -> str:
         )
         for one in figures.guardrails
     ]
-    rows += [(one.name, "", f"{one.value:.3g}", f"{one.limit:.3g}") for one in figures.readings]
+    rows += [(one.name, "", plain(one.value), plain(one.limit)) for one in figures.readings]
     return _table(("guardrail", "champion", "canary", "allowed"), rows)
 
 

@@ -101,13 +101,18 @@ def _guarded(figures: Figures, config: ExperimentConfig) -> Verdict | None:
     for reading in figures.readings:
         if reading.value > reading.limit:
             return Verdict(
-                Action.ROLLBACK, f"{reading.name} {reading.value:.3g}, at most {reading.limit:.3g} are allowed"
+                Action.ROLLBACK, f"{reading.name} {plain(reading.value)}, at most {plain(reading.limit)} are allowed"
             )
     for guardrail in figures.guardrails:
         reason = _broken(guardrail, config)
         if reason:
             return Verdict(Action.ROLLBACK, reason)
     return None
+
+
+def plain(value: float) -> str:
+    """Three digits, and no power of ten of what is large."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _broken(guardrail: Guardrail, config: ExperimentConfig) -> str | None:

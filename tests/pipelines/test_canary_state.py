@@ -54,10 +54,10 @@ def test_candidate_of_old_item_features_is_taken_back_and_its_page_says_why(tmp_
         book = begun(tmp_path, url)
         held = step_by_verdict(book, tmp_path, "spring", CONFIG, now=MONDAY + timedelta(hours=12))
         assert held.records[-1].cause.figures[FEATURE_HOURS] == 12
-        after = step_by_verdict(book, tmp_path, "spring", CONFIG, now=MONDAY + timedelta(hours=49))
+        after = step_by_verdict(book, tmp_path, "spring", CONFIG, now=MONDAY + timedelta(hours=1_200))
     assert after.phase is Phase.ABORTED
-    assert after.records[-1].cause.reason == "hours since the canary's item features 49, at most 48 are allowed"
-    shown = show_experiment(tmp_path, after, CONFIG, now=MONDAY + timedelta(days=9))
+    assert after.records[-1].cause.reason == "hours since the canary's item features 1,200, at most 48 are allowed"
+    shown = show_experiment(tmp_path, after, CONFIG, now=MONDAY + timedelta(days=60))
     assert (shown.report.verdict.action, shown.report.verdict.reason) == ("rollback", after.records[-1].cause.reason)
 
 
