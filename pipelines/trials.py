@@ -5,6 +5,7 @@ take what they really bought; a click is a shown item that was bought on that vi
 differ in what they show, so what is compared is how much of the baskets each had foreseen.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx
+
 from components.artifacts.errors import ContractError
 from components.artifacts.registry import CHAMPION, open_registry, require_champion
 from components.deploy_canary.book import RolloutBook
-from components.deploy_canary.rollout import Cause, Record, Rollout, aborted, started
+from components.deploy_canary.rollout import Cause, Phase, Record, Rollout, aborted, started
 from monitoring.experiments.config import ExperimentConfig
 from pipelines.experiments import show_experiment
 from pipelines.known_candidates import Change, publish_candidate, unchanged
@@ -26,6 +29,7 @@ from pipelines.server_process import free_ports
 from pipelines.stack import CANARY, down, running, stop_part, up
 from serving.exposures import read_exposures
 from serving.prediction_log import read_impressions
+from serving.shadows import read_shadows
 
 DAY = timedelta(days=1)
 LOG_SECONDS = 30.0
@@ -43,6 +47,7 @@ DOOR: Mapping[str, str | int] = {
     "shadow_share": "1",
 }
 BY = "trial"
+COPIES = re.compile(r'recsys_api_shadows_total\{outcome="(\w+)"\} (\S+)')
 
 
 def unharmed(_home: Path) -> None:
@@ -188,8 +193,9 @@ def run_trial(shop: Shop, trial: Trial, days: Sequence[tuple[datetime, Sequence[
     rollout = _started(shop, trial, days[0][0])
     asked = played = 0
     for midnight, baskets in days:
+        before = _Copies.counted(shop.door) if rollout.phase is Phase.DARK else None
         _play_day(shop, trial, list(baskets))
-        _wait_until_logged(shop.home, trial.name, midnight, len(baskets))
+        _wait_until_logged(shop, trial.name, midnight, len(baskets), before)
         played, asked = played + 1, asked + len(baskets)
         rollout = step_by_verdict(shop.book, shop.home, trial.name, shop.config, now=midnight + DAY)
         if rollout.is_over:
@@ -226,24 +232,44 @@ def _play_day(shop: Shop, trial: Trial, baskets: list[Visit]) -> None:
             trial.daily(shop.home)
 
 
-def _wait_until_logged(home: Path, experiment: str, midnight: datetime, requests: int) -> None:
-    """Until door and servers have written all that a look at the day reads.
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """What became of the requests that the door offered to candidates in the dark: asked of one, or dropped."""
+
+    made: int
+    dropped: int
+
+    @classmethod
+    def counted(cls, door: str) -> "_Copies":
+        counts = {outcome: int(float(count)) for outcome, count in COPIES.findall(httpx.get(f"{door}/metrics").text)}
+        return cls(counts.get("answered", 0) + counts.get("failed", 0), counts.get("dropped", 0))
+
+
+def _wait_until_logged(shop: Shop, experiment: str, midnight: datetime, requests: int, before: _Copies | None) -> None:
+    """Until door and servers have written all that a look at the day reads; copies too, where `before` was the day.
 
     Raises:
         ContractError: They have not in half a minute.
     """
     stop = time.monotonic() + LOG_SECONDS
     while True:
-        exposed = read_exposures(home, midnight, midnight + DAY)["experiment"].to_pylist().count(experiment)
-        shown = len(read_impressions(home, midnight, midnight + DAY)["query_id"].unique())
-        if min(exposed, shown) >= requests:
+        exposed = read_exposures(shop.home, midnight, midnight + DAY)["experiment"].to_pylist().count(experiment)
+        shown = len(read_impressions(shop.home, midnight, midnight + DAY)["query_id"].unique())
+        if min(exposed, shown) >= requests and (before is None or _has_copied(shop, midnight, requests, before)):
             return
         if time.monotonic() > stop:
             raise ContractError(
-                f"{home / 'logs'}: {exposed:,} exposures and {shown:,} lists of {midnight.date()}, {requests:,} requests "
-                "were answered. Look into logs/server.log and logs/door.log."
+                f"{shop.home / 'logs'}: {exposed:,} exposures and {shown:,} lists of {midnight.date()}, {requests:,} "
+                "requests were answered, or a copy of them is not logged. Look into logs/server.log and logs/door.log."
             )
         time.sleep(POLL_SECONDS)
+
+
+def _has_copied(shop: Shop, midnight: datetime, requests: int, before: _Copies) -> bool:
+    """Whether each of the day's requests was copied or dropped, and each copy is logged."""
+    now = _Copies.counted(shop.door)
+    made, dropped = now.made - before.made, now.dropped - before.dropped
+    return made + dropped >= requests and read_shadows(shop.home, midnight, midnight + DAY).num_rows >= made
 
 
 def days_of(events: Path, start: datetime, count: int, *, share: float) -> list[tuple[datetime, list[Visit]]]:
