@@ -162,6 +162,13 @@ def harm_users(figures: Figures, config: ExperimentConfig) -> float:
 def _stepped(figures: Figures, share: float, config: ExperimentConfig) -> Verdict:
     if figures.hours < config.step_hours:
         return Verdict(Action.HOLD, f"{figures.hours:.0f} of {config.step_hours:.0f} hours at this step are over")
+    copies = max((guardrail.canary.requests for guardrail in figures.guardrails), default=0)
+    if not share and 0 < copies < config.guardrail_requests:
+        return Verdict(
+            Action.HOLD,
+            f"{copies:,} requests were copied to the candidate in the dark, {config.guardrail_requests:,} are needed before a "
+            "guardrail speaks",
+        )
     if share and figures.observed < config.step_users:
         return Verdict(
             Action.HOLD,

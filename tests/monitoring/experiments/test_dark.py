@@ -57,5 +57,6 @@ def test_slowness_of_the_champion_itself_is_no_fault_of_the_candidate():
 
 
 def test_few_copies_and_copies_of_other_rollouts_say_nothing():
-    assert judge(figures(99, copied=99, status=502), CONFIG).action == Action.ADVANCE
+    assert judge(figures(99, copied=99, status=502), CONFIG).action == Action.HOLD
+    assert judge(figures(0, copied=0), CONFIG).action == Action.ADVANCE  # the door copies nothing
     assert judge(figures(200, experiment="other", status=502), CONFIG).action == Action.ADVANCE
