@@ -1,14 +1,14 @@
-"""The door's log of exposures as a table. The door writes it (`serving.api.exposures`) and does without Arrow."""
+"""The door's log of exposures as a table."""
 
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
-from components.artifacts.day_logs import overlaps, records
 from components.artifacts.tables import TIMESTAMP
 from feature_repo.schema import EVENT_TIMESTAMP, USER_ID
 from serving.api.exposures import FOLDER
+from serving.door_logs import read_door_log
 
 EXPOSURES = pa.schema(
     [
@@ -28,10 +28,4 @@ EXPOSURES = pa.schema(
 
 def read_exposures(home: Path, start: datetime, end: datetime) -> pa.Table:
     """Exposures in [start, end), by time; empty where there are none."""
-    paths = (path for path in sorted((home / FOLDER).glob("*.jsonl")) if overlaps(path, start, end))
-    rows = [
-        row | {EVENT_TIMESTAMP: datetime.fromisoformat(row[EVENT_TIMESTAMP])} for path in paths for row in records(path)
-    ]
-    inside = [row for row in rows if start <= row[EVENT_TIMESTAMP] < end]
-    inside.sort(key=lambda row: (row[EVENT_TIMESTAMP], row[USER_ID], row["experiment"]))
-    return pa.Table.from_pylist(inside, schema=EXPOSURES)
+    return read_door_log(home / FOLDER, EXPOSURES, start, end)

@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from feature_repo.schema import EVENT_TIMESTAMP
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.guardrails import Share
-from monitoring.experiments.metrics import Logs, Span
+from monitoring.experiments.metrics import Logs, Span, of_step
 from monitoring.experiments.verdict import Guardrail, Reading
 
 FIRST_FAULT = 500
@@ -17,7 +16,7 @@ def dark_guardrails(logs: Logs, span: Span, config: ExperimentConfig) -> list[Gu
 
     The champion is held to the same requests: it had answered all of them, and its time is theirs.
     """
-    rows = copied(logs, span)
+    rows = of_step(logs.shadows, span)
     answered = rows[rows["is_flat"].notna()]
     stable, canary = (_share(rows[name] > config.slow_seconds) for name in ("stable_seconds", "seconds"))
     failed, flat = _share(rows["status"] >= FIRST_FAULT), _share(answered["is_flat"].astype(bool))
@@ -30,22 +29,10 @@ def dark_guardrails(logs: Logs, span: Span, config: ExperimentConfig) -> list[Gu
 
 def dark_readings(logs: Logs, span: Span, config: ExperimentConfig) -> list[Reading]:
     """How much of the champion's lists the candidate's lack, in the mean; nothing until there are enough of them."""
-    overlaps = copied(logs, span)["overlap"].dropna()
+    overlaps = of_step(logs.shadows, span)["overlap"].dropna()
     if len(overlaps) < config.guardrail_requests:
         return []
     return [Reading(UNLIKE, 1 - float(overlaps.mean()), 1 - config.least_overlap)]
-
-
-def copied(logs: Logs, span: Span) -> pd.DataFrame:
-    """The copies of the step."""
-    rows: pd.DataFrame = logs.shadows.to_pandas()
-    is_in = (
-        (rows["experiment"] == span.experiment)
-        & (rows[EVENT_TIMESTAMP] >= span.since)
-        & (rows[EVENT_TIMESTAMP] < span.now)
-    )
-    found: pd.DataFrame = rows[is_in]
-    return found
 
 
 def _share(is_bad: "pd.Series[bool]") -> Share:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from components.artifacts.feedback import read_feedback
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
@@ -15,7 +14,7 @@ from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.dark import dark_guardrails, dark_readings
 from monitoring.experiments.effects import Effect, effect_of
 from monitoring.experiments.guardrails import Share
-from monitoring.experiments.metrics import Logs, Span, UserValues, assigned_users, user_values
+from monitoring.experiments.metrics import Logs, Span, UserValues, assigned_users, of_step, user_values
 from monitoring.experiments.moments import Moments
 from monitoring.experiments.planning import question_of, users_needed
 from monitoring.experiments.verdict import Figures, Guardrail, Reading
@@ -117,7 +116,7 @@ def _looks(
 
 
 def _guardrails(logs: Logs, span: Span, config: ExperimentConfig) -> list[Guardrail]:
-    rows = _of_step(logs.exposures, span)
+    rows = of_step(logs.exposures, span)
     bad = {
         "errors": (rows["status"] >= FIRST_FAULT, config.error_tolerance),
         "fallbacks": (~rows["is_own"], config.fallback_tolerance),
@@ -136,24 +135,13 @@ def _guardrail(name: str, arms: "pd.Series[str]", is_bad: "pd.Series[bool]", tol
 
 def _coverage(logs: Logs, span: Span, config: ExperimentConfig) -> list[Reading]:
     """Different items among as many shown ones of each arm: more lists would show more items."""
-    shown = _shown(logs, _of_step(logs.exposures, span)).sort_values([EVENT_TIMESTAMP, "query_id"], kind="stable")
+    shown = _shown(logs, of_step(logs.exposures, span)).sort_values([EVENT_TIMESTAMP, "query_id"], kind="stable")
     items = {arm: shown.loc[shown["arm"] == arm, ITEM_ID] for arm in (STABLE, CANARY)}
     size = min(len(one) for one in items.values())
     if size < config.coverage_items:
         return []
     stable, canary = (items[arm].iloc[:size].nunique() for arm in (STABLE, CANARY))
     return [Reading("loss of coverage", max(0.0, 1 - canary / stable), config.coverage_loss)]
-
-
-def _of_step(exposures: pa.Table, span: Span) -> pd.DataFrame:
-    rows: pd.DataFrame = exposures.to_pandas()
-    is_in = (
-        (rows["experiment"] == span.experiment)
-        & (rows[EVENT_TIMESTAMP] >= span.since)
-        & (rows[EVENT_TIMESTAMP] < span.now)
-    )
-    found: pd.DataFrame = rows[is_in]
-    return found
 
 
 def _shown(logs: Logs, rows: pd.DataFrame) -> pd.DataFrame:

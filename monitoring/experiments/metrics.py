@@ -26,9 +26,11 @@ from typing import Literal
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from components.artifacts.errors import ConfigError
+from feature_repo.schema import EVENT_TIMESTAMP
 from monitoring.experiments.config import ExperimentConfig, MetricConfig
 from monitoring.experiments.moments import Floats
 from serving.shadows import SHADOWS
@@ -272,6 +274,18 @@ def assigned_users(logs: Logs, span: Span) -> dict[str, int]:
     """Users of each arm that were exposed since the step began, whether or not their window is over."""
     sql = ASSIGNED_SQL.format(experiment=span.experiment, since=_literal(span.since), now=_literal(span.now))
     return {row["arm"]: row["users"] for row in logs.query(sql).to_pylist()}
+
+
+def of_step(lines: pa.Table, span: Span) -> pd.DataFrame:
+    """Rows of a log of the door that are of the experiment and of its step."""
+    rows: pd.DataFrame = lines.to_pandas()
+    is_in = (
+        (rows["experiment"] == span.experiment)
+        & (rows[EVENT_TIMESTAMP] >= span.since)
+        & (rows[EVENT_TIMESTAMP] < span.now)
+    )
+    found: pd.DataFrame = rows[is_in]
+    return found
 
 
 def _column(measure: str, period: During) -> str:
