@@ -1,29 +1,17 @@
 """What the portrait of one user holds: what they did, what they would be shown now and why, and what was kept from them."""
 
 from datetime import datetime
-from typing import Any, Self, cast
 
 from pydantic import BaseModel, Field
 
-from serving.protocol import ID_LENGTH, STRICT, Moment, RecommendedItem, UserStatus, parse_model
+from serving.protocol import ID_LENGTH, STRICT, CheckedRequest, Moment, RecommendedItem, UserStatus
 
 
-class PortraitRequest(BaseModel):
+class PortraitRequest(CheckedRequest):
     """Who is looked at."""
-
-    model_config = STRICT
 
     user_id: str = Field(min_length=1, max_length=ID_LENGTH, description="Who")
     request_time: Moment | None = Field(None, description="As of when, in a replay of the past only")
-
-    @classmethod
-    def parse(cls, values: Any, *, where: str) -> Self:  # decoded query string
-        """A checked request.
-
-        Raises:
-            InvalidRequestError: A field is missing, unknown or of the wrong kind.
-        """
-        return cast("Self", parse_model(cls, values, where=where))
 
 
 class KnownItem(BaseModel):

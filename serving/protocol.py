@@ -18,9 +18,9 @@ from serving.event_types import OWN_WEIGHT, TYPES, EventType, weight_of
 STRICT = ConfigDict(frozen=True, extra="forbid")
 DEFAULT_K = 10
 POPULAR_PATH = "/internal/popular"
+"""Where a server tells the door what is popular."""
 SHADOW_PATH = "/internal/shadow/recommendations"
 """Asked as /v1/recommendations is; nobody is shown the answer, so it is not logged as impressions."""
-"""Where a server tells the door what is popular."""
 ID_LENGTH = 256
 """Longest id that is accepted, characters."""
 LIST_FILTERS = {
@@ -63,6 +63,21 @@ class BusyError(RecsysError):
     http_status = 503
 
 
+class CheckedRequest(BaseModel):
+    """What a client asks."""
+
+    model_config = STRICT
+
+    @classmethod
+    def parse(cls, values: Any, *, where: str) -> Self:  # decoded JSON or query string
+        """A checked request.
+
+        Raises:
+            InvalidRequestError: A field is missing, unknown or of the wrong kind.
+        """
+        return cast("Self", parse_model(cls, values, where=where))
+
+
 class Filters(BaseModel):
     """What may be shown. Lists are alternatives; the conditions hold together."""
 
@@ -75,10 +90,8 @@ class Filters(BaseModel):
     exclude_known: bool = Field(False, strict=True, description="Nothing that is in the user's history")
 
 
-class RecommendationRequest(BaseModel):
+class RecommendationRequest(CheckedRequest):
     """One question."""
-
-    model_config = STRICT
 
     user_id: str = Field(max_length=ID_LENGTH, description="Who; an unknown or empty id gets what is popular")
     k: int = Field(DEFAULT_K, ge=1, strict=True, description="Number of items")
@@ -96,33 +109,13 @@ class RecommendationRequest(BaseModel):
             return None
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
 
-    @classmethod
-    def parse(cls, values: Any, *, where: str) -> Self:  # decoded JSON
-        """A checked request.
 
-        Raises:
-            InvalidRequestError: A field is missing, unknown or of the wrong kind.
-        """
-        return cast("Self", parse_model(cls, values, where=where))
-
-
-class SimilarRequest(BaseModel):
+class SimilarRequest(CheckedRequest):
     """Which items go with an item."""
-
-    model_config = STRICT
 
     item_id: str = Field(min_length=1, max_length=ID_LENGTH, description="The item")
     k: int = Field(DEFAULT_K, ge=1, strict=True, description="Items of one page")
     cursor: str | None = Field(None, max_length=ID_LENGTH, description="`next_cursor` of the page before")
-
-    @classmethod
-    def parse(cls, values: Any, *, where: str) -> Self:  # decoded query string
-        """A checked request.
-
-        Raises:
-            InvalidRequestError: A field is missing, unknown or of the wrong kind.
-        """
-        return cast("Self", parse_model(cls, values, where=where))
 
 
 class Source(BaseModel):
