@@ -194,14 +194,25 @@ def wait_until_logged(home: Path, start: datetime, end: datetime, *, queries: in
     Raises:
         ContractError: They are not there after half a minute.
     """
-    stop = time.monotonic() + LOG_SECONDS
-    while True:
+
+    def missing() -> str | None:
         logged = len(read_impressions(home, start - BEFORE, end)["query_id"].unique())
-        if logged >= queries:
-            return
+        return None if logged >= queries else f"impressions of {logged:,} answers, {queries:,} were given"
+
+    wait_for_logs(home, missing)
+
+
+def wait_for_logs(home: Path, missing: Callable[[], str | None]) -> None:
+    """Ask again and again what the logs still lack, until it is nothing.
+
+    Raises:
+        ContractError: It is there no sooner than half a minute; with what was lacking.
+    """
+    stop = time.monotonic() + LOG_SECONDS
+    while (lacking := missing()) is not None:
         if time.monotonic() > stop:
             raise ContractError(
-                f"{home / 'logs'}: impressions of {logged:,} answers, {queries:,} were given. Look into logs/server.log."
+                f"{home / 'logs'}: {lacking}. Look into server.log there, and into door.log where there is a door."
             )
         time.sleep(POLL_SECONDS)
 

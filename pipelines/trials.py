@@ -6,7 +6,6 @@ differ in what they show, so what is compared is how much of the baskets each ha
 """
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import httpx
 
-from components.artifacts.errors import ContractError
 from components.artifacts.registry import CHAMPION, open_registry, require_champion
 from components.deploy_canary.book import RolloutBook
 from components.deploy_canary.rollout import Cause, Phase, Record, Rollout, aborted, started
@@ -23,7 +21,7 @@ from monitoring.experiments.config import ExperimentConfig
 from pipelines.experiments import show_experiment
 from pipelines.known_candidates import Change, publish_candidate, unchanged
 from pipelines.local_canary import LocalTarget, wait_for_bundle
-from pipelines.replay import BEFORE, POLL_SECONDS, Visit, is_drawn, replay, visits
+from pipelines.replay import BEFORE, Visit, is_drawn, replay, visits, wait_for_logs
 from pipelines.rollouts import VERDICT, step_by_verdict
 from pipelines.server_process import free_ports
 from pipelines.stack import CANARY, down, running, stop_part, up
@@ -32,7 +30,6 @@ from serving.prediction_log import read_impressions
 from serving.shadows import read_shadows
 
 DAY = timedelta(days=1)
-LOG_SECONDS = 30.0
 SERVER: Mapping[str, str | int] = {
     "accept_request_time": "true",
     "flush_seconds": "0.2",
@@ -251,18 +248,18 @@ def _wait_until_logged(shop: Shop, experiment: str, midnight: datetime, requests
     Raises:
         ContractError: They have not in half a minute.
     """
-    stop = time.monotonic() + LOG_SECONDS
-    while True:
+
+    def missing() -> str | None:
         exposed = read_exposures(shop.home, midnight, midnight + DAY)["experiment"].to_pylist().count(experiment)
         shown = len(read_impressions(shop.home, midnight, midnight + DAY)["query_id"].unique())
         if min(exposed, shown) >= requests and (before is None or _has_copied(shop, midnight, requests, before)):
-            return
-        if time.monotonic() > stop:
-            raise ContractError(
-                f"{shop.home / 'logs'}: {exposed:,} exposures and {shown:,} lists of {midnight.date()}, {requests:,} "
-                "requests were answered, or a copy of them is not logged. Look into logs/server.log and logs/door.log."
-            )
-        time.sleep(POLL_SECONDS)
+            return None
+        return (
+            f"{exposed:,} exposures and {shown:,} lists of {midnight.date()}, {requests:,} requests were answered, or a "
+            "copy of them is not logged"
+        )
+
+    wait_for_logs(shop.home, missing)
 
 
 def _has_copied(shop: Shop, midnight: datetime, requests: int, before: _Copies) -> bool:
