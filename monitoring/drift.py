@@ -23,7 +23,7 @@ from feature_repo.schema import (
 )
 from monitoring.audience import is_known
 from monitoring.config import DriftConfig, MonitoringConfig
-from monitoring.own_past import BinMove, Past, furthest_bin
+from monitoring.own_past import BinMove, Past, bin_move
 from monitoring.stability_index import (
     Bins,
     bin_name,
@@ -163,7 +163,10 @@ def _judge(
     )
     floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC else config.drift.learning_floor
     limit, source = _limit(per_user, sides, history.scores, config.drift, floor)
-    move = _bin_move(bins, after, sides, history, config.drift)
+    current = user_shares(
+        bins.place(after), sides.current_users, sides.current_weights, users=sides.users, size=bins.size
+    )
+    move = bin_move(current, history, config.drift)
     state, reason = _state(spec, score, limit, source, sides.users, len(history), config)
     if state is State.OK and move is not None and move.z > config.drift.bin_z:
         state, reason = State.WARN, f"{spec.name} moved: {_told(move, bins, len(history))}"
@@ -218,21 +221,6 @@ def _state(
     if score > threshold:
         return State.WARN, f"{spec.name} moved: index {score:.3f} over {threshold:.3f} ({source})"
     return State.OK, f"{spec.name}: index {score:.3f}, threshold {threshold:.3f} ({source})"
-
-
-def _bin_move(
-    bins: Bins, values: NDArray[np.float64], sides: _Sides, history: Past, config: DriftConfig
-) -> BinMove | None:
-    """None while the feature's own past is not known, in these bins."""
-    if len(history) < config.history_needed or not sides.users:
-        return None
-    past = [shares for shares in history.shares[-config.history_windows :] if len(shares) == bins.size]
-    if len(past) < config.history_needed:
-        return None
-    return furthest_bin(
-        user_shares(bins.place(values), sides.current_users, sides.current_weights, users=sides.users, size=bins.size),
-        past,
-    )
 
 
 def _told(move: BinMove, bins: Bins, windows: int) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.config import DriftConfig
 from monitoring.student import student_as_normal
 
 
@@ -49,6 +50,20 @@ class BinMove:
     share: float
     usual: float
     z: float
+
+
+def bin_move(per_user: NDArray[np.float64], past: Past, config: DriftConfig) -> BinMove | None:
+    """As `furthest_bin`; None while too few windows in these bins are known, or nobody came.
+
+    Args:
+        per_user: As there, with no user where nobody came.
+        past: Of the feature.
+        config: How many windows are needed, and how many count.
+    """
+    windows = [shares for shares in past.shares[-config.history_windows :] if len(shares) == per_user.shape[1]]
+    if len(per_user) == 0 or min(len(past), len(windows)) < config.history_needed:
+        return None
+    return furthest_bin(per_user, windows)
 
 
 def furthest_bin(per_user: NDArray[np.float64], past: Sequence[Sequence[float]]) -> BinMove:

@@ -14,7 +14,7 @@ from benchmarks.monitoring.traffic import CATEGORICAL, DAYS, FEATURES, FIRST_HIS
 from monitoring.calibration import Delays, Ratios, is_off, score
 from monitoring.config import CalibrationConfig, DriftConfig
 from monitoring.drift import null_threshold
-from monitoring.own_past import Past, furthest_bin
+from monitoring.own_past import Past, bin_move
 from monitoring.stability_index import Bins, population_stability_index, threshold, user_shares
 
 NEED, OF = 2, 3
@@ -72,9 +72,8 @@ class Ours:
         return found
 
     def _is_bin_off(self, per_user: NDArray[np.float64], quiet: Past) -> bool:
-        if len(quiet) < self.drift.history_needed:
-            return False
-        return furthest_bin(per_user, quiet.shares[-self.drift.history_windows :]).z > self.drift.bin_z
+        move = bin_move(per_user, quiet, self.drift)
+        return move is not None and move.z > self.drift.bin_z
 
     def lost_values(self, world: Traffic, start: int, end: int) -> NDArray[np.bool_]:
         """Of each day in [start, end): whether any feature lost values."""
