@@ -222,7 +222,8 @@ def _log_trial(study: optuna.Study, number: int, what: Search, trials: int) -> N
     ended = finished(study)
     values = [one.value for one in ended if one.state is TrialState.COMPLETE and one.value is not None]
     trial = study.trials[number]
-    outcome = f"{what.metric} {trial.value:.4f}" if trial.value is not None else trial.state.name.lower()
+    # Of a pruned trial Optuna keeps what was last reported, which an early step measured on other rows than the end.
+    outcome = f"{what.metric} {trial.value:.4f}" if trial.state is TrialState.COMPLETE else trial.state.name.lower()
     best = max(values, default=math.nan)
     log.info("%s, trial %d of %d: %s, best %.4f", what.name.rpartition("-")[0], len(ended), trials, outcome, best)
 

@@ -138,6 +138,21 @@ def test_pruned_trial_counts_and_is_not_the_best(tmp_path):
     assert (result.trials, result.pruned, result.params) == (5, 4, INITIAL)
 
 
+def test_progress_tells_a_pruned_trial_from_a_score(tmp_path, caplog):
+    def pruned_after_the_first(params, report):
+        if params != INITIAL:
+            report(0, 99.0)  # which the end would not have been
+            raise optuna.TrialPruned
+        return 0.5
+
+    caplog.set_level("INFO", "components.tuning.study")
+    run(searched(tmp_path / "journal"), 2, pruned_after_the_first)
+    assert [line.split(": ", 1)[1] for line in caplog.messages if "trial" in line] == [
+        "score 0.5000, best 0.5000",
+        "pruned, best 0.5000",
+    ]
+
+
 def test_trial_under_the_median_of_the_others_is_stopped_after_the_warm_up(tmp_path):
     reported = []
 
