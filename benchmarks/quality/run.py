@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.quality.compare import Answers, Comparison, compare
+from benchmarks.quality.kept import KeptSearches, facts_of
 from benchmarks.quality.moments import (
     Moment,
     TrainedCut,
@@ -103,7 +105,8 @@ def measure(
         state.add_seconds(TWO_STAGE, trained.seconds)
         interactions = read_interactions(trained)
         if not state.found:
-            _search_all(plan, systems, validation_moment(trained, interactions), state, say, clock)
+            kept = KeptSearches(home / plan.base().dataset.name / "searches")
+            _search_all(plan, systems, trained, validation_moment(trained, interactions), kept, state, say, clock)
         answers.append(_answer(trained, interactions, systems, state, say, clock))
     assert interactions is not None
     return _result(plan, systems, trainings, answers, interactions, state)
@@ -115,19 +118,29 @@ def _ranker_params(trainings: Sequence[TrainedCut]) -> Params | None:
 
 
 def _search_all(
-    plan: Plan, systems: Sequence[System], moment: Moment, state: _State, say: Say, clock: Callable[[], float]
+    plan: Plan,
+    systems: Sequence[System],
+    trained: TrainedCut,
+    moment: Moment,
+    kept: KeptSearches,
+    state: _State,
+    say: Say,
+    clock: Callable[[], float],
 ) -> None:
     popular: Rank | None = None
     retrievers = plan.base().retrievers
     for system in systems:
-        found = search(
+        initial = first_trial(system, retrievers)
+        searching = partial(
+            search,
             system.space,
-            first_trial(system, retrievers),
+            initial,
             objective_of(system, moment, popular),
             trials=plan.trials,
             seed=plan.seed,
             clock=clock,
         )
+        found = kept.found(facts_of(system, initial, trained, trials=plan.trials, seed=plan.seed), searching)
         rank = system.fit(moment.known, found.params)
         popular = popular or rank
         state.found[system.name] = found

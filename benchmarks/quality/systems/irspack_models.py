@@ -25,11 +25,15 @@ USED = {
     "AsymmetricCosineUserKNNRecommender": ("shrinkage", "alpha", "top_k", "feature_weighting"),
 }
 """Which parameters of the space a recommender takes."""
+MOST = {"AsymmetricCosineUserKNNRecommender": {"alpha": 1.0}}
+"""The largest value where a recommender takes less than the space holds."""
 
 
 def _fit_irspack(known: Known, params: Params) -> Rank:
-    settings = {name: params[name] for name in USED[params["recommender"]]}
-    return learnt(params["recommender"], known, profiles(known.log, decay_days=NO_DECAY, power=1.0), settings)
+    recommender = params["recommender"]
+    most = MOST.get(recommender, {})
+    settings = {name: min(params[name], most.get(name, params[name])) for name in USED[recommender]}
+    return learnt(recommender, known, profiles(known.log, decay_days=NO_DECAY, power=1.0), settings)
 
 
 def learnt(recommender: str, known: Known, matrix: SparseMatrix, settings: dict[str, Any]) -> Rank:

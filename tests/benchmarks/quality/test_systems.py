@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from benchmarks.quality.systems import factorisation, item_neighbours, personal, popularity, user_neighbours
+from benchmarks.quality.systems import (
+    factorisation,
+    irspack_models,
+    item_neighbours,
+    personal,
+    popularity,
+    user_neighbours,
+)
 from benchmarks.quality.systems.catalogue import SYSTEMS, chosen
 from benchmarks.quality.systems.system import Known, System, best_items, profiles, rows_of
 from components.artifacts.errors import ConfigError
@@ -150,3 +157,12 @@ def test_irspack_ranks_what_users_alike_took_and_says_nothing_of_unknown_users(n
     (system,) = [system for system in SYSTEMS if system.name == name]
     assert set(ranked(system, world, k=2)) == {"a", "b"}
     assert ranked(system, world, user_id="stranger") == []
+
+
+def test_every_one_of_irspacks_recommenders_takes_what_the_space_holds():
+    pytest.importorskip("irspack", reason="not installed: make bench-quality", exc_type=ImportError)
+    world = known(*[(who, item, 5.0) for who in "vwxy" for item in "ab"], ("u", "a", 5.0), ("z", "c", 5.0))
+    (system,) = [system for system in SYSTEMS if system.name == "irspack"]
+    largest = {name: domain.high for name, domain in system.space.items() if hasattr(domain, "high")}
+    for recommender in irspack_models.USED:
+        assert ranked(system, world, k=2, **largest, recommender=recommender), recommender
