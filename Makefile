@@ -20,7 +20,7 @@ setup: .venv/.installed ## Install the locked environment into .venv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-servers: ## Redis, PostgreSQL, promtool and Chromium from apt, for the tests that need real ones (they skip where these are missing)
+servers: ## Redis, PostgreSQL, promtool and Chromium from apt, Kafka from Maven, for the tests that need real ones (they skip where these are missing)
 	@.ci/servers
 
 spark: .venv/.spark ## PySpark (450 MB) into .venv, for features.engine=spark and its tests; Java 17 has to be there
@@ -57,7 +57,7 @@ bench-serving: setup ## CPU of a recommendation at 10 k, 100 k and 1 M items, be
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-EXTRAS = --extra pipeline --extra serving --extra monitoring --extra tracing
+EXTRAS = --extra pipeline --extra serving --extra monitoring --extra tracing --extra streaming
 # Part of the lock: the same versions, for one purpose.
 COMPILE = $(BIN)/uv pip compile --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-header --no-annotate --quiet
@@ -66,7 +66,7 @@ lock: setup ## Resolve pyproject.toml anew into requirements.lock, and the parts
 	@$(BIN)/uv pip compile pyproject.toml $(EXTRAS) --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 	@$(COMPILE) --group bench --output-file benchmarks/requirements.lock
-	@$(COMPILE) pyproject.toml --extra serving --extra tracing --output-file k8s/images/serving.lock
+	@$(COMPILE) pyproject.toml --extra serving --extra tracing --extra streaming --output-file k8s/images/serving.lock
 	@$(COMPILE) pyproject.toml --extra pipeline --extra monitoring --output-file k8s/images/pipeline.lock
 	@$(COMPILE) --group build --output-file k8s/images/build.lock
 	@$(COMPILE) pyproject.toml --extra spark --output-file k8s/images/spark.lock

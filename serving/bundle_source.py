@@ -92,7 +92,7 @@ def open_bundle(settings: Settings) -> Bundle:
         ContractError: It is damaged, or was trained for another version.
         ConfigError: The rules file is wrong, or lists are drawn while a rule fixes places in them.
     """
-    bundle = _named_bundle(settings)
+    bundle = load_bundle(named_folder(settings))
     bundle.model.ranker.compile()
     if settings.rules_file is not None:
         declared = PolicyConfig.read(settings.rules_file, base=bundle.policy.config)
@@ -114,9 +114,15 @@ def _check_golden(bundle: Bundle) -> None:
     check_golden(bundle)
 
 
-def _named_bundle(settings: Settings) -> Bundle:
+def named_folder(settings: Settings) -> Path:
+    """Folder of the bundle that the settings name.
+
+    Raises:
+        NotFoundError: There is no such bundle.
+        ContractError: The champion's folder is gone.
+    """
     if settings.bundle == "champion":
-        return load_bundle(require_champion(settings.home, settings.model_name).folder)
+        return require_champion(settings.home, settings.model_name).folder
     if Path(settings.bundle).is_dir():
-        return load_bundle(Path(settings.bundle))
-    return load_bundle(open_registry(settings.home).version(settings.model_name, settings.bundle).folder)
+        return Path(settings.bundle)
+    return open_registry(settings.home).version(settings.model_name, settings.bundle).folder

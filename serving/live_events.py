@@ -16,6 +16,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Protocol
 
+from prometheus_client import Gauge
+
 from feature_repo.online import OnlineRows
 from feature_repo.online_values import Change
 from serving.breaker import Breaker
@@ -45,6 +47,16 @@ class LiveRows(Protocol):
         ...
 
 
+class EventMetrics(Protocol):
+    """What is counted of events; the metrics of a server, or of a stream's consumer."""
+
+    events_waiting: Gauge
+
+    def events(self, *, accepted: int, duplicates: int) -> None:
+        """Count events that are on the disk now, and such that were before."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Posted:
     """A request that waits, and where its answer goes."""
@@ -71,7 +83,7 @@ class LiveEvents:
     rows: LiveRows
     max_events: int
     weights: Callable[[], Mapping[str, float]] = dict
-    metrics: ServerMetrics = field(default_factory=ServerMetrics)
+    metrics: EventMetrics = field(default_factory=ServerMetrics)
     changed: Callable[[str], None] | None = None
     breaker: Breaker = field(default_factory=Breaker)
     _posted: "queue.Queue[Posted | None]" = field(default_factory=lambda: queue.Queue(MOST_WAITING))
@@ -87,7 +99,7 @@ class LiveEvents:
         *,
         max_events: int,
         weights: Callable[[], Mapping[str, float]] = dict,
-        metrics: ServerMetrics | None = None,
+        metrics: EventMetrics | None = None,
         host: str = "",
     ) -> "LiveEvents":
         """The log and the online store of a state folder. The store's connection is its own: no request waits for it."""

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import QueryParams
@@ -27,6 +26,7 @@ from serving.protocol import (
     RecommendationRequest,
     RecommendationResponse,
     SimilarRequest,
+    decode_json,
 )
 from serving.query_string import check_known, question_of, with_types
 
@@ -156,7 +156,4 @@ async def _body(request: Request, limit: int) -> Any:  # decoded JSON
 
 
 def _decoded(body: bytes) -> Any:  # decoded JSON
-    try:
-        return orjson.loads(body)  # unlike json: no NaN, no endless depth, no lone surrogates
-    except ValueError as error:
-        raise InvalidRequestError(f"body: not JSON ({error}).") from error
+    return decode_json(body, where="body")

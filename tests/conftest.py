@@ -10,7 +10,7 @@ import pytest
 from pipelines.config import PipelineConfig, load_config
 from pipelines.local_runner import SilentProgress
 from pipelines.run import TrainingRun, run_training
-from tests.servers import PostgresServer, RedisServer, own_folder
+from tests.servers import KafkaServer, PostgresServer, RedisServer, own_folder
 from tests.toy_world import toy_config
 
 
@@ -48,6 +48,16 @@ def redis() -> Iterator[RedisServer]:
 def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL with an empty database."""
     server = PostgresServer(own_folder())
+    server.start()
+    yield server
+    server.stop()
+    rmtree(server.folder)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A running Kafka without topics, shared by all tests of a process: whoever stops it starts it again."""
+    server = KafkaServer(own_folder())
     server.start()
     yield server
     server.stop()

@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL as processes of a test's own: on a free port of loopback, in a folder of their own, ended by pid."""
+"""Redis, PostgreSQL and Kafka as a test's own processes: on a free port of loopback, in a folder of their own, ended by pid."""
 
 import itertools
 import os
@@ -121,6 +121,67 @@ class PostgresServer:
         self.process.wait()
 
 
+@dataclass
+class KafkaServer:
+    """A broker that is its own controller, of topics that tests make; it can be killed and started again on its port."""
+
+    folder: Path
+    ports: list[int] = field(default_factory=lambda: free_ports(2))
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.ports[0]}"
+
+    def start(self) -> None:
+        java, home, data, log = program("java"), kafka_home(), self.folder / "data", self.folder / "kafka.log"
+        if not data.exists():
+            shutil.copytree(home / "formatted", data)
+        (self.folder / "server.properties").write_text(KAFKA.format(*self.ports, data=data))
+        quick = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={home}/broker.jsa"]
+        command = [java, *quick, "-cp", "lib/*", "kafka.Kafka", str(self.folder / "server.properties")]
+        self.process = start(command, log, folder=home)  # the archive of classes knows them by relative paths
+        wait_until(lambda: listens(self.ports[0]), self.process, log)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+
+KAFKA = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{1}
+listeners=PLAINTEXT://127.0.0.1:{0},CONTROLLER://127.0.0.1:{1}
+advertised.listeners=PLAINTEXT://127.0.0.1:{0}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+# A broker that was killed may come back, and a consumer that was killed is missed, within a second.
+broker.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
+group.min.session.timeout.ms=500
+group.initial.rebalance.delay.ms=0
+"""
+
+
+def kafka_home() -> Path:
+    """Where .ci/kafka puts the broker. Without it the test is skipped, and in CI failed."""
+    home = Path(__file__).parents[1] / ".servers" / "kafka"
+    if (home / "pom.xml").exists():  # which is written last
+        return home
+    said = "Kafka is not installed: .ci/kafka (43 MB; Java and mvn), or `make servers`"
+    if os.environ.get("CI") == "true":
+        pytest.fail(said)
+    pytest.skip(said)
+
+
 def own_folder() -> Path:
     """One that another user can reach: pytest's own temporary folders are closed to others."""
     folder = Path(tempfile.mkdtemp(prefix="recsys-tests-"))
@@ -136,12 +197,14 @@ def unprivileged() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def start(command: Sequence[str], log: Path, user: str | None = None) -> subprocess.Popen[bytes]:
+def start(
+    command: Sequence[str], log: Path, user: str | None = None, *, folder: Path = Path("/")
+) -> subprocess.Popen[bytes]:
     group = None if user is None else pwd.getpwnam(user).pw_gid
     groups = None if user is None else []
     with log.open("ab") as output:
         return subprocess.Popen(
-            command, stdout=output, stderr=output, cwd="/", user=user, group=group, extra_groups=groups
+            command, stdout=output, stderr=output, cwd=folder, user=user, group=group, extra_groups=groups
         )
 
 

@@ -19,6 +19,7 @@ from pipelines.cli import (
     rollout,
     serve,
     stack,
+    stream,
     train,
 )
 
@@ -47,6 +48,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(experiment.app, name="experiment")
 app.command("serve")(serve.serve)
+app.add_typer(stream.app, name="stream")
 app.add_typer(monitor.app, name="monitor")
 app.command("console")(console.console)
 app.add_typer(kfp.app, name="kfp")

@@ -21,7 +21,9 @@ AT = datetime(2024, 5, 1, 23, 59, 50, tzinfo=UTC)
 OUTSTANDING = 3
 """Requests that wait for an answer at once: a kill meets some on their way."""
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["serving.live_events", "feature_repo.online_redis"])
+FORKS.set_forkserver_preload(
+    ["serving.live_events", "feature_repo.online_redis", "serving.stream.__main__", "confluent_kafka"]
+)
 
 
 def accept_until_killed(home: Path, variables: Mapping[str, str], line: Connection) -> None:

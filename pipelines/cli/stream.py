@@ -1,0 +1,70 @@
+"""`recsys stream`: events from Kafka."""
+
+from typing import Annotated
+
+import typer
+
+HELP = """Take events in from a Kafka topic, in place of POST /v1/events or beside it.
+
+\b
+export RECSYS_KAFKA_BOOTSTRAP_SERVERS=localhost:9092
+recsys stream schema                        what a record has to be, as JSON Schema
+recsys stream consume --topic shop.events   until Ctrl-C; as many as the topic has partitions may run
+
+Connection, TLS and SASL are RECSYS_KAFKA_* variables; `python -m serving.stream --help` lists them.
+"""
+
+app = typer.Typer(help=HELP, no_args_is_help=True)
+
+
+@app.command()
+def consume(
+    topic: Annotated[str | None, typer.Option(help="Topic of events.")] = None,
+    brokers: Annotated[str | None, typer.Option(help="Brokers to ask first, HOST:PORT with commas between.")] = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group; its members share the partitions.")] = None,
+    dead_letter_topic: Annotated[
+        str | None, typer.Option("--dead-letters", help="Topic of records that are no event; TOPIC.dead-letters.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Where a new group begins: earliest (what the topic holds) or latest.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port of /healthz, /readyz and /metrics.")] = None,
+) -> None:
+    """Apply a topic's events to the log and the online store, as the server applies posted ones, until Ctrl-C.
+
+    A record is one event of POST /v1/events as JSON; an event_id counts once, however often it is delivered. An offset is
+    committed once the event is on the disk, so a consumer that is killed loses nothing. A record that is no event goes to
+    the topic of dead letters with the reason in its header `recsys-reason`. Both topics have to be there:
+
+    \b
+    kafka-topics.sh --bootstrap-server localhost:9092 --create --topic recsys.events --partitions 6
+    kafka-topics.sh --bootstrap-server localhost:9092 --create --topic recsys.events.dead-letters --partitions 1
+    """
+    import logging
+
+    from serving.settings import settings_from_environment
+    from serving.stream.run import run_stream
+    from serving.stream.settings import kafka_settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    given = {
+        "topic": topic,
+        "bootstrap_servers": brokers,
+        "group": group,
+        "dead_letter_topic": dead_letter_topic,
+        "start": start,
+        "http_port": port,
+    }
+    run_stream(
+        kafka_settings({name: value for name, value in given.items() if value is not None}), settings_from_environment()
+    )
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a record's value, for producers and for a Schema Registry."""
+    import json
+
+    from serving.stream.records import record_schema
+
+    typer.echo(json.dumps(record_schema(), indent=2))
