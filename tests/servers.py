@@ -11,10 +11,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from redis import Redis
 
 from pipelines.server_process import free_ports
@@ -123,21 +129,36 @@ class PostgresServer:
 
 @dataclass
 class KafkaServer:
-    """A broker that is its own controller, of topics that tests make; it can be killed and started again on its port."""
+    """A broker that is its own controller, of topics that tests make; it can be killed and started again on its port.
+
+    One port is open to all, one asks for TLS and a password (SCRAM-SHA-512).
+    """
 
     folder: Path
-    ports: list[int] = field(default_factory=lambda: free_ports(2))
+    ports: list[int] = field(default_factory=lambda: free_ports(3))
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.ports[0]}"
 
+    @property
+    def guarded(self) -> str:
+        return f"localhost:{self.ports[2]}"
+
+    @property
+    def authority(self) -> Path:
+        """PEM file of who signed the broker's certificate: itself."""
+        return self.folder / "ca.crt"
+
     def start(self) -> None:
         java, home, data, log = program("java"), kafka_home(), self.folder / "data", self.folder / "kafka.log"
         if not data.exists():
             shutil.copytree(home / "formatted", data)
-        (self.folder / "server.properties").write_text(KAFKA.format(*self.ports, data=data))
+            key, certificate = self_signed("localhost")
+            (self.folder / "broker.pem").write_bytes(key + certificate)
+            self.authority.write_bytes(certificate)
+        (self.folder / "server.properties").write_text(KAFKA.format(*self.ports, folder=self.folder))
         quick = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={home}/broker.jsa"]
         command = [java, *quick, "-cp", "lib/*", "kafka.Kafka", str(self.folder / "server.properties")]
         self.process = start(command, log, folder=home)  # the archive of classes knows them by relative paths
@@ -153,10 +174,16 @@ KAFKA = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{1}
-listeners=PLAINTEXT://127.0.0.1:{0},CONTROLLER://127.0.0.1:{1}
-advertised.listeners=PLAINTEXT://127.0.0.1:{0}
+listeners=PLAINTEXT://127.0.0.1:{0},CONTROLLER://127.0.0.1:{1},SASL_SSL://127.0.0.1:{2}
+advertised.listeners=PLAINTEXT://127.0.0.1:{0},SASL_SSL://localhost:{2}
 controller.listener.names=CONTROLLER
-log.dirs={data}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/broker.pem
+log.dirs={folder}/data
 auto.create.topics.enable=false
 offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
@@ -180,6 +207,22 @@ def kafka_home() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(said)
     pytest.skip(said)
+
+
+def self_signed(name: str) -> tuple[bytes, bytes]:
+    """Key and certificate of a host that vouches for itself, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    until = now + timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, until)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private, certificate.public_bytes(Encoding.PEM)
 
 
 def own_folder() -> Path:

@@ -120,6 +120,7 @@ class EventStream:
                         raise ConfigError(_no_topic(topic, self._settings.bootstrap_servers, found.error.str()))
             except KafkaException as error:
                 log.warning("kafka %s: no answer yet (%s)", self._settings.bootstrap_servers, error.args[0].str())
+                self._consumer.poll(0)  # has the client log its reasons: a wrong password, a certificate
                 continue
             self._status.has_topics = self._status.has_broker = True
             return

@@ -94,6 +94,9 @@ def _stores(spec: Resource) -> Iterator[str]:
 
 def _scaled(spec: Resource) -> Iterator[str]:
     yield f"{spec['scaleTargetRef']['kind']}/{spec['scaleTargetRef']['name']}"
+    for trigger in spec.get("triggers", []):
+        if "authenticationRef" in trigger:
+            yield f"TriggerAuthentication/{trigger['authenticationRef']['name']}"
 
 
 NAMED: Mapping[str, Callable[[Resource], Iterator[str]]] = {
@@ -107,6 +110,7 @@ NAMED: Mapping[str, Callable[[Resource], Iterator[str]]] = {
     "SecurityPolicy": lambda spec: (f"{one['kind']}/{one['name']}" for one in spec["targetRefs"]),
     "HTTPRoute": lambda spec: (f"Service/{back['name']}" for rule in spec["rules"] for back in rule["backendRefs"]),
     "ServiceAccount": lambda account: (f"Secret/{one['name']}" for one in account.get("secrets", [])),
+    "TriggerAuthentication": lambda spec: (f"Secret/{one['name']}" for one in spec["secretTargetRef"]),
     "StatefulSet": lambda spec: iter([f"Service/{spec['serviceName']}"]),
 }
 """Kind to what its spec (or the resource itself, where it has none) names."""
@@ -159,7 +163,7 @@ def _selector(resource: Resource) -> Mapping[str, str]:
     if resource["kind"] == "Service":
         return spec["selector"]
     if resource["kind"] in {"Deployment", "StatefulSet", "PodDisruptionBudget", "PodMonitor"}:
-        return spec["selector"]["matchLabels"]
+        return spec["selector"].get("matchLabels", {})
     return spec["podSelector"].get("matchLabels", {}) if resource["kind"] == "NetworkPolicy" else {}
 
 

@@ -17,6 +17,7 @@ from tests.servers import program
 RULES = K8S / "components" / "prometheus" / "rules.yaml"
 DOOR, ANSWERS = 'namespace="recsys",pod="door-1"', 'namespace="recsys",route="/v1/recommendations"'
 SERVER, ROW = 'namespace="recsys",pod="server-1"', "recsys_server_user_row_age_seconds_bucket"
+STREAM = 'namespace="recsys",pod="recsys-stream-0"'
 LAST_RUN = 'recsys_monitor_last_run_timestamp_seconds{model="recommender"}'
 HOUR, DAY = 3600, 86_400
 
@@ -70,6 +71,24 @@ CASES = [
     ),
     Case("RecsysEventsWaiting", 25, True, {f"recsys_server_events_waiting{{{SERVER}}}": "101+1x30"}),
     Case("RecsysEventsWaiting", 25, False, {f"recsys_server_events_waiting{{{SERVER}}}": "900x9 0 900x20"}),
+    Case("RecsysEventsWaiting", 25, True, {f"recsys_stream_events_waiting{{{STREAM}}}": "101+1x30"}),
+    *(
+        Case("RecsysStreamBehind", 25, left == 5001, {
+            f'recsys_stream_lag_records{{namespace="recsys",pod="recsys-stream-{pod}"}}': f"{left}x30" for pod in (0, 1)
+        })
+        for left in (5000, 5001)
+    ),
+    Case("RecsysStreamDown", 40, True, {f"recsys_stream_partitions{{{STREAM}}}": "6x20"}),
+    Case("RecsysStreamDown", 40, True, {f"recsys_stream_partitions{{{STREAM}}}": "6x20 0x30"}),
+    Case("RecsysStreamDown", 40, False, {f"recsys_stream_partitions{{{STREAM}}}": "6x50"}),
+    Case("RecsysStreamDown", 40, False, {}),
+    *(
+        Case("RecsysStreamRefuses", 35, bad == 2, {
+            f'recsys_stream_records_total{{{STREAM},outcome="accepted"}}': "0+100x40",
+            f'recsys_stream_records_total{{{STREAM},outcome="dead_lettered"}}': f"0+{bad}x40",
+        })
+        for bad in (1, 2)
+    ),
     *(  # their age grows from two days on, or stays there: minute 0 is the epoch
         Case("RecsysItemsOld", 32, step == 0, {
             f"recsys_server_items_as_of_timestamp_seconds{{{SERVER}}}": f"{-2 * DAY}+{step}x40"

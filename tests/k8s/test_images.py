@@ -15,7 +15,11 @@ STARTS = {
     "serving": [
         ["-m", "serving", "--help"],
         ["-m", "serving.api", "--help"],
-        ["-c", "import serving.models, serving.routes, feature_repo.online; from kserve import model_server"],
+        ["-m", "serving.stream", "--help"],
+        [
+            "-c",
+            "import confluent_kafka, serving.models, serving.routes, feature_repo.online; from kserve import model_server",
+        ],
     ],
     "pipeline": [
         ["-m", "pipelines.cli.main", "--help"],

@@ -19,6 +19,7 @@ from pipelines.cli.main import app
 from pipelines.config import load_config
 from serving.api.settings import DoorSettings, door_settings
 from serving.settings import Settings, settings_from_environment
+from serving.stream.settings import KafkaSettings, kafka_settings
 from tests.k8s.manifests import COMPONENTS, GOLDEN, K8S, OVERLAYS, containers, name, pods, render, resources
 from tests.k8s.references import dangling, documented_secrets
 from tests.k8s.validation import mistakes
@@ -125,11 +126,15 @@ def test_every_container_has_requests_a_memory_limit_and_a_pinned_image(rendered
 
 def test_what_answers_is_probed_drained_and_guarded_against_disruption(rendered):
     for pod, labels in pods(rendered):
-        if labels["app.kubernetes.io/component"] not in {"door", "recommender"}:
+        if labels["app.kubernetes.io/component"] not in {"door", "recommender", "stream"}:
             continue
         [container] = pod["containers"]
         assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")} == {"/healthz"}
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        if (
+            labels["app.kubernetes.io/component"] == "stream"
+        ):  # nobody sends it requests that would have to go elsewhere
+            continue
         if "containerConcurrency" in pod:  # Knative drains by its own proxy and takes neither of these
             assert "lifecycle" not in container
             continue
@@ -147,15 +152,31 @@ def test_settings_are_the_products_own(rendered, monkeypatch, tmp_path):
     for pod, _ in pods(rendered):
         for container in containers(pod):
             variables |= {
-                one["name"]: one["value"] for one in container.get("env", []) if one["name"].startswith("RECSYS_")
+                one["name"]: one.get("value", "of a Secret")
+                for one in container.get("env", [])
+                if one["name"].startswith("RECSYS_")
             }
     known = {f"RECSYS_{field.upper()}" for field in Settings.model_fields} | {REGISTRY_URL, ONLINE_STORE_URL}
     known |= {f"RECSYS_API_{field.upper()}" for field in DoorSettings.model_fields}
+    known |= {f"RECSYS_KAFKA_{field.upper()}" for field in KafkaSettings.model_fields}
     assert set(variables) <= known
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
     assert settings_from_environment().bundle == "/mnt/models"
     assert "stable" in door_settings().upstreams
+    if "RECSYS_KAFKA_TOPIC" in variables:
+        assert kafka_settings().connection()["security.protocol"] == "SASL_SSL"
+
+
+def test_autoscaler_asks_for_the_lag_of_the_group_that_the_consumers_are(rendered):
+    for one in rendered:
+        if name(one) == "ScaledObject/recsys-stream":
+            [config] = [other["data"] for other in rendered if "RECSYS_KAFKA_TOPIC" in other.get("data", {})]
+            [trigger] = one["spec"]["triggers"]
+            asked = {key: trigger["metadata"][key] for key in ("bootstrapServers", "consumerGroup", "topic")}
+            assert list(asked.values()) == [
+                config[f"RECSYS_KAFKA_{key}"] for key in ("BOOTSTRAP_SERVERS", "GROUP", "TOPIC")
+            ]
 
 
 def test_gateway_and_door_believe_the_same_identity_provider(rendered):

@@ -65,7 +65,6 @@ class Topics:
     bootstrap: str
     folder: Path
     number: int = field(default_factory=lambda: next(NUMBERS))
-    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -129,10 +128,9 @@ class Topics:
         given = {
             "bootstrap_servers": self.bootstrap,
             "topic": self.name,
-            "http_port": str(port),
             "properties_file": str(properties),
-            **self.settings,
             **settings,
+            "http_port": str(port),
         }
         variables = {f"RECSYS_KAFKA_{name.upper()}": value for name, value in given.items()}
         log = self.folder / f"stream-{port}.log"
