@@ -1,15 +1,16 @@
-"""`recsys stream`: events from Kafka."""
+"""`recsys stream`: events from Kafka, and to it."""
 
 from typing import Annotated
 
 import typer
 
-HELP = """Take events in from a Kafka topic, in place of POST /v1/events or beside it.
+HELP = """Events from a Kafka topic, in place of POST /v1/events or beside it, and the log of events to one.
 
 \b
 export RECSYS_KAFKA_BOOTSTRAP_SERVERS=localhost:9092
 recsys stream schema                        what a record has to be, as JSON Schema
 recsys stream consume --topic shop.events   until Ctrl-C; as many as the topic has partitions may run
+recsys stream mirror --to recsys.acknowledged   the log of events, whoever posted them, as a topic
 
 Connection, TLS and SASL are RECSYS_KAFKA_* variables; `python -m serving.stream --help` lists them.
 """
@@ -58,6 +59,31 @@ def consume(
     run_stream(
         kafka_settings({name: value for name, value in given.items() if value is not None}), settings_from_environment()
     )
+
+
+@app.command()
+def mirror(
+    to: Annotated[str, typer.Option(help="Topic that gets the events.")],
+    brokers: Annotated[str | None, typer.Option(help="Brokers to ask first, HOST:PORT with commas between.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Where a new mirror begins: earliest (the whole log) or latest.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port of /healthz, /readyz and /metrics.")] = None,
+) -> None:
+    """Write every acknowledged event of the log to a topic, keyed by its user, until Ctrl-C.
+
+    The place in the log is kept in $RECSYS_HOME/logs/mirror once the brokers have the events: a mirror that is started again
+    goes on there. A crash may write some again; an event_id tells a repeated one. One mirror writes one topic.
+    """
+    import logging
+
+    from components.artifacts.home import recsys_home
+    from serving.stream.run import run_mirror
+    from serving.stream.settings import kafka_settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    given = {"bootstrap_servers": brokers, "start": start, "http_port": port}
+    run_mirror(kafka_settings({name: value for name, value in given.items() if value is not None}), to, recsys_home())
 
 
 @app.command()

@@ -49,8 +49,12 @@ def open_consumer(
     return consumer
 
 
-def open_producer(settings: KafkaSettings) -> "Producer":
+def open_producer(settings: KafkaSettings, *, on_statistics: Callable[[str], None] | None = None) -> "Producer":
     """A producer that waits for all replicas, writes nothing twice by retrying, and never gives up a record for time.
+
+    Args:
+        settings: Where.
+        on_statistics: Told once a second what the client knows, as JSON.
 
     Raises:
         ConfigError: A setting is wrong, or the package is not installed.
@@ -62,8 +66,15 @@ def open_producer(settings: KafkaSettings) -> "Producer":
         "enable.idempotence": True,
         "message.timeout.ms": 0,
     }
+    if on_statistics is not None:
+        given |= {"statistics.interval.ms": STATISTICS_MS, "stats_cb": on_statistics}
     producer: Producer = _opened(_package().Producer, given)
     return producer
+
+
+def is_reached(statistics: Mapping[str, Any]) -> bool:
+    """Whether a broker answers, by what a client knows."""
+    return any(one["state"] == "UP" for one in statistics["brokers"].values())
 
 
 def _package() -> Any:  # the module confluent_kafka

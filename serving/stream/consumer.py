@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from components.artifacts.errors import ConfigError
 from serving.live_events import LiveEvents
 from serving.protocol import FeedbackEvent, FeedbackRequest, InvalidRequestError
-from serving.stream.client import open_consumer, open_producer
+from serving.stream.client import is_reached, open_consumer, open_producer
 from serving.stream.dead_letters import DeadLetters, StreamFailedError
 from serving.stream.metrics import StreamMetrics
 from serving.stream.records import event_of
@@ -218,7 +218,7 @@ class EventStream:
     def _told(self, statistics: str) -> None:
         """Once a second: whether a broker answers, and how far behind this member is."""
         told = json.loads(statistics)
-        self._status.has_broker = any(one["state"] == "UP" for one in told["brokers"].values())
+        self._status.has_broker = is_reached(told)
         partitions = told["topics"].get(self._settings.topic, {}).get("partitions", {})
         own = [one for number, one in partitions.items() if int(number) in self._assigned]
         self._metrics.lag.set(sum(_lag(one["hi_offset"], one["lo_offset"], one["committed_offset"]) for one in own))

@@ -44,6 +44,13 @@ def test_wrong_value_of_a_configuration_is_named(trained, tmp_path):
     assert "greater than or equal to 0" in done.stderr
 
 
+def test_schema_of_a_record_is_printed_and_a_stream_without_a_broker_names_the_variable(tmp_path):
+    assert json.loads(recsys("stream", "schema", home=tmp_path).stdout)["required"][:2] == ["event_id", "user_id"]
+    assert (
+        "RECSYS_KAFKA_BOOTSTRAP_SERVERS: Field required" in recsys("stream", "consume", home=tmp_path, status=2).stderr
+    )
+
+
 def test_models_are_listed_shown_and_compared(trained):
     bundle_id = trained.run.bundle_id
     assert bundle_id in recsys("model", "list", home=trained.home).stdout

@@ -5,9 +5,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,15 @@ import orjson
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from components.artifacts.home import recsys_home
 from feature_repo.online import OnlineRows
 from feature_repo.schema import USER_HISTORY
 from pipelines.server_process import free_ports
+from serving.stream import log_tail
 from serving.stream.__main__ import main
+from serving.stream.log_tail import LogTail
+from serving.stream.run import run_mirror
+from serving.stream.settings import kafka_settings
 from tests.serving.event_process import FORKS, _slowed
 
 PARTITIONS = 4
@@ -41,6 +46,15 @@ def consume(variables: Mapping[str, str], log: Path, is_slow: bool) -> None:
         _slow_down()
     sys.argv, sys.stderr = ["python -m serving.stream"], log.open("a")
     sys.exit(main())
+
+
+def mirror(variables: Mapping[str, str], log: Path, topic: str) -> None:
+    """What `recsys stream mirror --to` does."""
+    os.environ.update(variables)
+    logging.basicConfig(filename=log, level=logging.INFO, force=True)
+    LogTail.done = _slowed(LogTail.done)
+    log_tail.READ_BYTES = 2000  # a dozen events at once
+    run_mirror(kafka_settings(), topic, recsys_home())
 
 
 def _slow_down() -> None:
@@ -96,47 +110,49 @@ class Topics:
 
     def left(self) -> int:
         """Records that the group has not committed."""
-        with self._reader("recsys") as reader:
-            places = reader.committed([TopicPartition(self.name, number) for number in range(PARTITIONS)], timeout=10)
-            ends = [reader.get_watermark_offsets(place, timeout=10)[1] for place in places]
+        own = [TopicPartition(self.name, number) for number in range(PARTITIONS)]
+        places = self._reader.committed(own, timeout=10)
+        ends = [self._reader.get_watermark_offsets(place, timeout=10)[1] for place in places]
         return sum(end - max(place.offset, 0) for place, end in zip(places, ends, strict=True))
 
     def dead_letters(self) -> list[Message]:
-        with self._reader("test") as reader:
-            low, high = reader.get_watermark_offsets(TopicPartition(self.dead, 0), timeout=10)
-            if high == low:
-                return []
-            reader.assign([TopicPartition(self.dead, 0, low)])
-            found: list[Message] = []
-            while not found or found[-1].offset() < high - 1:
-                found += reader.consume(high - low, 1.0)
+        return self.read(self.dead)
+
+    def read(self, topic: str) -> list[Message]:
+        """All records of the only partition of a topic."""
+        low, high = self._reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+        self._reader.assign([TopicPartition(topic, 0, low)])
+        found: list[Message] = []
+        while len(found) < high - low:
+            found += self._reader.consume(high - low - len(found), 1.0)
         return found
 
-    @contextmanager
-    def _reader(self, group: str) -> Iterator[Consumer]:
-        reader = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "auto.offset.reset": "earliest"})
-        try:
-            yield reader
-        finally:
-            reader.close()
+    @cached_property
+    def _reader(self) -> Consumer:
+        """Looks at the group's places without being a member: it subscribes to nothing and commits nothing."""
+        return Consumer(
+            {"bootstrap.servers": self.bootstrap, "group.id": "recsys", "enable.auto.commit": False, "log_level": 0}
+        )
 
     def start(self, home: Path, *, is_slow: bool = False, **settings: str) -> "Member":
         """A consumer on a state folder."""
+        return self._started(consume, home, {"topic": self.name, **settings}, is_slow)
+
+    def start_mirror(self, home: Path, to: str) -> "Member":
+        """A mirror of a state folder."""
+        return self._started(mirror, home, {}, to)
+
+    def _started(self, run: Callable[..., None], home: Path, settings: Mapping[str, str], last: Any) -> "Member":
         properties = self.folder / "client.properties"
         properties.write_text(IMPATIENT)
         [port] = free_ports(1)
-        given = {
-            "bootstrap_servers": self.bootstrap,
-            "topic": self.name,
-            "properties_file": str(properties),
-            **settings,
-            "http_port": str(port),
+        where = {"bootstrap_servers": self.bootstrap, "properties_file": str(properties)}
+        given = {**where, **settings, "http_port": str(port)}
+        variables = {f"RECSYS_KAFKA_{name.upper()}": value for name, value in given.items()} | {
+            "RECSYS_HOME": str(home)
         }
-        variables = {f"RECSYS_KAFKA_{name.upper()}": value for name, value in given.items()}
         log = self.folder / f"stream-{port}.log"
-        process = FORKS.Process(
-            target=consume, args=(variables | {"RECSYS_HOME": str(home)}, log, is_slow), daemon=True
-        )
+        process = FORKS.Process(target=run, args=(variables, log, last), daemon=True)
         process.start()
         return Member(process, f"http://127.0.0.1:{port}", log)
 
@@ -156,7 +172,10 @@ class Member:
             return False
 
     def metric(self, name: str) -> float:
-        text = httpx.get(f"{self.url}/metrics", timeout=5, trust_env=False).text
+        try:
+            text = httpx.get(f"{self.url}/metrics", timeout=5, trust_env=False).text
+        except httpx.TransportError:
+            return 0.0
         [value] = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} ")]
         return float(value)
 
@@ -178,7 +197,7 @@ def until(is_so: Callable[[], bool], member: Member) -> None:
         said = member.log.read_text() if member.log.exists() else "nothing"
         assert member.process.exitcode is None, said
         assert time.monotonic() < end, said
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def counted(home: Path, users: Iterable[str]) -> dict[tuple[str, str], float]:

@@ -1,0 +1,87 @@
+"""The log of feedback read as it grows, from a place that is kept: files are the record, and only ever get longer.
+
+Whole lines alone are read: what a process is writing, or a crash has cut off, waits until its line has an end.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.artifacts.day_logs import parse_line
+from components.artifacts.feedback import FOLDER
+
+READ_BYTES = 1_000_000
+"""Of one file at once: thousands of events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Lines of one file.
+
+    Attributes:
+        file: Its path below the log's folder.
+        end: Place behind the last line, bytes.
+        events: With their lines; a line that a crash cut off is none.
+    """
+
+    file: str
+    end: int
+    events: tuple[tuple[Mapping[str, Any], bytes], ...]
+
+
+class LogTail:
+    """The log of a state folder, that of every host which shares it.
+
+    Args:
+        home: State folder.
+        places: File to the place up to which it has been read; files that are not named are new.
+    """
+
+    def __init__(self, home: Path, places: Mapping[str, int]) -> None:
+        self._folder, self.places = home / FOLDER, dict(places)
+
+    def skip(self) -> None:
+        """Pass over what is there."""
+        self.places = {name: path.stat().st_size for name, path in self._files()}
+
+    def waiting(self) -> int:
+        """Bytes that have not been read."""
+        return sum(path.stat().st_size - self.places.get(name, 0) for name, path in self._files())
+
+    def next(self) -> Piece | None:
+        """Lines that have not been read, of the file with the oldest day; `done` says that they need not come again."""
+        for name, path in self._files():
+            place = self.places.get(name, 0)
+            if path.stat().st_size > place:
+                piece = _piece(name, path, place)
+                if piece.end > place:
+                    return piece
+        return None
+
+    def done(self, piece: Piece) -> None:
+        """Go on behind a piece."""
+        self.places[piece.file] = piece.end
+
+    def _files(self) -> list[tuple[str, Path]]:
+        return sorted(
+            ((path.relative_to(self._folder).as_posix(), path) for path in self._folder.rglob("*.jsonl")),
+            key=lambda one: (one[1].name, one[0]),
+        )
+
+
+def _piece(name: str, path: Path, place: int) -> Piece:
+    with path.open("rb") as file:
+        file.seek(place)
+        lines = file.read(READ_BYTES).splitlines(keepends=True)
+        if len(lines) == 1 and not lines[0].endswith(b"\n"):
+            lines = [lines[0] + file.readline()]  # longer than is read at once
+    events = []
+    for line in lines:
+        if not line.endswith(b"\n") or b"\0" in line:  # NUL: a file of another host whose bytes are not here yet
+            break
+        event = parse_line(line)
+        if event is not None:
+            events.append((event, line.rstrip(b"\n")))
+        place += len(line)
+    return Piece(name, place, tuple(events))
