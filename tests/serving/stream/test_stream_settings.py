@@ -1,11 +1,14 @@
 """Settings of the stream, the weights that it gives, and what it says of itself."""
 
+import json
 import sys
+from dataclasses import fields
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from components.artifacts.bundle import MANIFEST, READABLE, BundleFacts, Manifest
 from components.artifacts.errors import ConfigError
 from pipelines.server_process import free_ports
 from serving.arguments import read_arguments
@@ -16,6 +19,9 @@ from serving.stream.status import STUCK_SECONDS, StatusServer, StreamStatus
 from serving.stream.weights import ServedWeights
 from tests.serving.clock import Clock
 
+MAPPED = {"dataset": {"interactions": {"types": {"mapping": {"viewed": {"type": "click", "weight": 0.7}}}}}}
+FACTS = {field.name: None for field in fields(BundleFacts)} | {"config": MAPPED}
+BUNDLE = {field.name: "" for field in fields(Manifest)} | {"format_version": max(READABLE), "facts": FACTS}
 BROKER = {"bootstrap_servers": "127.0.0.1:1"}
 
 
@@ -93,12 +99,21 @@ def test_client_that_is_not_installed_is_named_with_the_command(monkeypatch):
         open_consumer(kafka_settings(BROKER), on_commit=print, on_statistics=print)
 
 
-def test_events_weigh_as_in_the_data_of_the_served_bundle_and_by_their_types_before_there_is_one(trained, tmp_path):
+def test_events_weigh_as_in_the_data_of_the_served_bundle_and_by_their_types_before_there_is_one(tmp_path):
     clock = Clock()
-    none_yet = ServedWeights(settings_from_environment({"home": tmp_path}), clock)
-    assert none_yet() == {}
-    served = ServedWeights(settings_from_environment({"home": trained.home}), clock)
-    assert served() == {"purchase": 1.0}  # tests/toy_world.py
+    weights = ServedWeights(settings_from_environment({"home": tmp_path}), clock)
+    assert weights() == {}
+    model = tmp_path / "registry" / "recommender"
+    manifest = model / "versions" / "b-1" / MANIFEST
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps(BUNDLE))
+    (model / "aliases.json").write_text(json.dumps([{"at": "", "alias": "champion", "bundle_id": "b-1", "reason": ""}]))
+    assert weights() == {}  # not asked again yet
+    clock.now += 10
+    assert weights() == {"click": 0.7}
+    manifest.write_text("{")
+    clock.now += 10
+    assert weights() == {"click": 0.7}  # what cannot be read changes nothing
 
 
 def test_status_says_whether_it_is_ready_and_whether_the_loop_goes_round():
