@@ -1,6 +1,6 @@
 """Searches that are finished, kept in the state folder.
 
-A run that was stopped goes on, and one of a changed product does not search anew what stands beside it.
+A run that was stopped goes on, and one of a changed ranker does not search anew what stands beside it.
 """
 
 import hashlib
