@@ -270,6 +270,7 @@ RETRIEVERS: tuple[str, ...] = (
     "user_neighbours",
     "covisitation",
     "rp3beta",
+    "pure_svd",
     "popular_in_context",
     "content",
 )

@@ -1,6 +1,8 @@
 """Opening the feature store of a state folder, and registering the definitions in it."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -15,6 +17,8 @@ from feature_repo.store_config import StoreConfig
 from feature_repo.views import feature_views
 
 REPO = Path(__file__).parent
+REGISTRY_LOCK = 7_240_117
+"""Number of the advisory lock that registers hold."""
 BATCH_SECONDS = 30.0
 """Longest that a job's exchange with an online store that is a server may take; a request's is far shorter."""
 
@@ -49,12 +53,31 @@ def apply(home: Path, stores: StoreConfig | None = None) -> None:
     folder = home / "feast"
     folder.mkdir(parents=True, exist_ok=True)
     views = feature_views(home)
-    with FileLock(folder / ".apply.lock"), warnings.catch_warnings():
+    with FileLock(folder / ".apply.lock"), _one_host_at_a_time(stores.registry_url), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Feast calls on-demand views experimental at each apply
         if stores == StoreConfig() and not (folder / "online.db").exists():
             (folder / "registry.db").unlink(missing_ok=True)  # else Feast thinks that the tables are there
         store = _store(home, stores, BATCH_SECONDS)
         store.apply([USER, ITEM, *views.values(), context_view(views["item_stats"]), ranker_service(views)])
+
+
+@contextmanager
+def _one_host_at_a_time(registry_url: str | None) -> Iterator[None]:
+    """The lock of a shared registry: Feast makes its tables without one, and of two hosts that begin with an empty
+    PostgreSQL database the second fails.
+    """
+    if registry_url is None or not registry_url.startswith("postgresql"):
+        yield
+        return
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(registry_url)
+    try:
+        with engine.connect() as connection:  # the lock ends with the connection, however the process ends
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": REGISTRY_LOCK})
+            yield
+    finally:
+        engine.dispose()
 
 
 def _store(home: Path, stores: StoreConfig, timeout_seconds: float) -> FeatureStore:

@@ -151,10 +151,10 @@ def _trend(values: Values) -> str:
 
 
 def _alike(values: Values) -> str:
-    rank = values["user_neighbours_rank"]
-    if np.isnan(rank):
+    ranks = [values[name] for name in ("user_neighbours_rank", "pure_svd_rank") if not np.isnan(values[name])]
+    if not ranks:
         return "It is not among what people with a taste like the user's take"
-    return f"It is number {rank:.0f} among what people with a taste like the user's take"
+    return f"It is number {min(ranks):.0f} among what people with a taste like the user's take"
 
 
 def _together(values: Values) -> str:
@@ -269,7 +269,7 @@ TOPICS = (
     ),
     Topic("trend", ("item_trend_rate", "item_interactions_7d", "item_users_7d", "item_recency_days"), _trend),
     Topic("popularity", ("item_interactions_*", "item_users_*", "popular_in_context_*"), _popular),
-    Topic("people alike", ("user_neighbours_*",), _alike),
+    Topic("people alike", ("user_neighbours_*", "pure_svd_*"), _alike),
     Topic("goes together", ("covisitation_*", "rp3beta_*"), _together),
     Topic("new item", ("content_*", "item_age_days"), _new),
     Topic("loyalty", ("item_repeat_rate_90d",), _loyal),

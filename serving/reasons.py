@@ -21,6 +21,8 @@ FILL = "popular"
 """Source of an item that fills a list which the filters left short."""
 LINKED = ("covisitation", "rp3beta")
 """Sources whose reason names an item of the history."""
+ALIKE = ("user_neighbours", "pure_svd")
+"""Sources whose reason is people of the same taste."""
 OWN = [RANKER_FEATURE_NAMES.index(f"user_item_{name}") for name in ("count", "recency_days", "interval_days")]
 """Columns that say what the user did with an item."""
 
@@ -72,7 +74,7 @@ def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: st
     source = best_source(top.candidate_ranks[row])
     if source in LINKED:
         return Reason(source, _linked(model, query, int(top.item_nums[row]), source, verb))
-    if source == "user_neighbours":
+    if source in ALIKE:
         return Reason(source, f"Lately {verb} by people with a taste like yours")
     if source == "content":
         return Reason(source, f"New, and like what you have {verb}{_in_category(model, int(top.item_nums[row]))}")

@@ -126,7 +126,9 @@ as_of: "{as_of}"
 split: {{training_cuts: 3, test_cuts: 2}}
 retrievers:
   rp3beta: {{min_users: 2}}
-  quotas: {{repeat_purchase: 8, user_neighbours: 8, covisitation: 8, rp3beta: 8, popular_in_context: 8, content: 4}}
+  pure_svd: {{min_users: 2, factors: 8}}
+  quotas:
+    {{repeat_purchase: 8, user_neighbours: 8, covisitation: 8, rp3beta: 8, pure_svd: 8, popular_in_context: 8, content: 4}}
 tuning: {{trials: 2}}
 ranker: {{max_rounds: 30}}
 bundle: {{reference_users: 60, golden_requests: 4}}

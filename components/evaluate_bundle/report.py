@@ -21,6 +21,7 @@ NAMES = {
     "user_neighbours": "User neighbours",
     "covisitation": "Co-visitation",
     "rp3beta": "RP3beta",
+    "pure_svd": "Pure SVD",
     "popular_in_context": "Popular in context",
     "content": "Content (new items)",
 }

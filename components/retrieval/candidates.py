@@ -23,7 +23,8 @@ class Candidates:
     Attributes:
         item_nums: Shape (n,).
         ranks: Shape (n, len(RETRIEVERS)): rank in each retriever, 1 is best, NaN where it did not name the item.
-        scores: Shape (n, len(RETRIEVERS)), NaN where it did not name the item.
+        scores: Shape (n, len(RETRIEVERS)): score in each retriever, NaN where it has none. One that can score any item
+            has scores of those too that another named.
         fused: Shape (n,): reciprocal rank fusion, not increasing.
     """
 
@@ -55,7 +56,11 @@ def fuse(lists: Mapping[str, Scored]) -> Candidates:
         in_order, np.repeat(columns, sizes), np.repeat(starts[:-1], sizes), scores
     )
     order = top_k(np.arange(len(item_nums), dtype=np.int32), fused, k=len(item_nums)).item_nums
-    return Candidates(item_nums[order], ranks[order], scores[order], fused[order])
+    item_nums, scores = item_nums[order], scores[order]
+    for column, scored in zip(columns, lists.values(), strict=True):
+        if scored.score_of is not None:
+            scores[:, column] = scored.score_of(item_nums)
+    return Candidates(item_nums, ranks[order], scores, fused[order])
 
 
 @native

@@ -58,6 +58,21 @@ class Rp3BetaConfig(BaseModel):
     neighbours: int = Field(80, ge=1, description="Neighbours kept per item")
 
 
+class PureSvdConfig(BaseModel):
+    """A linear model of all items in some directions of taste."""
+
+    model_config = STRICT
+
+    decay_days: float = Field(90.0, gt=0, description="Time constant of an interaction's age, days")
+    factors: int = Field(128, ge=1, description="Directions that are kept")
+    ridge: float = Field(30.0, gt=0, description="Holds down directions of less weight than its root")
+    min_users: int = Field(10, ge=1, description="Fewest users of an item that takes part")
+    max_users: int = Field(50_000, ge=1, description="Most users that are learnt from, the latest active")
+    named: int = Field(
+        5_000, ge=1, description="Items, those of the most users, that can be named as candidates; all get a score"
+    )
+
+
 class PopularInContextConfig(BaseModel):
     """Popularity where the request comes from."""
 
@@ -94,6 +109,7 @@ class RetrieversConfig(BaseModel):
     user_neighbours: UserNeighboursConfig = Field(default_factory=UserNeighboursConfig, description="Users alike")
     covisitation: CovisitationConfig = Field(default_factory=CovisitationConfig, description="Close in time")
     rp3beta: Rp3BetaConfig = Field(default_factory=Rp3BetaConfig, description="Walks over users")
+    pure_svd: PureSvdConfig = Field(default_factory=PureSvdConfig, description="Directions of taste")
     popular_in_context: PopularInContextConfig = Field(
         default_factory=PopularInContextConfig, description="Popular where the request comes from"
     )
@@ -104,6 +120,7 @@ class RetrieversConfig(BaseModel):
             "user_neighbours": 250,
             "covisitation": 60,
             "rp3beta": 60,
+            "pure_svd": 60,
             "popular_in_context": 60,
             "content": 20,
         },

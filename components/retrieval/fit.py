@@ -11,6 +11,7 @@ from components.retrieval.covisitation import Covisitation
 from components.retrieval.interaction_log import InteractionLog
 from components.retrieval.items import ItemTable
 from components.retrieval.popular_in_context import PopularInContext
+from components.retrieval.pure_svd import PureSvd
 from components.retrieval.repeat_purchase import RepeatPurchase
 from components.retrieval.retriever import Retriever
 from components.retrieval.rp3beta import Rp3Beta
@@ -21,6 +22,7 @@ FITS: Mapping[str, Callable[[InteractionLog, ItemTable, RetrieversConfig], Retri
     UserNeighbours.name: lambda log, _items, config: UserNeighbours.fit(log, **config.user_neighbours.model_dump()),
     Covisitation.name: lambda log, _items, config: Covisitation.fit(log, **config.covisitation.model_dump()),
     Rp3Beta.name: lambda log, _items, config: Rp3Beta.fit(log, **config.rp3beta.model_dump()),
+    PureSvd.name: lambda log, _items, config: PureSvd.fit(log, **config.pure_svd.model_dump()),
     PopularInContext.name: lambda log, _, config: PopularInContext.fit(log, **config.popular_in_context.model_dump()),
     Content.name: lambda log, items, config: Content.fit(log, items, **config.content.model_dump()),
 }

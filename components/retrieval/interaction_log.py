@@ -88,6 +88,12 @@ class InteractionLog:
             self.items,
         )
 
+    def latest_users(self, most: int) -> NDArray[np.intp]:
+        """Numbers of the users whose last interaction is newest, in their order; ties go to the smaller number."""
+        last = np.full(self.users, np.inf)
+        np.minimum.at(last, self.user_nums, self.age_days)
+        return np.sort(np.argsort(last, kind="stable")[:most])
+
     def user_item_matrix(self, *, decay_days: float) -> sp.csr_array:
         """Decayed counts, shape (users, items)."""
         values = self.weights * np.exp(-self.age_days / decay_days)

@@ -1,6 +1,6 @@
 """What every candidate generator is: fitted once on events before a cut, then asked per query."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
@@ -25,10 +25,13 @@ class Scored:
     Attributes:
         item_nums: Shape (n,).
         scores: Shape (n,), finite, not increasing. Comparable within one retriever only.
+        score_of: The same user's scores of any items, NaN for those that have none; None where the retriever scores what
+            it names and nothing else.
     """
 
     item_nums: NDArray[np.int32]
     scores: NDArray[np.float32]
+    score_of: Callable[[NDArray[np.int32]], NDArray[np.float32]] | None = None
 
 
 class Retriever(Protocol):

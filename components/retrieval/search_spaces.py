@@ -1,7 +1,7 @@
 """What is searched of each candidate generator.
 
 The ranges hold groceries and films alike: days to decades. What only bounds memory and time (`votes`, `max_users`,
-`length`) and what says when an item is new (`new_days`) is not searched.
+`named`, `length`) and what says when an item is new (`new_days`) is not searched.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,12 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
         "beta": Float(0.0, 0.9),
         "min_users": Int(2, 40, log=True),
         "neighbours": Int(20, 300, log=True),
+    },
+    "pure_svd": {
+        "decay_days": Float(7.0, DECADES, log=True),
+        "factors": Int(16, 256, log=True),
+        "ridge": Float(1.0, 1000.0, log=True),
+        "min_users": Int(2, 40, log=True),
     },
     "popular_in_context": {
         "window_days": Float(7.0, DECADES, log=True),

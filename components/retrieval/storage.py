@@ -9,6 +9,7 @@ from components.artifacts.errors import ContractError
 from components.retrieval.content import Content
 from components.retrieval.covisitation import Covisitation
 from components.retrieval.popular_in_context import PopularInContext
+from components.retrieval.pure_svd import PureSvd
 from components.retrieval.repeat_purchase import RepeatPurchase
 from components.retrieval.retriever import Retriever
 from components.retrieval.rp3beta import Rp3Beta
@@ -16,7 +17,7 @@ from components.retrieval.user_neighbours import UserNeighbours
 
 CLASSES: dict[str, type[Retriever]] = {
     retriever.name: retriever
-    for retriever in (RepeatPurchase, UserNeighbours, Covisitation, Rp3Beta, PopularInContext, Content)
+    for retriever in (RepeatPurchase, UserNeighbours, Covisitation, Rp3Beta, PureSvd, PopularInContext, Content)
 }
 
 

@@ -54,7 +54,7 @@ class UserNeighbours:
             votes: Items that each of them votes for: those of the largest decayed counts.
             max_users: Most users that can be a neighbour: those who took something last.
         """
-        rows = _latest_users(log, max_users)
+        rows = log.latest_users(max_users)
         profiles = _root(log.user_item_matrix(decay_days=profile_days)[rows])
         users_of = np.bincount(profiles.indices, minlength=log.items)
         idf = np.log(max(len(rows), 1) / np.maximum(users_of, 1)).astype(np.float32)
@@ -89,13 +89,6 @@ class UserNeighbours:
             for prefix in PREFIXES
         )
         return cls(profiles, recent, arrays["idf"], int(arrays["neighbours"][0]))
-
-
-def _latest_users(log: InteractionLog, most: int) -> NDArray[np.intp]:
-    """Rows of the users whose last interaction is newest, in their order; ties go to the smaller number."""
-    last = np.full(log.users, np.inf)
-    np.minimum.at(last, log.user_nums, log.age_days)
-    return np.sort(np.argsort(last, kind="stable")[:most])
 
 
 def _root(matrix: SparseMatrix) -> SparseMatrix:

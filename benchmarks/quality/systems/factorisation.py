@@ -1,4 +1,4 @@
-"""Linear models of the whole user-item matrix: EASE, exact, and implicit alternating least squares."""
+"""Linear models of the whole user-item matrix: EASE, exact and in some directions, and implicit alternating least squares."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.systems.irspack_models import learnt
 from benchmarks.quality.systems.system import Known, Rank, System, profiles, rows_of, scored
+from components.retrieval.config import RetrieversConfig
 from components.retrieval.interaction_log import SparseMatrix
+from components.retrieval.pure_svd import PureSvd
 from components.retrieval.query import Query
+from components.retrieval.search_spaces import SEARCH_SPACES
 from components.tuning.search_space import Float, Int, Params
 
 MOST_DENSE = 20_000
@@ -108,6 +111,22 @@ def _fit_ials(known: Known, params: Params) -> Rank:
     return learnt("IALSRecommender", known, matrix, settings)
 
 
+def _fit_pure_svd(known: Known, params: Params) -> Rank:
+    """The product's retriever; here it names every item that has a score, known ones too."""
+    fitted = PureSvd.fit(known.log, **params, max_users=RetrieversConfig().pure_svd.max_users, named=1)
+    everything = np.arange(len(known.items), dtype=np.int32)
+
+    def score(queries: Sequence[Query]) -> NDArray[np.floating]:
+        scores = np.zeros((len(queries), len(everything)), np.float32)
+        for row, query in enumerate(queries):
+            score_of = fitted.retrieve(query, k=0).score_of
+            if score_of is not None:
+                scores[row] = np.nan_to_num(score_of(everything))
+        return scores
+
+    return scored(score)
+
+
 EASE = System(
     "ease",
     "EASE",
@@ -134,4 +153,11 @@ IALS = System(
     _fit_ials,
     needs="irspack",
 )
-SYSTEMS = (EASE, IALS)
+PURE_SVD = System(
+    "pure_svd",
+    "Pure SVD",
+    SEARCH_SPACES["pure_svd"],
+    {name: getattr(RetrieversConfig().pure_svd, name) for name in SEARCH_SPACES["pure_svd"]},
+    _fit_pure_svd,
+)
+SYSTEMS = (EASE, PURE_SVD, IALS)
