@@ -54,6 +54,7 @@ QUOTA_SHARES = {
     "user_neighbours": 0.36,
     "covisitation": 0.12,
     "rp3beta": 0.12,
+    "pure_svd": 0.12,
     "popular_in_context": 0.1,
     "content": 0.04,
 }

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 
+from components.native.compiler import native
 from components.retrieval.interaction_log import InteractionLog
 from components.retrieval.items import UNKNOWN
 from components.retrieval.query import History, Query
@@ -56,6 +57,7 @@ class PureSvd:
         self.items, self.named = items, named
         self.row_of = np.full(items, UNKNOWN, np.int32)
         self.row_of[item_nums] = np.arange(len(item_nums), dtype=np.int32)
+        self._by_factor = np.ascontiguousarray(vectors[:named].T)
 
     @classmethod
     def fit(
@@ -99,7 +101,7 @@ class PureSvd:
     def retrieve(self, query: Query, *, k: int) -> Scored:
         """The best of the items of the most users that the user does not know; any item's score on demand."""
         vector = self._vector(query)
-        scores = (self.vectors[: self.named] @ vector) * self.gains[: self.named]
+        scores = _all_scores(self._by_factor, vector, self.gains)
         known = self.row_of[query.history.item_nums]
         scores[known[(known != UNKNOWN) & (known < self.named)]] = 0
         rows = np.flatnonzero(scores > 0)
@@ -127,20 +129,61 @@ class PureSvd:
     def _vector(self, query: Query) -> NDArray[np.float32]:
         """x V F, shape (factors,)."""
         history: History = query.history
-        rows = self.row_of[history.item_nums]
-        there = rows != UNKNOWN
-        weights = np.sqrt(history.decayed_to(query.now_seconds)[there]).astype(np.float32)
-        return np.asarray((weights @ self.vectors[rows[there]]) * self.shrink, np.float32)
+        weights = np.sqrt(history.decayed_to(query.now_seconds)).astype(np.float32)
+        return _weighted(self.vectors, self.row_of[history.item_nums], weights) * self.shrink
 
     def _scores(self, vector: NDArray[np.float32], item_nums: NDArray[np.int32]) -> NDArray[np.float32]:
         """Of any items, those that the user knows included; NaN for those of too few users."""
-        rows = self.row_of[item_nums]
-        scores = (self.vectors[rows] @ vector) * self.gains[rows]
-        return np.where(rows == UNKNOWN, np.float32(np.nan), scores) if len(self.item_nums) else _nothing(item_nums)
+        return _some_scores(self.vectors, vector, self.gains, self.row_of[item_nums])
 
 
-def _nothing(item_nums: NDArray[np.int32]) -> NDArray[np.float32]:
-    return np.full(len(item_nums), np.nan, np.float32)
+# Sums are made in the order of the factors, one after the other: a library's products have other last bits on another
+# processor or with another number of threads, and a ranker's bins turn on them.
+
+
+@native
+def _weighted(
+    vectors: NDArray[np.float32], rows: NDArray[np.int32], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The weighted sum of some rows, those that are UNKNOWN left out."""
+    total = np.zeros(vectors.shape[1], np.float32)
+    for place in range(len(rows)):
+        if rows[place] != UNKNOWN:
+            weight = weights[place]
+            vector = vectors[rows[place]]
+            for factor in range(len(total)):
+                total[factor] += weight * vector[factor]
+    return total
+
+
+@native
+def _all_scores(
+    by_factor: NDArray[np.float32], vector: NDArray[np.float32], gains: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Of the first items; by_factor has shape (factors, items), so that neighbouring items are summed side by side."""
+    scores = np.zeros(by_factor.shape[1], np.float32)
+    for factor in range(len(vector)):
+        value, row = vector[factor], by_factor[factor]
+        for place in range(len(scores)):
+            scores[place] += value * row[place]
+    for place in range(len(scores)):
+        scores[place] *= gains[place]
+    return scores
+
+
+@native
+def _some_scores(
+    vectors: NDArray[np.float32], vector: NDArray[np.float32], gains: NDArray[np.float32], rows: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Of these rows, NaN for UNKNOWN: the same bits as `_all_scores` has of them."""
+    scores = np.full(len(rows), np.float32(np.nan))
+    for place in range(len(rows)):
+        if rows[place] != UNKNOWN:
+            item, total = vectors[rows[place]], np.float32(0)
+            for factor in range(len(vector)):
+                total += vector[factor] * item[factor]
+            scores[place] = total * gains[rows[place]]
+    return scores
 
 
 def _decomposed(matrix: sp.csr_array, factors: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
