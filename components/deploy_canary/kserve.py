@@ -6,6 +6,7 @@ stable one at the plain address; each revision is scaled by its own traffic. Sta
 word, so there the canary is an InferenceService of its own, with its own autoscaling, and the field is refused.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -23,10 +24,15 @@ TAG_ROUTING = "serving.kserve.io/enable-tag-routing"
 ROLLOUT_LABEL = "recsys.dev/canary-of"
 KNATIVE, STANDARD = frozenset({"Knative", "Serverless"}), frozenset({"Standard", "RawDeployment"})
 """Names of the modes; the second of each is the one of KServe before 0.16."""
-CONFLICT, DENIED, MISSING = 409, 403, 404
+UNKNOWN, DENIED, MISSING, CONFLICT = 401, 403, 404, 409
 AGAIN = frozenset({CONFLICT, 429, 500, 503, 504})
 ATTEMPTS = 5
-SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation in which `kubectl apply` keeps what it was given: of the object that has it, not of a copy."""
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+"""Label of an InferenceService's pods."""
+CANARY_ENV = {"name": "RECSYS_VARIANT", "value": "canary"}
+"""What its server calls itself in logs and metrics."""
 
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON."""
@@ -86,10 +92,32 @@ class Services:
         self._tried(f"patch {name}", lambda: self.api.patch_namespaced_custom_object(*self._kind(), name, change))
 
     def create(self, manifest: Manifest) -> None:
-        """Harmless where it is there already."""
+        """Harmless where it is there already, whoever made it; one that is being deleted is waited for, a few seconds.
+
+        Raises:
+            ClusterError: It does not go, or the cluster refused.
+        """
         name = manifest["metadata"]["name"]
-        if self.find(name) is None:
-            self._tried(f"create {name}", lambda: self.api.create_namespaced_custom_object(*self._kind(), manifest))
+        for attempt in range(ATTEMPTS):
+            found = self.find(name)
+            if found is None:
+                self._tried(f"create {name}", lambda: self._create_once(manifest))
+                return
+            if "deletionTimestamp" not in found["metadata"]:
+                return
+            time.sleep(self.pause(attempt))
+        raise ClusterError(
+            f"InferenceService, create {name} in {self.namespace}: the former one is being deleted and is not gone yet. "
+            "Run the command again: it goes on where it stopped."
+        )
+
+    def _create_once(self, manifest: Manifest) -> None:
+        """A server answers 409 to a name that is taken as well; that does not pass by itself, and is what was wanted."""
+        try:
+            self.api.create_namespaced_custom_object(*self._kind(), manifest)
+        except ApiException as error:
+            if _reason(error) != "AlreadyExists":
+                raise
 
     def delete(self, name: str) -> None:
         """Harmless where there is none."""
@@ -114,11 +142,10 @@ class Services:
         raise AssertionError("the last attempt returns or raises")
 
     def _refusal(self, what: str, error: ApiException) -> str:
-        advice = (
-            f"Give this account that verb on {PLURAL}.{GROUP} there."
-            if error.status == DENIED
-            else "Run the command again: it goes on where it stopped."
-        )
+        advice = {
+            UNKNOWN: "The token or certificate is wrong or has expired: log in to the cluster again.",
+            DENIED: f"Give this account that verb on {PLURAL}.{GROUP} there.",
+        }.get(error.status, "Run the command again: it goes on where it stopped.")
         return f"InferenceService, {what} in {self.namespace}: {error.status} {error.reason}. {advice}"
 
 
@@ -206,16 +233,43 @@ class StandardTarget:
 
 
 def _twin_of(stable: Manifest, name: str, uri: str, replicas: int) -> Manifest:
-    metadata = {key: value for key, value in stable["metadata"].items() if key not in SERVER_FIELDS}
-    predictor = stable["spec"]["predictor"]
-    model = predictor["model"] | {"storageUri": uri}
+    """What people wrote of stable, under another name: nothing of what the server or KServe keeps in its metadata."""
+    metadata, predictor = stable["metadata"], stable["spec"]["predictor"]
+    annotations = {key: value for key, value in metadata.get("annotations", {}).items() if key != LAST_APPLIED}
+    env = [one for one in predictor["model"].get("env", []) if one["name"] != CANARY_ENV["name"]]
+    own = {"minReplicas": replicas, "model": predictor["model"] | {"storageUri": uri, "env": [*env, CANARY_ENV]}}
+    if "topologySpreadConstraints" in predictor:
+        own["topologySpreadConstraints"] = [
+            _of_pods(one, metadata["name"], name) for one in predictor["topologySpreadConstraints"]
+        ]
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "InferenceService",
-        "metadata": metadata
-        | {"name": name, "labels": metadata.get("labels", {}) | {ROLLOUT_LABEL: stable["metadata"]["name"]}},
-        "spec": stable["spec"] | {"predictor": predictor | {"minReplicas": replicas, "model": model}},
+        "metadata": {
+            "name": name,
+            "labels": metadata.get("labels", {}) | {ROLLOUT_LABEL: metadata["name"]},
+            "annotations": annotations,
+        },
+        "spec": stable["spec"] | {"predictor": predictor | own},
     }
+
+
+def _of_pods(constraint: Manifest, stable: str, twin: str) -> Manifest:
+    """A twin spread over nodes by where its own pods are, not stable's."""
+    selector = constraint.get("labelSelector", {})
+    labels = selector.get("matchLabels", {})
+    if labels.get(SERVICE_LABEL) != stable:
+        return constraint
+    return constraint | {"labelSelector": selector | {"matchLabels": labels | {SERVICE_LABEL: twin}}}
+
+
+def _reason(error: ApiException) -> str | None:
+    """Kubernetes' own word for a refusal; None where something between answered."""
+    try:
+        reason: str | None = json.loads(error.body or "{}").get("reason")
+    except (ValueError, AttributeError):
+        return None
+    return reason
 
 
 def _of_mode(found: Manifest, modes: frozenset[str], wanted: str) -> Manifest:

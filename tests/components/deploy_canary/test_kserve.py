@@ -1,5 +1,6 @@
 """The real client over HTTP, against an API that keeps InferenceServices, can be in conflict and can deny."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,16 @@ import pytest
 from kubernetes import client
 
 from components.artifacts.errors import ConfigError, NotFoundError
-from components.deploy_canary.kserve import ATTEMPTS, MODE, ClusterError, KnativeTarget, Services, StandardTarget
+from components.deploy_canary.kserve import (
+    ATTEMPTS,
+    LAST_APPLIED,
+    MODE,
+    SERVICE_LABEL,
+    ClusterError,
+    KnativeTarget,
+    Services,
+    StandardTarget,
+)
 from tests.loopback import QuietHandler, answering
 
 OLD, NEW = "pvc://models/b-old", "pvc://models/b-new"
@@ -17,19 +27,25 @@ OLD, NEW = "pvc://models/b-old", "pvc://models/b-new"
 
 @dataclass
 class Cluster:
-    """Name to object; statuses that the next writes get instead of being done; what was written."""
+    """Name to object; statuses that the next writes get instead of being done; what others do before each request; what was
+    written.
+    """
 
     objects: dict[str, dict]
     failures: list[int] = field(default_factory=list)
+    turns: Iterator[None] = field(default_factory=lambda: itertools.repeat(None))
     writes: list[tuple[str, str]] = field(default_factory=list)
     services: Services | None = None
 
     def act(self, method: str, name: str, body: dict) -> tuple[int, dict]:
+        next(self.turns)
         if method != "GET":
             if self.failures:
                 return self.failures.pop(0), {"reason": "refused"}
             self.writes.append((method, name or body["metadata"]["name"]))
         if method == "POST":
+            if body["metadata"]["name"] in self.objects:
+                return 409, {"reason": "AlreadyExists"}
             self.objects[body["metadata"]["name"]] = body
             return 201, body
         if name not in self.objects:
@@ -159,6 +175,66 @@ def test_target_of_the_other_mode_is_refused(mode, target):
         target(kept.services, "recommender").deploy("b-new", NEW, share=0.1)
 
 
+def test_twin_is_what_people_wrote_of_stable_and_nothing_that_the_cluster_keeps_of_it():
+    spread = {"maxSkew": 1, "labelSelector": {"matchLabels": {SERVICE_LABEL: "recommender", "app": "x"}}}
+    by_app = {"maxSkew": 1, "labelSelector": {"matchLabels": {"app": "x"}}}
+    stable = service("Standard", topologySpreadConstraints=[spread, by_app])
+    stable["metadata"] |= {
+        "finalizers": ["inferenceservice.finalizers"],
+        "ownerReferences": [{}],
+        "labels": {"app": "x"},
+    }
+    stable["metadata"]["annotations"][LAST_APPLIED] = "{}"
+    stable["spec"]["predictor"]["model"]["env"] = [{"name": "A", "value": "1"}]
+    with cluster(stable) as kept:
+        StandardTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.5)
+    twin = kept.objects["recommender-canary"]
+    assert twin["metadata"] == {
+        "name": "recommender-canary",
+        "labels": {"app": "x", "recsys.dev/canary-of": "recommender"},
+        "annotations": {MODE: "Standard"},
+    }
+    own = {**spread, "labelSelector": {"matchLabels": {SERVICE_LABEL: "recommender-canary", "app": "x"}}}
+    assert twin["spec"]["predictor"]["topologySpreadConstraints"] == [own, by_app]
+    assert twin["spec"]["predictor"]["model"]["env"] == [
+        {"name": "A", "value": "1"},
+        {"name": "RECSYS_VARIANT", "value": "canary"},
+    ]
+
+
+def test_twin_that_another_writer_made_meanwhile_is_taken():
+    def another(kept):
+        yield  # stable is read
+        yield  # there is no twin
+        # and now one is to be created
+        kept.objects["recommender-canary"] = service("Standard") | {"metadata": {"name": "recommender-canary"}}
+        yield from itertools.repeat(None)
+
+    with cluster(service("Standard")) as kept:
+        kept.turns = another(kept)
+        StandardTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.5)
+    assert kept.objects["recommender-canary"]["spec"]["predictor"]["model"]["storageUri"] == NEW
+    assert [method for method, _ in kept.writes] == ["POST", "PATCH"]
+
+
+def test_twin_that_is_being_deleted_is_waited_for():
+    def deletion(kept, requests):
+        for _ in range(requests):
+            yield
+        kept.objects.pop("recommender-canary")
+        yield from itertools.repeat(None)
+
+    going = service("Standard") | {"metadata": {"name": "recommender-canary", "deletionTimestamp": "now"}}
+    with cluster(service("Standard")) as kept:
+        kept.objects["recommender-canary"] = going
+        kept.turns = deletion(kept, requests=3)
+        StandardTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.5)
+        assert "deletionTimestamp" not in kept.objects["recommender-canary"]["metadata"]
+        kept.objects["recommender-canary"] = going
+        with pytest.raises(ClusterError, match="create recommender-canary in shop: the former one is being deleted"):
+            StandardTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.5)
+
+
 @pytest.mark.parametrize("status", [409, 429, 500, 503])
 def test_what_may_pass_by_itself_is_tried_again(status):
     with cluster(service("Knative")) as kept:
@@ -180,6 +256,13 @@ def test_a_denial_is_told_at_once_with_the_remedy():
         with pytest.raises(ClusterError, match=r"403 .* that verb on inferenceservices\.serving\.kserve\.io"):
             KnativeTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.0)
         assert kept.failures == [200]
+
+
+def test_account_that_the_cluster_does_not_know_is_sent_to_log_in():
+    with cluster(service("Knative")) as kept:
+        kept.failures = [401]
+        with pytest.raises(ClusterError, match=r"401 .* log in to the cluster again"):
+            KnativeTarget(kept.services, "recommender").deploy("b-new", NEW, share=0.0)
 
 
 def test_service_that_is_not_there_is_named():
