@@ -1,5 +1,6 @@
 """Rendering k8s/, and finding one's way in what comes out."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ GOLDEN = ROOT / "tests" / "golden" / "k8s"
 KUBECTL = Path(sys.executable).parent / "kubectl"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
+RENDERED = [*(f"overlays/{one}" for one in OVERLAYS), *(f"components/{one}" for one in COMPONENTS)]
+"""All that `render_alone` knows."""
 
 Resource = Mapping[str, Any]
 
@@ -23,6 +26,35 @@ def render(folder: Path) -> str:
     done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{folder}: {done.stderr}"
     return done.stdout
+
+
+def render_alone(chosen: str, folder: Path, namespace: str | None = None) -> str:
+    """An overlay; or a component alone on the base, for each must stand without the others.
+
+    Args:
+        chosen: One of RENDERED.
+        folder: Empty, for what kustomize reads.
+        namespace: In place of the manifests' own.
+    """
+    if namespace is None and chosen.startswith("overlays/"):
+        return render(K8S / chosen)
+    made: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    if namespace is not None:
+        made["namespace"] = namespace
+    if chosen.startswith("overlays/"):
+        made["resources"] = [_relative(K8S / chosen, folder)]
+    else:
+        images = ("recsys-serving", "recsys-pipeline", "redis", "postgres")
+        made["resources"] = [_relative(K8S / "base", folder)]
+        made["components"] = [_relative(K8S / chosen, folder)]
+        made["images"] = [{"name": one, "newTag": "1.0.0"} for one in images]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    return render(folder)
+
+
+def _relative(target: Path, start: Path) -> str:
+    """Kustomize takes no absolute path."""
+    return os.path.relpath(target.resolve(), start.resolve())
 
 
 def resources(text: str) -> list[Resource]:

@@ -5,9 +5,7 @@ packages along (checkov), so Pod Security's `restricted`, which the namespace al
 """
 
 import copy
-import os
 import re
-from pathlib import Path
 
 import click
 import pytest
@@ -20,36 +18,27 @@ from pipelines.config import load_config
 from serving.api.settings import DoorSettings, door_settings
 from serving.settings import Settings, settings_from_environment
 from serving.stream.settings import KafkaSettings, kafka_settings
-from tests.k8s.manifests import COMPONENTS, GOLDEN, K8S, OVERLAYS, containers, name, pods, render, resources
+from tests.k8s.manifests import (
+    COMPONENTS,
+    GOLDEN,
+    K8S,
+    OVERLAYS,
+    RENDERED,
+    containers,
+    name,
+    pods,
+    render,
+    render_alone,
+    resources,
+)
 from tests.k8s.references import dangling, documented_secrets
 from tests.k8s.validation import mistakes
-
-RENDERED = [*(f"overlays/{one}" for one in OVERLAYS), *(f"components/{one}" for one in COMPONENTS)]
 
 
 @pytest.fixture(scope="session", params=RENDERED)
 def rendered(request, tmp_path_factory):
-    """An overlay; or a component alone on the base, for each must stand without the others."""
-    kind, _, chosen = request.param.partition("/")
-    if kind == "overlays":
-        return resources(render(K8S / kind / chosen))
-    folder = tmp_path_factory.mktemp(chosen, numbered=True)
-    alone = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [relative(K8S / "base", folder)],
-        "components": [relative(K8S / "components" / chosen, folder)],
-        "images": [
-            {"name": one, "newTag": "1.0.0"} for one in ("recsys-serving", "recsys-pipeline", "redis", "postgres")
-        ],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(alone))
-    return resources(render(folder))
-
-
-def relative(target: Path, start: Path) -> str:
-    """Kustomize takes no absolute path."""
-    return os.path.relpath(target.resolve(), start.resolve())
+    """An overlay, or a component alone on the base."""
+    return resources(render_alone(request.param, tmp_path_factory.mktemp("alone")))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -222,6 +211,15 @@ def test_configuration_of_the_jobs_is_one_that_the_product_takes(overlay, tmp_pa
 @pytest.fixture(scope="module")
 def staging():
     return resources(render(K8S / "overlays" / "staging"))
+
+
+@pytest.mark.parametrize("chosen", ["components/kubeflow-pipelines", "components/spark"])
+def test_rights_in_another_namespace_are_its_own_accounts(chosen, tmp_path):
+    """A namespace that is written into a binding stays there when an overlay moves everything else."""
+    bindings = [one for one in resources(render_alone(chosen, tmp_path, "shop")) if one["kind"] == "RoleBinding"]
+    assert bindings
+    for one in bindings:
+        assert {one["metadata"]["namespace"], *(subject["namespace"] for subject in one["subjects"])} == {"shop"}
 
 
 def test_field_that_no_kind_has_is_refused(staging):
