@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers spark demo test check bench bench-quality bench-cost bench-serving lock clean
+.PHONY: help setup servers spark demo test test-cluster control-plane control-plane-down check bench bench-quality bench-cost bench-serving lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 setup: .venv/.installed ## Install the locked environment into .venv
 
@@ -35,6 +35,17 @@ demo: setup ## Real retail data -> features -> training -> serving -> monitoring
 test: setup ## Lint, types and the whole test suite
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/pytest
+
+test-cluster: setup ## The manifests, rights and rollouts against the cluster that KUBECONFIG names, in namespaces of their own (k8s/README.md)
+	@test -n "$$KUBECONFIG" || { echo "KUBECONFIG names no cluster: KUBECONFIG=FILE make test-cluster, with rights to make namespaces, custom resource definitions and roles." \
+	    "A control plane on this machine: make control-plane"; exit 2; }
+	@$(BIN)/pytest -m cluster tests/cluster
+
+control-plane: setup ## etcd, kube-apiserver and its controllers on loopback, from source (Go 1.26; the first build takes half an hour), for test-cluster
+	@$(BIN)/python -m tests.cluster.control_plane up
+
+control-plane-down: setup ## Stop them
+	@$(BIN)/python -m tests.cluster.control_plane down
 
 check: setup ## Lint, formatting, types, import layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,0 +1,58 @@
+"""Custom resources' definitions, made from the schemas that the manifests are held to; for a cluster that lacks them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.kubectl import RUN_LABEL, ClusterRun, kubectl
+from tests.k8s.manifests import Resource
+from tests.k8s.validation import SCHEMAS
+
+GUARDED = ".k8s.io"
+"""Groups of Kubernetes' own domain: a definition has to say who approved it."""
+ESTABLISHED_SECONDS = 60
+
+
+def install_missing(run: ClusterRun) -> None:
+    """Each definition that the cluster has not. One that is there is left as it is, and must serve the version that we use."""
+    names = []
+    for path in sorted(SCHEMAS.glob("*.json")):
+        made = definition(path)
+        name, version = made["metadata"]["name"], made["spec"]["versions"][0]["name"]
+        found = kubectl("get", "customresourcedefinition", name, "--ignore-not-found", "-o", "json").out
+        if found:
+            served = [one["name"] for one in json.loads(found)["spec"]["versions"] if one["served"]]
+            assert version in served, f"{name}: the cluster serves {', '.join(served)} and k8s/ uses {version}"
+            continue
+        made["metadata"]["labels"] = {RUN_LABEL: run.suffix}
+        run.create(made)
+        names.append(f"customresourcedefinition/{name}")
+    if names:
+        kubectl("wait", "--for=condition=Established", f"--timeout={ESTABLISHED_SECONDS}s", *names)
+
+
+def definition(path: Path) -> dict[str, Any]:
+    """Of the file GROUP_VERSION_KIND.json."""
+    group, version, kind = path.stem.split("_")
+    schema: Resource = json.loads(path.read_text())
+    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    if "status" in schema["properties"]:
+        served["subresources"] = {"status": {}}
+    annotations = {"api-approved.kubernetes.io": "unapproved, for tests only"} if group.endswith(GUARDED) else {}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural(kind)}.{group}", "annotations": annotations},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural(kind), "singular": kind.lower()},
+            "versions": [served],
+        },
+    }
+
+
+def plural(kind: str) -> str:
+    """As these projects write it: experiments, securitypolicies."""
+    lower = kind.lower()
+    return f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}s"

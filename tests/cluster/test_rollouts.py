@@ -1,0 +1,370 @@
+"""Rollouts against a real API server, by the real client with the token of an account that has the rights and no other.
+
+KServe need not be there: what is tested is what the API server answers, to conflicts, denials and deletions too.
+"""
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+from components.artifacts.registry import CHAMPION, open_registry
+from components.deploy_canary.book import RolloutBook
+from components.deploy_canary.kserve import (
+    GROUP,
+    PLURAL,
+    VERSION,
+    ClusterError,
+    KnativeTarget,
+    Services,
+    StandardTarget,
+)
+from components.deploy_canary.rollout import Cause, Phase, aborted, advanced, promoted, started
+from pipelines.cluster_canary import ClusterTarget
+from serving.api.assignment import read_experiments
+from tests.cluster.kubectl import STRICT, kubectl
+from tests.k8s.manifests import render_alone, resources
+from tests.pipelines.test_cli import RECSYS
+from tests.serving.bundles import MODEL, own_home, publish_other
+from tests.toy_world import moment
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(1800),
+]  # the first one that asks for bundles waits for a training
+
+BUNDLES = "s3://models/recommender"
+CAUSE = Cause("test", moment(18), "try", {})
+ROLLER, STRANGER = "roller", "stranger"
+VERBS = ["get", "create", "patch", "delete"]
+"""On inferenceservices: all that a rollout asks, as k8s/README.md says."""
+CHOSEN = {"Standard": "overlays/kind", "Knative": "components/knative-canary"}
+TARGETS = {"Standard": StandardTarget, "Knative": KnativeTarget}
+FINALIZER = "recsys.dev/test"
+RACES = 15
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A namespace with the InferenceService of the manifests.
+
+    Attributes:
+        namespace: Its name.
+        mode: Of KServe.
+        folder: For accounts' kubeconfigs.
+    """
+
+    namespace: str
+    mode: str
+    folder: Path
+
+    def token(self, account: str) -> str:
+        return kubectl("-n", self.namespace, "create", "token", account, "--duration=10m").out.strip()
+
+    @contextmanager
+    def services(self, account: str = ROLLER, token: str | None = None) -> Iterator[Services]:
+        """The API as an account has it, by a kubeconfig of its own."""
+        configuration = client.Configuration()
+        config.load_kube_config(str(self.kubeconfig(account, token)), client_configuration=configuration)
+        with client.ApiClient(configuration) as connection:
+            try:
+                yield Services(self.namespace, client.CustomObjectsApi(connection), pause=lambda _attempt: 0.2)
+            finally:
+                connection.rest_client.pool_manager.clear()
+
+    def kubeconfig(self, account: str, token: str | None = None) -> Path:
+        """As a person has it whose account this is."""
+        content = kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json").json
+        content["users"][0]["user"] = {"token": token or self.token(account)}
+        path = self.folder / f"{account}.kubeconfig"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def names(self) -> list[str]:
+        return sorted(one["metadata"]["name"] for one in self.get())
+
+    def get(self) -> list[Any]:
+        return kubectl("-n", self.namespace, "get", f"{PLURAL}.{GROUP}", "-o", "json").json["items"]
+
+    def predictor(self, name: str = "recommender") -> Any:
+        return {one["metadata"]["name"]: one for one in self.get()}[name]["spec"]["predictor"]
+
+    def generation(self) -> int:
+        return int(self.get()[0]["metadata"]["generation"])
+
+
+@pytest.fixture(params=sorted(CHOSEN))
+def shop(request, cluster_run, tmp_path) -> Iterator[Shop]:
+    yield from made(cluster_run, request.param, tmp_path)
+
+
+@pytest.fixture
+def standard(cluster_run, tmp_path) -> Iterator[Shop]:
+    yield from made(cluster_run, "Standard", tmp_path)
+
+
+def made(cluster_run, mode: str, folder: Path) -> Iterator[Shop]:
+    """The service as `kubectl apply` leaves it, and two accounts of which one has rights."""
+    namespace = cluster_run.namespace(f"rollout-{mode.lower()}-{len(cluster_run.created)}")
+    text = render_alone(CHOSEN[mode], folder, namespace)
+    served = [one for one in resources(text) if one["kind"] == "InferenceService"]
+    kubectl("apply", *STRICT, "-f", "-", stdin=yaml.safe_dump_all(served))
+    for account in (ROLLER, STRANGER):
+        kubectl("-n", namespace, "create", "serviceaccount", account)
+    rights = [f"--verb={verb}" for verb in VERBS]
+    kubectl("-n", namespace, "create", "role", ROLLER, *rights, f"--resource={PLURAL}.{GROUP}")
+    kubectl(
+        "-n", namespace, "create", "rolebinding", ROLLER, f"--role={ROLLER}", f"--serviceaccount={namespace}:{ROLLER}"
+    )
+    yield Shop(namespace, mode, folder)
+    cluster_run.remove(f"namespace/{namespace}")
+
+
+@dataclass(frozen=True)
+class Versions:
+    """A state folder with a champion and another bundle."""
+
+    home: Path
+    stable: str
+    candidate: str
+
+    def book(self, shop: Shop, services: Services) -> RolloutBook:
+        servers = TARGETS[shop.mode](services, "recommender")
+        return RolloutBook(self.home, ClusterTarget(self.home, MODEL, servers, BUNDLES))
+
+    def rollout(self, name: str = "spring", **target: str) -> Any:
+        return started(name, stable=self.stable, candidate=self.candidate, cause=CAUSE, steps=(0.25, 0.5), **target)
+
+
+@pytest.fixture
+def versions(tmp_path) -> Versions:
+    """Two ids; nothing but a promotion looks for the bundles."""
+    return Versions(tmp_path / "home", "b-old", "b-new")
+
+
+@pytest.fixture
+def trained_versions(trained, tmp_path) -> Versions:
+    """Two bundles of a registry."""
+    home = own_home(trained, tmp_path)
+    stable = open_registry(home).aliases(MODEL)[CHAMPION]
+    return Versions(home, stable, publish_other(trained, home, tmp_path / "other"))
+
+
+def test_candidate_goes_from_the_dark_to_stable(shop, trained_versions):
+    with shop.services() as services:
+        book = trained_versions.book(shop, services)
+        book.start(trained_versions.rollout())
+        (experiment,) = read_experiments(trained_versions.home).experiments
+        host = {"Standard": "recommender-canary-predictor", "Knative": "latest-recommender-predictor"}[shop.mode]
+        assert experiment.url == f"http://{host}.{shop.namespace}.svc.cluster.local"
+        told = shop.predictor("recommender-canary" if shop.mode == "Standard" else "recommender")
+        assert told["model"]["storageUri"] == f"{BUNDLES}/{trained_versions.candidate}"
+        assert told.get("canaryTrafficPercent") == (None if shop.mode == "Standard" else 0)
+        book.act("spring", lambda one: advanced(one, CAUSE))
+        before = shop.generation()
+        book.act("spring", lambda one: one)
+        assert shop.generation() == before  # what is so already makes no new revision
+        book.act("spring", lambda one: promoted(one, CAUSE))
+    assert shop.names() == ["recommender"]
+    assert shop.predictor()["model"]["storageUri"] == f"{BUNDLES}/{trained_versions.candidate}"
+    assert "canaryTrafficPercent" not in shop.predictor()
+    assert open_registry(trained_versions.home).aliases(MODEL)[CHAMPION] == trained_versions.candidate
+
+
+def test_candidate_that_is_taken_back_leaves_stable_as_it_was(shop, versions):
+    before = shop.predictor()
+    with shop.services() as services:
+        book = versions.book(shop, services)
+        book.start(versions.rollout())
+        book.act("spring", lambda one: advanced(one, CAUSE))
+        book.act("spring", lambda one: aborted(one, CAUSE))
+    assert shop.names() == ["recommender"]
+    after = shop.predictor()
+    if shop.mode == "Knative":  # the stable bundle's revision is made anew, and gets all traffic
+        assert after["model"].pop("storageUri") == f"{BUNDLES}/{versions.stable}"
+        before["model"].pop("storageUri")
+        assert before.pop("canaryTrafficPercent") == 0
+    assert after == before
+
+
+def test_twin_is_accepted_strictly_and_is_stables_but_for_bundle_and_size(standard, versions):
+    """The server drops fields that it does not know without a word, unless it is asked to be strict."""
+    with standard.services() as services:
+        versions.book(standard, services).start(versions.rollout())
+    [twin] = [one for one in standard.get() if one["metadata"]["name"] == "recommender-canary"]
+    for key in ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"):
+        twin["metadata"].pop(key, None)
+    twin["metadata"]["name"] = "again"
+    said = kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(twin))
+    assert said.err == ""
+    stable, own = standard.predictor(), standard.predictor("recommender-canary")
+    assert {key for key in stable | own if stable.get(key) != own.get(key)} == {"model", "topologySpreadConstraints"}
+
+
+def test_account_without_rights_is_told_which_verb_and_nothing_is_half_done(shop, versions):
+    before = shop.get()
+    said = rf"get recommender in {shop.namespace}: 403 .* that verb on {PLURAL}\.{GROUP}"
+    with shop.services(STRANGER) as services, pytest.raises(ClusterError, match=said):
+        versions.book(shop, services).start(versions.rollout())
+    assert shop.get() == before
+    with shop.services() as services:  # whoever has them goes on from what was written down
+        done = versions.book(shop, services).act("spring", lambda one: one)
+    assert (done.phase, done.is_done) == (Phase.DARK, True)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_right_of_the_account_is_needed(standard, verb):
+    kept = [f"--verb={one}" for one in VERBS if one != verb]
+    role = kubectl(
+        "create", "role", ROLLER, *kept, f"--resource={PLURAL}.{GROUP}", "--dry-run=client", "-o", "yaml"
+    ).out
+    kubectl("-n", standard.namespace, "replace", "-f", "-", stdin=role)
+    with standard.services() as services, pytest.raises(ClusterError, match=rf"{verb} recommender.*: 403"):
+        deploy_and_promote(StandardTarget(services, "recommender"))
+
+
+def deploy_and_promote(target: StandardTarget) -> None:
+    target.deploy("b-new", f"{BUNDLES}/b-new", share=0.5)
+    target.promote("b-new", f"{BUNDLES}/b-new")
+
+
+def test_token_that_is_no_longer_one_is_told_as_such(standard, versions):
+    said = r"401 Unauthorized\. .* log in to the cluster again"
+    with standard.services(token="expired") as services, pytest.raises(ClusterError, match=said):
+        versions.book(standard, services).start(versions.rollout())
+
+
+def test_rollout_goes_through_beside_a_writer_who_never_stops(shop):
+    """Somebody replaces the whole object again and again; each of the two overwrites nothing of the other."""
+    stop, written = threading.Event(), []
+
+    def write(api: client.CustomObjectsApi) -> None:
+        place = (GROUP, VERSION, shop.namespace, PLURAL, "recommender")
+        while not stop.is_set():
+            there = api.get_namespaced_custom_object(*place)
+            annotations = there["metadata"].setdefault("annotations", {})
+            annotations["recsys.dev/written"] = str(len(written))
+            try:
+                api.replace_namespaced_custom_object(*place, there)
+                written.append(200)
+            except ApiException as error:
+                written.append(error.status)
+
+    with admin() as api, shop.services() as services:
+        writer = threading.Thread(target=write, args=(client.CustomObjectsApi(api),))
+        writer.start()
+        try:
+            servers = TARGETS[shop.mode](services, "recommender")
+            for number in range(RACES):
+                servers.deploy("b", f"{BUNDLES}/b-{number}", share=0.5)
+                servers.promote("b", f"{BUNDLES}/b-{number}")
+                assert shop.predictor()["model"]["storageUri"] == f"{BUNDLES}/b-{number}"
+        finally:
+            stop.set()
+            writer.join()
+    assert set(written) <= {200, 409}
+    assert 200 in written
+    [there] = shop.get()
+    assert "recsys.dev/written" in there["metadata"]["annotations"]
+
+
+@contextmanager
+def admin() -> Iterator[client.ApiClient]:
+    config.load_kube_config()
+    with client.ApiClient() as connection:
+        try:
+            yield connection
+        finally:
+            connection.rest_client.pool_manager.clear()
+
+
+def test_two_commands_that_start_the_same_twin_at_once_both_succeed(standard):
+    """The second create is a 409 that no retry would help."""
+    with standard.services() as one, standard.services() as other:
+        together, failures = threading.Barrier(2), []
+
+        def deploy(services: Services) -> None:
+            create = services.api.create_namespaced_custom_object
+
+            def at_once(*arguments: Any) -> Any:
+                together.wait(timeout=30)  # both have seen that there is none
+                return create(*arguments)
+
+            services.api.create_namespaced_custom_object = at_once
+            try:
+                StandardTarget(services, "recommender").deploy("b-new", f"{BUNDLES}/b-new", share=0.5)
+            except Exception as error:  # noqa: BLE001 - told by the assertion below
+                failures.append(error)
+
+        threads = [threading.Thread(target=deploy, args=(services,)) for services in (one, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert standard.predictor("recommender-canary")["model"]["storageUri"] == f"{BUNDLES}/b-new"
+
+
+def test_twin_that_is_being_deleted_is_waited_for(standard):
+    """KServe keeps an InferenceService by a finalizer until its own resources are gone."""
+    with standard.services() as services:
+        target = StandardTarget(services, "recommender")
+        target.deploy("b-1", f"{BUNDLES}/b-1", share=0.5)
+        finalizers(standard, f'["{FINALIZER}"]')
+        target.withdraw("b-0", f"{BUNDLES}/b-0")
+        assert standard.names() == ["recommender", "recommender-canary"]
+        with pytest.raises(ClusterError, match="the former one is being deleted and is not gone yet"):
+            target.deploy("b-2", f"{BUNDLES}/b-2", share=0.5)
+        services.pause = lambda _attempt: 5.0
+        letting_go = threading.Timer(0.3, finalizers, args=(standard, "null"))
+        letting_go.start()
+        target.deploy("b-2", f"{BUNDLES}/b-2", share=0.5)
+        letting_go.join()
+    assert standard.predictor("recommender-canary")["model"]["storageUri"] == f"{BUNDLES}/b-2"
+
+
+def finalizers(shop: Shop, value: str) -> None:
+    change = f'{{"metadata": {{"finalizers": {value}}}}}'
+    kubectl("-n", shop.namespace, "patch", f"{PLURAL}.{GROUP}", "recommender-canary", "--type=merge", "-p", change)
+
+
+def test_command_moves_the_cluster_that_kubeconfig_names(shop, trained_versions):
+    """`recsys rollout` as a process with an account's kubeconfig: start, step, status, abort, and another one's denial."""
+    target = f"{shop.mode.lower()}://{shop.namespace}/recommender?bundles={BUNDLES}"
+    environment = os.environ | {"RECSYS_HOME": str(trained_versions.home), "COLUMNS": "200"}
+    start = [
+        "start",
+        "spring",
+        trained_versions.candidate,
+        "--target",
+        target,
+        "--step",
+        "0.25",
+        "--force",
+        "--reason",
+        "a test",
+    ]
+
+    def rollout(*arguments: str, account: str = ROLLER, status: int = 0) -> str:
+        own = {"KUBECONFIG": str(shop.kubeconfig(account))}
+        done = subprocess.run(
+            [RECSYS, "rollout", *arguments], capture_output=True, text=True, env=environment | own, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    assert "403" in rollout(*start, account=STRANGER, status=1)
+    assert "dark 0%" in rollout("status", "spring")  # it was written down, and is done now
+    assert "ramp 25%" in rollout("step", "spring", "--force")
+    assert "promoted" in rollout("promote", "spring")
+    assert shop.names() == ["recommender"]
+    assert shop.predictor()["model"]["storageUri"] == f"{BUNDLES}/{trained_versions.candidate}"
