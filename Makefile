@@ -41,7 +41,7 @@ test-cluster: setup ## The manifests, rights and rollouts against the cluster th
 	    "A control plane on this machine: make control-plane"; exit 2; }
 	@$(BIN)/pytest -m cluster tests/cluster
 
-control-plane: setup ## etcd, kube-apiserver and its controllers on loopback, from source (Go 1.26; the first build takes half an hour), for test-cluster
+control-plane: setup ## etcd, kube-apiserver and its controllers on loopback, from source (Go 1.26; the first build takes eight minutes of CPU), for test-cluster
 	@$(BIN)/python -m tests.cluster.control_plane up
 
 control-plane-down: setup ## Stop them
