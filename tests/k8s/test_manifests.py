@@ -19,7 +19,6 @@ from serving.api.settings import DoorSettings, door_settings
 from serving.settings import Settings, settings_from_environment
 from serving.stream.settings import KafkaSettings, kafka_settings
 from tests.k8s.manifests import (
-    COMPONENTS,
     GOLDEN,
     K8S,
     OVERLAYS,
