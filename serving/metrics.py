@@ -36,7 +36,7 @@ class ServerMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self.in_flight = Gauge(
-            "recsys_server_requests_in_flight", "HTTP requests being answered", registry=self.registry
+            "recsys_server_requests_in_flight", "HTTP requests and gRPC calls being answered", registry=self.registry
         )
         self._items_as_of = Gauge(
             "recsys_server_items_as_of_timestamp_seconds",
@@ -60,7 +60,10 @@ class ServerMetrics:
 
     def _counters(self) -> None:
         requests = Counter(
-            "recsys_server_requests_total", "HTTP requests answered", ["route", "status"], registry=self.registry
+            "recsys_server_requests_total",
+            "HTTP requests and gRPC calls answered, by HTTP's status",
+            ["route", "status"],
+            registry=self.registry,
         )
         users = Counter(
             "recsys_server_users_total",

@@ -82,7 +82,7 @@ def _events(live: LiveRecommender, metrics: ServerMetrics) -> LiveEvents:
 def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetrics) -> None:
     settings, drain = recommender.settings, Drain(recommender.settings.drain_seconds)
     traces = tracing(settings.traces_url, settings.traces_share, service="recsys-server", trusts_parent=True)
-    server_module = _import_kserve(settings)
+    server_module = _import_kserve(settings, metrics)
     from serving.models import RankerModel, RecommenderModel
     from serving.operations import add_operations
     from serving.routes import add_routes, hot_routes
@@ -128,8 +128,8 @@ def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetr
             traces.close()
 
 
-def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
-    """KServe's server module, told to listen for gRPC on the configured address: it knows 0.0.0.0 only.
+def _import_kserve(settings: Settings, metrics: ServerMetrics) -> Any:  # kserve publishes no types
+    """KServe's server module, its gRPC behind our guard and on the configured address: it knows 0.0.0.0 only.
 
     KServe reads sys.argv when it is imported; the options here are this program's own.
     """
@@ -140,8 +140,16 @@ def _import_kserve(settings: Settings) -> Any:  # kserve publishes no types
     finally:
         sys.argv = arguments
 
+    from serving.grpc_admission import GrpcAdmission
+
     aio_server = grpc_server.aio.server
-    grpc_server.aio.server = lambda *args, **kwargs: _BoundGrpcServer(aio_server(*args, **kwargs), settings.host)
+    guard = GrpcAdmission(metrics, queue_seconds=settings.queue_seconds)
+
+    def bound_server(*args: Any, interceptors: tuple[Any, ...] = (), **options: Any) -> _BoundGrpcServer:
+        # Outermost: KServe's own interceptor would make of a refusal a fault of the server.
+        return _BoundGrpcServer(aio_server(*args, interceptors=(guard, *interceptors), **options), settings.host)
+
+    grpc_server.aio.server = bound_server
     logging.getLogger("kserve").setLevel(logging.WARNING)
     logging.getLogger("kserve").addFilter(_is_our_fault)
     return model_server

@@ -36,7 +36,9 @@ class Settings(ProcessSettings):
     max_head_bytes: int = Field(32_768, ge=1024, description="Largest path, query string and headers together")
     head_seconds: float = Field(10.0, gt=0, description="Longest that the head of a request may take to arrive")
     queue_seconds: float = Field(
-        0.5, gt=0, description="Longest that a request may have waited when its turn comes; later ones get 503"
+        0.5,
+        gt=0,
+        description="Longest that a request may have waited when its turn comes; later ones get 503, over gRPC UNAVAILABLE",
     )
     accept_request_time: bool = Field(
         False, description="Let requests say what time it is: for replays of the past, never for live traffic"
