@@ -10,6 +10,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 DAY_LENGTH = len("2017-11-13")
+FEEDBACK_FOLDER = Path("logs") / "feedback"
+"""Of what users did; the format is in `components.artifacts.feedback`, which the door cannot afford to import."""
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.artifacts.day_logs import overlaps, records
+from components.artifacts.day_logs import FEEDBACK_FOLDER, overlaps, records
 from components.artifacts.tables import TIMESTAMP, conform
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
-FOLDER = Path("logs") / "feedback"
+FOLDER = FEEDBACK_FOLDER
 
 FEEDBACK = pa.schema(
     [

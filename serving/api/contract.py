@@ -119,6 +119,14 @@ class Readiness(BaseModel):
     degraded: bool
 
 
+EVENTS = PublicRoute(
+    "POST",
+    "/v1/events",
+    "events",
+    "What users did; an event_id that was posted before changes nothing",
+    body=FeedbackRequest,
+    answer=FeedbackResponse,
+)
 ANSWERS = (
     PublicRoute(
         "GET",
@@ -146,14 +154,7 @@ ANSWERS = (
         query=SimilarRequest,
         answer=SimilarResponse,
     ),
-    PublicRoute(
-        "POST",
-        "/v1/events",
-        "events",
-        "What users did; an event_id that was posted before changes nothing",
-        body=FeedbackRequest,
-        answer=FeedbackResponse,
-    ),
+    EVENTS,
     PublicRoute(
         "GET",
         "/v1/explanations/{query_id}",

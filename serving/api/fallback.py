@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from serving.api.assignment import STABLE
 from serving.api.errors import BadRequestError, RefusedError
+from serving.api.rejected import Rejected, read_log
 from serving.api.upstream import Upstreams
 from serving.protocol import (
     POPULAR_PATH,
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 FILE = "fallback.json"
 RETRIEVER = "popular_in_context"
 UNKNOWN_PATH = 404
+LEARNED_AT_ONCE = 100
+"""Events of the log; requests are answered between two such parts."""
 
 
 class Fallback:
@@ -42,6 +45,7 @@ class Fallback:
         self._seconds = seconds
         self._lists = _read(self._path)
         self._tag: str | None = None
+        self._home, self.rejected = home, Rejected()
 
     @property
     def is_armed(self) -> bool:
@@ -55,7 +59,12 @@ class Fallback:
         return float("nan") if made is None else (datetime.now(UTC) - made).total_seconds()
 
     async def keep_fresh(self) -> None:
-        """Take newer lists until it is cancelled."""
+        """Learn what the log says that users hid, then take newer lists until it is cancelled."""
+        said = await asyncio.to_thread(read_log, self._home)
+        for start in range(0, len(said), LEARNED_AT_ONCE):
+            self.rejected.learn(said[start : start + LEARNED_AT_ONCE])
+            await asyncio.sleep(0)
+        del said
         while True:
             await self.refresh()
             await asyncio.sleep(self._seconds if self.is_armed else min(self._seconds, 1.0))
@@ -87,7 +96,9 @@ class Fallback:
             return None
         if request.k > lists.max_k:
             raise BadRequestError(f"k: {request.k}, expected at most {lists.max_k}.")
-        shown = [item for item in _listed(lists, request.store_id) if _allows(request.filters, item)][: request.k]
+        rejected = self.rejected.of(request.user_id)
+        listed = (item for item in _listed(lists, request.store_id) if item.item_id not in rejected)
+        shown = [item for item in listed if _allows(request.filters, item)][: request.k]
         is_local = request.store_id in lists.stores
         reason = f"Popular in store {request.store_id} now" if is_local else "Popular now"
         return RecommendationResponse(
@@ -108,7 +119,7 @@ def _listed(lists: PopularLists, store_id: str | None) -> Iterator[ListedItem]:
 
 
 def _allows(filters: Filters, item: ListedItem) -> bool:
-    """All filters but `exclude_known`: nothing is known of the user here."""
+    """All filters but `exclude_known`: what the user bought is not known here."""
     conditions = (
         (filters.departments, item.department),
         (filters.categories, item.category),

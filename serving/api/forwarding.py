@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from serving.api.admission import Admission
 from serving.api.assignment import STABLE
-from serving.api.contract import PublicRoute
+from serving.api.contract import EVENTS, PublicRoute
 from serving.api.errors import BadRequestError, FaultError, OverloadedError, RefusedError, TooSlowError
 from serving.api.exchange import Exchange
 from serving.api.experiments import DoorExperiments
@@ -82,6 +82,8 @@ class Forwarder:
                 raise
             return self._from_the_list(request, values, chosen, exchange, fault)
         exchange.query_id = answer.query_id
+        if route == EVENTS and answer.status == OK:
+            self.fallback.rejected.acknowledged(values)
         if self.experiments.dark is not None and route.has_fallback and answer.status == OK:
             self._copy(self.experiments.dark, request, body, exchange, answer)
         return Response(answer.body, answer.status, media_type=answer.content_type)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -16,7 +18,7 @@ from components.reranking.config import PolicyConfig
 from components.reranking.policy import ListPolicy
 from pipelines.server_process import RunningServer, server
 from serving.popular_lists import popular_lists
-from serving.protocol import PopularLists
+from serving.protocol import ListedItem, PopularLists
 from tests.serving.api.doors import door, make_key, troubled_server
 from tests.serving.bundles import own_home
 from tests.toy_world import moment
@@ -130,6 +132,41 @@ def test_events_are_refused_and_never_lost_in_the_door(stack):
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "1"
     assert stack.client.get("/v1/items/i1/similar").status_code == 503
+
+
+def shown(answer: httpx.Response) -> list[str]:
+    assert is_fallback(answer), answer.text
+    return [item["item_id"] for item in answer.json()["items"]]
+
+
+def test_list_leaves_out_what_the_user_hid_whoever_remembers_it(stack):
+    """The door whose events passed it, and one that is started later with the log of them."""
+    popular = [item.item_id for item in _everywhere(stack.home)][:8]
+    hid, disliked, taken_back, other = popular[:4]
+    said = [(hid, "hide"), (disliked, "thumbs_down"), (taken_back, "hide"), (taken_back, "unhide"), (other, "click")]
+    now = datetime.now(UTC)
+    events = [
+        {"event_id": f"e{place}", "user_id": "u2", "item_id": item_id, "interaction_type": name}
+        | {"event_timestamp": (now - timedelta(seconds=60 - place)).isoformat()}
+        for place, (item_id, name) in enumerate(said)
+    ]
+    assert stack.client.post("/v1/events", json={"events": events[::-1]}).status_code == 200
+    stack.signal(signal.SIGKILL)
+    stack.until(is_fallback)
+    expected = [item_id for item_id in popular if item_id not in {hid, disliked}][:5]
+    assert shown(stack.ask()) == expected
+    assert shown(stack.ask(user_id="u3")) == popular[:5]
+    headers = dict(stack.client.headers)
+    shutil.copytree(stack.running.log.parent / "feedback", stack.home / "logs" / "feedback")
+    with door(stack.home, stack.running.url) as url, httpx.Client(base_url=url, headers=headers) as client:
+        later = Stack(stack.running, stack.home, client)
+        later.until(lambda answer: is_fallback(answer) and shown(answer) == expected)  # it reads beside answering
+        assert shown(later.ask(user_id="u3")) == popular[:5]
+
+
+def _everywhere(home: Path) -> list[ListedItem]:
+    lists = PopularLists.model_validate_json((home / "fallback.json").read_bytes())
+    return [lists.items[place] for place in lists.everywhere]
 
 
 def test_door_that_never_met_a_server_says_that_nobody_answers(tmp_path):
