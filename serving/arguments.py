@@ -1,10 +1,37 @@
-"""What server and door make of their command line: they are told by variables, and --help names them."""
+"""What a container's process makes of its command line: it is told by variables, and --help names them."""
 
-from collections.abc import Sequence
+import logging
+import sys
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel
 
-from components.artifacts.errors import ConfigError
+from components.artifacts.errors import ConfigError, RecsysError
+from serving.json_lines import JsonLines
+
+
+def run_program(program: str, settings: type[BaseModel], prefix: str, run: Callable[[], None]) -> int:
+    """Run it, with its log as JSON lines; a refusal is one line and its exit code.
+
+    Args:
+        program: As it is called, for its help.
+        settings: What it is told.
+        prefix: Of the variables that say it.
+        run: Until the end.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        text = read_arguments(sys.argv[1:], program, settings, prefix)
+        if text is not None:
+            sys.stdout.write(f"{text}\n")
+            return 0
+        run()
+    except RecsysError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
 
 
 def read_arguments(arguments: Sequence[str], program: str, settings: type[BaseModel], prefix: str) -> str | None:

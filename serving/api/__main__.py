@@ -6,15 +6,14 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp
 
-from components.artifacts.errors import ConfigError, RecsysError
+from components.artifacts.errors import ConfigError
 from serving.api.app import build_app
 from serving.api.keys import read_keys
 from serving.api.settings import PREFIX, DoorSettings, door_settings
-from serving.arguments import read_arguments
+from serving.arguments import run_program
 from serving.drain import Drain
 from serving.garbage import settle
 from serving.http11 import bounded_protocol
-from serving.json_lines import JsonLines
 from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
@@ -24,19 +23,7 @@ STOP_SECONDS = 10
 
 def main() -> int:
     """Answer until a signal comes; a refusal is one line and its exit code."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    try:
-        text = read_arguments(sys.argv[1:], "python -m serving.api", DoorSettings, PREFIX)
-        if text is not None:
-            sys.stdout.write(f"{text}\n")
-            return 0
-        run_door(door_settings())
-    except RecsysError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    return 0
+    return run_program("python -m serving.api", DoorSettings, PREFIX, lambda: run_door(door_settings()))
 
 
 def run_door(settings: DoorSettings) -> None:
