@@ -1,17 +1,15 @@
 """The server's settings: the one place of this process that reads the environment."""
 
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from components.artifacts.errors import ConfigError
 from components.artifacts.home import recsys_home
 from serving.exploration import Exploration
-from serving.process_settings import ProcessSettings
+from serving.process_settings import ProcessSettings, read_settings
 
 PREFIX = "RECSYS_"
 
@@ -102,13 +100,5 @@ def settings_from_environment(overrides: Mapping[str, Any] | None = None) -> Set
     Raises:
         ConfigError: A value is wrong.
     """
-    given = {name: os.environ[PREFIX + name.upper()] for name in Settings.model_fields if _is_set(name)}
-    try:
-        return Settings.model_validate({"home": recsys_home(), **given, **(overrides or {})})
-    except ValidationError as error:
-        mistakes = "; ".join(f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
-        raise ConfigError(f"server settings: {mistakes}.") from error
-
-
-def _is_set(name: str) -> bool:
-    return name != "home" and bool(os.environ.get(PREFIX + name.upper()))
+    home = {"home": recsys_home()}
+    return read_settings(Settings, PREFIX, called="server settings", given=overrides or {}, fixed=home)

@@ -1,18 +1,16 @@
 """The door's settings: the one place of this process that reads the environment."""
 
 import ipaddress
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from components.artifacts.errors import ConfigError
 from components.artifacts.home import recsys_home
 from serving.api.keys import Scope
-from serving.process_settings import ProcessSettings
+from serving.process_settings import ProcessSettings, read_settings
 
 PREFIX = "RECSYS_API_"
 
@@ -123,17 +121,8 @@ def door_settings(overrides: Mapping[str, Any] | None = None) -> DoorSettings:
     Raises:
         ConfigError: A value is wrong.
     """
-    names = [name for name in DoorSettings.model_fields if name != "home" and os.environ.get(PREFIX + name.upper())]
-    given = {name: os.environ[PREFIX + name.upper()] for name in names}
-    try:
-        return DoorSettings.model_validate({"home": recsys_home(), **given, **(overrides or {})})
-    except ValidationError as error:
-        mistakes = "; ".join(_mistake(one["loc"], one["msg"]) for one in error.errors())
-        raise ConfigError(f"settings of the door: {mistakes}.") from error
-
-
-def _mistake(place: tuple[int | str, ...], said: str) -> str:
-    return f"{PREFIX}{str(place[0]).upper()}: {said}" if place else said
+    home = {"home": recsys_home()}
+    return read_settings(DoorSettings, PREFIX, called="settings of the door", given=overrides or {}, fixed=home)
 
 
 def _is_loopback(host: str) -> bool:

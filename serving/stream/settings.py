@@ -1,17 +1,17 @@
 """Where Kafka is, and what is read from it: the RECSYS_KAFKA_* variables."""
 
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from components.artifacts.errors import ConfigError
+from serving.process_settings import read_settings
 from serving.stream.properties import read_properties
 
 PREFIX = "RECSYS_KAFKA_"
+ADVICE = f" For example {PREFIX}BOOTSTRAP_SERVERS=localhost:9092; `python -m serving.stream --help` lists them all."
 TOPIC_NAME = r"^[a-zA-Z0-9._-]{1,249}$"
 OWN = frozenset({"group.id", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"})
 """What the consumer's promise stands on: it may not be said otherwise."""
@@ -93,17 +93,6 @@ def kafka_settings(overrides: Mapping[str, Any] | None = None) -> KafkaSettings:
     Raises:
         ConfigError: A value is wrong, or no broker is named.
     """
-    names = [name for name in KafkaSettings.model_fields if os.environ.get(PREFIX + name.upper())]
-    given = {name: os.environ[PREFIX + name.upper()] for name in names}
-    try:
-        return KafkaSettings.model_validate({**given, **(overrides or {})})
-    except ValidationError as error:
-        mistakes = "; ".join(_mistake(one["loc"], one["msg"]) for one in error.errors())
-        raise ConfigError(
-            f"settings of Kafka: {mistakes}. For example {PREFIX}BOOTSTRAP_SERVERS=localhost:9092; "
-            "`python -m serving.stream --help` lists them all."
-        ) from error
-
-
-def _mistake(place: tuple[int | str, ...], said: str) -> str:
-    return f"{PREFIX}{str(place[0]).upper()}: {said}" if place else said
+    return read_settings(
+        KafkaSettings, PREFIX, called="settings of Kafka", given=overrides or {}, fixed={}, advice=ADVICE
+    )
