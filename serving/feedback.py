@@ -14,8 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from components.artifacts.day_logs import parse_line
-from components.artifacts.feedback import FOLDER
+from components.artifacts.day_logs import FEEDBACK_FOLDER, parse_line
 from serving.event_index import FILE, Entry, EventIndex, id_of
 from serving.protocol import FeedbackEvent
 
@@ -48,7 +47,7 @@ class FeedbackLog:
         clock: Callable[[], float] = time.time,
         host: str = "",
     ) -> None:
-        self.folder = home / FOLDER / host
+        self.folder = home / FEEDBACK_FOLDER / host
         self.folder.mkdir(parents=True, exist_ok=True)
         is_new = not (self.folder / FILE).exists()
         self._index = EventIndex(self.folder)

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from components.artifacts.cuts import seconds
-from components.artifacts.feedback import FOLDER, read_feedback
+from components.artifacts.day_logs import FEEDBACK_FOLDER
+from components.artifacts.feedback import read_feedback
 from feature_repo.online import OnlineRows
 from feature_repo.online_values import OnlineRow, Rows
 from feature_repo.schema import USER_HISTORY
@@ -28,7 +29,7 @@ def restore_rows(home: Path) -> int:
         home: State folder, whose newest snapshot has been materialised.
     """
     rows, told = OnlineRows(home).of_entity(SPECS), 0
-    for day in sorted({path.stem for path in (home / FOLDER).rglob("*.jsonl")}):
+    for day in sorted({path.stem for path in (home / FEEDBACK_FOLDER).rglob("*.jsonl")}):
         by_user = _of_day(home, datetime.fromisoformat(day).replace(tzinfo=UTC))
         users = list(by_user)
         for start in range(0, len(users), USERS_AT_ONCE):

@@ -16,8 +16,6 @@ from components.artifacts.day_logs import FEEDBACK_FOLDER, overlaps, records
 from components.artifacts.tables import TIMESTAMP, conform
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
-FOLDER = FEEDBACK_FOLDER
-
 FEEDBACK = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),
@@ -40,7 +38,7 @@ RATED = "rating"
 
 def read_feedback(home: Path, start: datetime, end: datetime) -> pa.Table:
     """Events in [start, end), by time and event_id, each once; empty where there are none."""
-    days = (path for path in sorted((home / FOLDER).rglob("*.jsonl")) if overlaps(path, start, end))
+    days = (path for path in sorted((home / FEEDBACK_FOLDER).rglob("*.jsonl")) if overlaps(path, start, end))
     events = {event["event_id"]: event for path in days for event in records(path)}
     for event in events.values():
         event[EVENT_TIMESTAMP] = datetime.fromisoformat(event[EVENT_TIMESTAMP])

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.artifacts.day_logs import parse_line
-from components.artifacts.feedback import FOLDER
+from components.artifacts.day_logs import FEEDBACK_FOLDER, parse_line
 
 READ_BYTES = 1_000_000
 """Of one file at once: thousands of events."""
@@ -39,7 +38,7 @@ class LogTail:
     """
 
     def __init__(self, home: Path, places: Mapping[str, int]) -> None:
-        self._folder, self.places = home / FOLDER, dict(places)
+        self._folder, self.places = home / FEEDBACK_FOLDER, dict(places)
 
     def skip(self) -> None:
         """Pass over what is there."""

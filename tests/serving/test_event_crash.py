@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from components.artifacts.feedback import FOLDER
+from components.artifacts.day_logs import FEEDBACK_FOLDER
 from feature_repo.online import OnlineRows
 from feature_repo.schema import USER_HISTORY
 from feature_repo.store import apply
@@ -31,7 +31,9 @@ def home(request, tmp_path, monkeypatch):
 
 def logged(home) -> list[dict]:
     """Every whole line of the log, repeated ones too."""
-    lines = [line for path in (home / FOLDER).glob("*.jsonl") for line in path.read_bytes().split(b"\n") if line]
+    lines = [
+        line for path in (home / FEEDBACK_FOLDER).glob("*.jsonl") for line in path.read_bytes().split(b"\n") if line
+    ]
     whole = []
     for line in lines:
         try:

@@ -1,7 +1,8 @@
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 
-from components.artifacts.feedback import FOLDER, read_feedback
+from components.artifacts.day_logs import FEEDBACK_FOLDER
+from components.artifacts.feedback import read_feedback
 from serving.feedback import FeedbackLog
 from serving.protocol import FeedbackEvent
 
@@ -33,7 +34,7 @@ def test_window_is_half_open(tmp_path):
 
 def test_line_that_a_crash_cut_off_is_skipped_and_the_next_one_stands_alone(tmp_path, caplog):
     FeedbackLog(tmp_path).append([event("a")])
-    path = tmp_path / FOLDER / "2024-05-01.jsonl"
+    path = tmp_path / FEEDBACK_FOLDER / "2024-05-01.jsonl"
     path.write_bytes(path.read_bytes() + b'{"event_id": "cut')
     again = FeedbackLog(tmp_path)
     again.append([event("b")])
@@ -49,7 +50,7 @@ def test_memory_does_not_grow_with_the_log_and_a_log_without_an_index_is_read_on
     log = FeedbackLog(tmp_path)
     log.append([event(str(number)) for number in range(20_000)])
     log.close()
-    for path in (tmp_path / FOLDER).glob("index.db*"):
+    for path in (tmp_path / FEEDBACK_FOLDER).glob("index.db*"):
         path.unlink()
     tracemalloc.start()
     again = FeedbackLog(tmp_path)  # as after an update from a version without an index
@@ -92,7 +93,7 @@ def test_two_logs_of_one_folder_know_each_others_events(tmp_path):
 def test_lines_that_a_crash_left_behind_the_index_are_found_by_whoever_writes_next(tmp_path):
     running = FeedbackLog(tmp_path)
     running.append([event("a")])
-    path = tmp_path / FOLDER / "2024-05-01.jsonl"
+    path = tmp_path / FEEDBACK_FOLDER / "2024-05-01.jsonl"
     line = path.read_bytes().replace(b'"a"', b'"left"')
     path.write_bytes(path.read_bytes() + line)  # another process wrote it and ended before it told the index
     assert running.append([event("left")]) == []
@@ -102,6 +103,8 @@ def test_lines_that_a_crash_left_behind_the_index_are_found_by_whoever_writes_ne
 def test_hosts_that_share_the_folder_have_logs_of_their_own_and_an_event_that_both_were_told_is_read_once(tmp_path):
     FeedbackLog(tmp_path, host="pod-a").append([event("a"), event("b")])
     FeedbackLog(tmp_path, host="pod-b").append([event("b"), event("c")])
-    written = {str(path.relative_to(tmp_path / FOLDER)) for path in (tmp_path / FOLDER).rglob("*.jsonl")}
+    written = {
+        str(path.relative_to(tmp_path / FEEDBACK_FOLDER)) for path in (tmp_path / FEEDBACK_FOLDER).rglob("*.jsonl")
+    }
     assert written == {"pod-a/2024-05-01.jsonl", "pod-b/2024-05-01.jsonl"}
     assert read_feedback(tmp_path, AT, AT + timedelta(days=1))["event_id"].to_pylist() == ["a", "b", "c"]

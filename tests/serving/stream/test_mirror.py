@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
+from components.artifacts.day_logs import FEEDBACK_FOLDER
 from components.artifacts.errors import ConfigError, ContractError
-from components.artifacts.feedback import FOLDER
 from serving.feedback import FeedbackLog
 from serving.protocol import FeedbackRequest
 from serving.stream import log_tail
@@ -80,7 +80,7 @@ def read(tail: LogTail) -> list[str]:
 
 @pytest.fixture
 def day(tmp_path):
-    path = tmp_path / FOLDER / "2024-05-01.jsonl"
+    path = tmp_path / FEEDBACK_FOLDER / "2024-05-01.jsonl"
     path.parent.mkdir(parents=True)
     return path
 
