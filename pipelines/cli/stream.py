@@ -48,17 +48,15 @@ def consume(
     from serving.stream.settings import kafka_settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    given = {
-        "topic": topic,
-        "bootstrap_servers": brokers,
-        "group": group,
-        "dead_letter_topic": dead_letter_topic,
-        "start": start,
-        "http_port": port,
-    }
-    run_stream(
-        kafka_settings({name: value for name, value in given.items() if value is not None}), settings_from_environment()
+    given = _said(
+        topic=topic,
+        bootstrap_servers=brokers,
+        group=group,
+        dead_letter_topic=dead_letter_topic,
+        start=start,
+        http_port=port,
     )
+    run_stream(kafka_settings(given), settings_from_environment())
 
 
 @app.command()
@@ -82,8 +80,8 @@ def mirror(
     from serving.stream.settings import kafka_settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    given = {"bootstrap_servers": brokers, "start": start, "http_port": port}
-    run_mirror(kafka_settings({name: value for name, value in given.items() if value is not None}), to, recsys_home())
+    given = _said(bootstrap_servers=brokers, start=start, http_port=port)
+    run_mirror(kafka_settings(given), to, recsys_home())
 
 
 @app.command()
@@ -94,3 +92,8 @@ def schema() -> None:
     from serving.stream.records import record_schema
 
     typer.echo(json.dumps(record_schema(), indent=2))
+
+
+def _said(**options: str | int | None) -> dict[str, str | int]:
+    """The options that were given; the others are the variables' to say."""
+    return {name: value for name, value in options.items() if value is not None}

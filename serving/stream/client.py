@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 STATISTICS_MS = 1000
+FLUSH_SECONDS = 0.5
 QUEUED_KBYTES = 16_384
 """Most that is fetched ahead."""
 
@@ -70,6 +71,20 @@ def open_producer(settings: KafkaSettings, *, on_statistics: Callable[[str], Non
         given |= {"statistics.interval.ms": STATISTICS_MS, "stats_cb": on_statistics}
     producer: Producer = _opened(_package().Producer, given)
     return producer
+
+
+def sent(producer: "Producer", *, goes_on: Callable[[], bool], has_failed: Callable[[], bool]) -> bool:
+    """Wait until what was produced has been told of, or something has failed; False where the end has come first.
+
+    Args:
+        producer: Told to send what it has.
+        goes_on: Asked twice a second; the waiting ends where it says no.
+        has_failed: Whether a record was refused.
+    """
+    while producer.flush(FLUSH_SECONDS) and not has_failed():
+        if not goes_on():
+            return False
+    return True
 
 
 def is_reached(statistics: Mapping[str, Any]) -> bool:

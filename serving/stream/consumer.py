@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from threading import Event
 from typing import TYPE_CHECKING
 
 from components.artifacts.errors import ConfigError
@@ -56,13 +55,13 @@ class Places:
 
 
 class EventStream:
-    """One member of the consumer group. `run` is one thread's; `stop` may be called by any.
+    """One member of the consumer group; one thread's.
 
     Args:
         settings: Where Kafka is.
         events: Takes events; started.
         metrics: What is counted.
-        status: Is told how it goes.
+        status: Is told how it goes, and tells when to stop: after the batch that it is at.
 
     Raises:
         ConfigError: Kafka's client is missing or refuses its settings.
@@ -72,19 +71,13 @@ class EventStream:
         self, settings: KafkaSettings, events: LiveEvents, metrics: StreamMetrics, status: StreamStatus
     ) -> None:
         self._settings, self._events, self._metrics, self._status = settings, events, metrics, status
-        self._stopping = Event()
         self._assigned: set[int] = set()
         self._places = Places()
         self._consumer: Consumer = open_consumer(settings, on_commit=self._committed, on_statistics=self._told)
         self._dead_letters = DeadLetters(open_producer(settings), settings.dead_letters)
 
-    def stop(self) -> None:
-        """Let `run` end after the batch that it is at."""
-        self._status.is_stopping = True
-        self._stopping.set()
-
     def run(self) -> None:
-        """Take events in until `stop`. A broker that does not answer is waited for.
+        """Take events in until the status says stop. A broker that does not answer is waited for.
 
         Raises:
             ConfigError: A topic is not there.
@@ -96,7 +89,7 @@ class EventStream:
             self._consumer.subscribe(
                 [self._settings.topic], on_assign=self._given, on_revoke=self._revoked, on_lost=self._lost
             )
-            while self._goes_on():
+            while self._status.goes_on():
                 records = self._taken()
                 if records and not self._settled(records):
                     break
@@ -105,14 +98,10 @@ class EventStream:
         finally:
             self._consumer.close()
 
-    def _goes_on(self) -> bool:
-        self._status.turned()
-        return not self._stopping.is_set()
-
     def _wait_for_topics(self) -> None:
         from confluent_kafka import KafkaException
 
-        while self._goes_on():
+        while self._status.goes_on():
             try:
                 for topic in (self._settings.topic, self._settings.dead_letters):
                     found = self._consumer.list_topics(topic, timeout=LOOK_SECONDS).topics[topic]
@@ -153,7 +142,7 @@ class EventStream:
                 refused += 1
         if events:
             self._events.accept(FeedbackRequest(events=tuple(events)))
-        if not self._dead_letters.settle(goes_on=self._goes_on):
+        if not self._dead_letters.settle(goes_on=self._status.goes_on):
             return False
         self._metrics.dead_lettered(refused)
         now = time.time()

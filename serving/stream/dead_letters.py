@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from components.artifacts.errors import RecsysError
+from serving.stream.client import FLUSH_SECONDS, sent
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
 log = logging.getLogger(__name__)
-FLUSH_SECONDS = 0.5
 REASON, SOURCE, LEFT_OUT = "recsys-reason", "recsys-source", "recsys-value-left-out"
 """Headers: why; TOPIC/PARTITION/OFFSET of the record; bytes of a value that was too large to be copied."""
 MOST_REASON_BYTES = 2000
@@ -54,9 +54,8 @@ class DeadLetters:
         Raises:
             StreamFailedError: The topic takes none.
         """
-        while self._producer.flush(FLUSH_SECONDS) and self._failed is None:
-            if not goes_on():
-                return False
+        if not sent(self._producer, goes_on=goes_on, has_failed=lambda: self._failed is not None):
+            return False
         if self._failed is not None:
             raise StreamFailedError(
                 f"topic {self._topic}: a dead letter cannot be written ({self._failed}). See that the topic is there and "

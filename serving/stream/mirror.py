@@ -7,7 +7,6 @@ and a crash writes the last piece again: at least once, as Kafka's readers expec
 import json
 import logging
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -16,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from components.artifacts.errors import ConfigError, ContractError
 from components.artifacts.whole_file import write_whole
 from feature_repo.schema import USER_ID
-from serving.stream.client import is_reached, open_producer
+from serving.stream.client import is_reached, open_producer, sent
 from serving.stream.dead_letters import StreamFailedError
 from serving.stream.log_tail import LogTail, Piece
 from serving.stream.settings import KafkaSettings
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FOLDER = Path("logs") / "mirror"
-LOOK_SECONDS, FLUSH_SECONDS = 0.5, 0.5
+LOOK_SECONDS = 0.5
 
 
 class MirrorMetrics:
@@ -44,14 +43,14 @@ class MirrorMetrics:
 
 
 class Mirror:
-    """Writes a state folder's log to a topic. `run` is one thread's; `stop` may be called by any.
+    """Writes a state folder's log to a topic; one thread's.
 
     Args:
         settings: Where Kafka is.
         topic: Where events go; another than the one that events are taken from.
         home: State folder.
         metrics: What is counted.
-        status: Is told how it goes.
+        status: Is told how it goes, and tells when to stop: after the piece that it is at.
 
     Raises:
         ConfigError: The topic is the one that is read, or Kafka's client refuses its settings.
@@ -67,16 +66,10 @@ class Mirror:
         self._topic, self._metrics, self._status = topic, metrics, status
         self._state, self._home = home / FOLDER / f"{topic}.json", home
         self._start, self._failed = settings.start, ""
-        self._stopping = Event()
         self._producer = open_producer(settings, on_statistics=self._told)
 
-    def stop(self) -> None:
-        """Let `run` end after the piece that it is at."""
-        self._status.is_stopping = True
-        self._stopping.set()
-
     def run(self) -> None:
-        """Write until `stop`. A broker that does not answer is waited for.
+        """Write until the status says stop. A broker that does not answer is waited for.
 
         Raises:
             ConfigError: Another mirror writes this log to this topic.
@@ -92,12 +85,11 @@ class Mirror:
 
     def _follow(self, tail: LogTail) -> None:
         self._status.has_topics = True
-        while self._goes_on():
+        while self._status.goes_on():
             piece = tail.next()
             self._metrics.waiting.set(tail.waiting())
             if piece is None:
-                self._producer.poll(0)
-                self._stopping.wait(LOOK_SECONDS)
+                self._producer.poll(LOOK_SECONDS)
             elif self._written(piece):
                 tail.done(piece)
                 write_whole(self._state, json.dumps(tail.places, sort_keys=True))
@@ -122,9 +114,8 @@ class Mirror:
         """Whether the brokers have it; False where the end has come first."""
         for event, line in piece.events:
             self._producer.produce(self._topic, line, str(event[USER_ID]), on_delivery=self._settled)
-        while self._producer.flush(FLUSH_SECONDS) and not self._failed:
-            if not self._goes_on():
-                return False
+        if not sent(self._producer, goes_on=self._status.goes_on, has_failed=lambda: bool(self._failed)):
+            return False
         if self._failed:
             raise StreamFailedError(
                 f"topic {self._topic}: takes no events ({self._failed}). See that it is there and that this client may write "
@@ -135,10 +126,6 @@ class Mirror:
     def _settled(self, error: "KafkaError | None", _written: "Message") -> None:
         if error is not None:
             self._failed = error.str()
-
-    def _goes_on(self) -> bool:
-        self._status.turned()
-        return not self._stopping.is_set()
 
     def _told(self, statistics: str) -> None:
         self._status.has_broker = is_reached(json.loads(statistics))

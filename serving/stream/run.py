@@ -2,7 +2,6 @@
 
 import logging
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -45,7 +44,7 @@ def run_stream(kafka: KafkaSettings, server: Settings) -> None:
     except SchemaError as error:
         raise ConfigError(str(error)) from error
     stream = EventStream(kafka, events, metrics, status)
-    front = _front(kafka, status, metrics.registry, stream.stop)
+    front = _front(kafka, status, metrics.registry)
     try:
         events.start()
         log.info("events of %s, group %s, into %s", kafka.topic, kafka.group, events.log.folder)
@@ -70,7 +69,7 @@ def run_mirror(kafka: KafkaSettings, topic: str, home: Path) -> None:
     """
     metrics, status = MirrorMetrics(), StreamStatus()
     mirror = Mirror(kafka, topic, home, metrics, status)
-    front = _front(kafka, status, metrics.registry, mirror.stop)
+    front = _front(kafka, status, metrics.registry)
     try:
         log.info("events of %s to %s", home, topic)
         mirror.run()
@@ -79,12 +78,10 @@ def run_mirror(kafka: KafkaSettings, topic: str, home: Path) -> None:
         front.close()
 
 
-def _front(
-    kafka: KafkaSettings, status: StreamStatus, registry: CollectorRegistry, stop: Callable[[], None]
-) -> StatusServer:
+def _front(kafka: KafkaSettings, status: StreamStatus, registry: CollectorRegistry) -> StatusServer:
     """What answers for a process that a signal ends."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())
+        signal.signal(number, lambda *_: status.stop())
     try:
         return StatusServer(status, registry, host=kafka.host, port=kafka.http_port)
     except OSError as error:

@@ -15,7 +15,7 @@ STUCK_SECONDS = 120.0
 
 @dataclass
 class StreamStatus:
-    """The consumer's state; one thread writes, others read.
+    """The state of a consumer or a mirror; one thread writes, others read and may ask it to stop.
 
     Attributes:
         has_topics: Whether both topics were seen.
@@ -36,6 +36,15 @@ class StreamStatus:
     def turned(self) -> None:
         """The loop goes round."""
         self._turned_at = self.clock()
+
+    def goes_on(self) -> bool:
+        """The loop goes round; whether it is to go round once more."""
+        self.turned()
+        return not self.is_stopping
+
+    def stop(self) -> None:
+        """Let the loop end after what it is at; any thread's."""
+        self.is_stopping = True
 
     @property
     def is_alive(self) -> bool:
