@@ -17,7 +17,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     is_asked = config.option.markexpr == MARKER and os.environ.get("KUBECONFIG")
     for item in items:
         if item.get_closest_marker(MARKER) and not is_asked:
-            item.add_marker(pytest.mark.skip(reason="needs KUBECONFIG=... make test-cluster"))
+            item.add_marker(
+                pytest.mark.skip(reason="changes a cluster, runs only if asked for: KUBECONFIG=FILE make test-cluster")
+            )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

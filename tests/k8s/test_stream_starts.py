@@ -1,5 +1,7 @@
 """The stream's consumer as k8s/components/kafka starts it: its variables, on a real broker with TLS and a password."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
@@ -34,12 +36,8 @@ def variables() -> dict[str, str]:
     return {name.removeprefix("RECSYS_KAFKA_").lower(): value for name, _, value in pairs if "KAFKA" in name}
 
 
-def test_consumer_speaks_tls_with_its_password_as_the_component_says(kafka, guarded, tmp_path):
-    [container] = yaml.safe_load((COMPONENT / "stateful-set.yaml").read_text())["spec"]["template"]["spec"][
-        "containers"
-    ]
-    assert container["command"] == ["python", "-m", "serving.stream"]
-    home = tmp_path / "home"
+def started(kafka, guarded, home: Path, password: str):
+    """A consumer with the component's variables, and what an overlay and its Secret say."""
     apply(home)
     own = {
         "bootstrap_servers": kafka.guarded,
@@ -47,8 +45,16 @@ def test_consumer_speaks_tls_with_its_password_as_the_component_says(kafka, guar
         "ssl_ca": str(kafka.authority),
         "host": "127.0.0.1",
     }
-    secret = {"sasl_username": USER, "sasl_password": PASSWORD}
-    member = guarded.start(home, **(variables() | own | secret))
+    return guarded.start(home, **(variables() | own | {"sasl_username": USER, "sasl_password": password}))
+
+
+def test_consumer_speaks_tls_with_its_password_as_the_component_says(kafka, guarded, tmp_path):
+    [container] = yaml.safe_load((COMPONENT / "stateful-set.yaml").read_text())["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert container["command"] == ["python", "-m", "serving.stream"]
+    home = tmp_path / "home"
+    member = started(kafka, guarded, home, PASSWORD)
     events = made(10, 3, 3)
     guarded.send(events)
     until(lambda: member.is_ready() and guarded.left() == 0, member)
@@ -58,15 +64,7 @@ def test_consumer_speaks_tls_with_its_password_as_the_component_says(kafka, guar
 
 
 def test_wrong_password_is_said_and_not_ready(kafka, guarded, tmp_path):
-    home = tmp_path / "home"
-    apply(home)
-    own = {
-        "bootstrap_servers": kafka.guarded,
-        "topic": guarded.name,
-        "ssl_ca": str(kafka.authority),
-        "host": "127.0.0.1",
-    }
-    member = guarded.start(home, **(variables() | own | {"sasl_username": USER, "sasl_password": "other"}))
+    member = started(kafka, guarded, tmp_path / "home", "other")
     until(lambda: "Authentication failed" in (member.log.read_text() if member.log.exists() else ""), member)
     assert not member.is_ready()
     assert member.end() == 0
