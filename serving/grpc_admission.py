@@ -105,5 +105,5 @@ class GrpcAdmission(aio.ServerInterceptor):
 
 
 def _status(context: Context) -> int:
-    """HTTP's number for how a call failed."""
-    return HTTP_STATUS.get(context.code(), FAULT) if context.code() else FAULT
+    """HTTP's number for how a call failed; one that has not said how has a fault."""
+    return HTTP_STATUS.get(context.code(), FAULT)

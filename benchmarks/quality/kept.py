@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.quality import moments, tune
 from benchmarks.quality.moments import TrainedCut
+from benchmarks.quality.systems import system
 from benchmarks.quality.systems.system import System
 from benchmarks.quality.tune import Found
 from components.artifacts.whole_file import write_whole
@@ -39,12 +40,12 @@ class KeptSearches:
         return result
 
 
-def facts_of(system: System, initial: Params, trained: TrainedCut, *, trials: int, seed: int) -> list[object]:
+def facts_of(one: System, initial: Params, trained: TrainedCut, *, trials: int, seed: int) -> list[object]:
     """What a system's result at a cut depends on: data, question, space, budget, code."""
     config = trained.config
     return [
-        system.name,
-        repr(system.space),
+        one.name,
+        repr(one.space),
         initial,
         trials,
         seed,
@@ -52,15 +53,14 @@ def facts_of(system: System, initial: Params, trained: TrainedCut, *, trials: in
         config.ingest.model_dump(mode="json"),
         config.resolved_split().model_dump(mode="json"),
         str(trained.cuts.validation),
-        source_of(system.fit.__module__),
+        source_of(one.fit.__module__),
     ]
 
 
 def source_of(module: str) -> str:
     """Twelve hex digits of the code behind a system: its module, what they share, the retrievers, cleaning."""
-    parts = [inspect.getsource(importlib.import_module(module)), inspect.getsource(tune), inspect.getsource(moments)]
-    for name in (*LIBRARIES, "benchmarks.quality.systems"):
-        folder = Path(str(importlib.import_module(name).__path__[0]))
-        shared = ["system.py"] if name == "benchmarks.quality.systems" else sorted(p.name for p in folder.glob("*.py"))
-        parts += [(folder / one).read_text() for one in shared]
+    modules = [importlib.import_module(module), system, tune, moments]
+    libraries = [Path(str(importlib.import_module(name).__path__[0])) for name in LIBRARIES]
+    files = [path for folder in libraries for path in sorted(folder.glob("*.py"))]
+    parts = [*(inspect.getsource(one) for one in modules), *(path.read_text() for path in files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

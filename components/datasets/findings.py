@@ -274,10 +274,8 @@ def _retrievers(measures: Measures) -> Iterator[Finding]:
     yield _retriever("user_neighbours", pairs, measures.multi_item_users < 0.5, few, "warn")
     yield _retriever("covisitation", pairs, measures.multi_item_users < 0.5, few, "warn")
     covered = f"{measures.covered_share:.0%} of the interactions are with items of {POPULAR_USERS} users or more"
-    yield _retriever("rp3beta", covered, measures.covered_share < 0.5, "set retrievers.rp3beta.min_users lower", "warn")
-    yield _retriever(
-        "pure_svd", covered, measures.covered_share < 0.5, "set retrievers.pure_svd.min_users lower", "warn"
-    )
+    for name in ("rp3beta", "pure_svd"):
+        yield _retriever(name, covered, measures.covered_share < 0.5, f"set retrievers.{name}.min_users lower", "warn")
     stores = 1 - measures.missing["interactions"]["store_id"]
     context = f"{stores:.0%} of the interactions name a store or channel"
     yield _retriever("popular_in_context", context, stores < RARELY, "it gives one popularity for all", "note")

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import svds
 from components.native.compiler import native
 from components.retrieval.interaction_log import InteractionLog
 from components.retrieval.items import UNKNOWN
-from components.retrieval.query import History, Query
+from components.retrieval.query import Query
 from components.retrieval.retriever import Scored, top_k
 
 START = 20_170_102
@@ -128,9 +128,8 @@ class PureSvd:
 
     def _vector(self, query: Query) -> NDArray[np.float32]:
         """x V F, shape (factors,)."""
-        history: History = query.history
-        weights = np.sqrt(history.decayed_to(query.now_seconds)).astype(np.float32)
-        return _weighted(self.vectors, self.row_of[history.item_nums], weights) * self.shrink
+        weights = np.sqrt(query.history.decayed_to(query.now_seconds)).astype(np.float32)
+        return _weighted(self.vectors, self.row_of[query.history.item_nums], weights) * self.shrink
 
     def _scores(self, vector: NDArray[np.float32], item_nums: NDArray[np.int32]) -> NDArray[np.float32]:
         """Of any items, those that the user knows included; NaN for those of too few users."""
