@@ -78,7 +78,7 @@ lock: setup ## Resolve pyproject.toml anew into requirements.lock, and the parts
 	    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 	@$(COMPILE) --group bench --output-file benchmarks/requirements.lock
 	@$(COMPILE) pyproject.toml --extra serving --extra tracing --extra streaming --output-file k8s/images/serving.lock
-	@$(COMPILE) pyproject.toml --extra pipeline --extra monitoring --output-file k8s/images/pipeline.lock
+	@$(COMPILE) pyproject.toml --extra pipeline --extra monitoring --extra door --output-file k8s/images/pipeline.lock
 	@$(COMPILE) --group build --output-file k8s/images/build.lock
 	@$(COMPILE) pyproject.toml --extra spark --output-file k8s/images/spark.lock
 

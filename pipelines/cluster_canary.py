@@ -2,22 +2,28 @@
 
     local
     knative://NAMESPACE/SERVICE?bundles=s3://models/recommender
-    standard://NAMESPACE/SERVICE?bundles=s3://models/recommender
+    standard://NAMESPACE/SERVICE?bundles=s3://models/recommender&canary=http://recommender-canary
 
-A bundle lies at `bundles`/<bundle id>. Users are moved by the experiments' file of the state folder, which the door reads:
-to a candidate after KServe was told of it, away from it before it goes. While its pods start, the door answers from stable.
+A bundle lies at `bundles`/<bundle id>. Without NAMESPACE it is the pod's own, or that of the kubeconfig's context. `canary` is
+where the doors reach the candidate, in place of the name that KServe gives it: its Service of a twin has no cluster IP, and so
+no port 80, in some versions.
+
+Users are moved by the experiments' file of the state folder, which every door reads: to a candidate after KServe was told of it,
+away from it before it goes. While its pods start, the doors answer from stable.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from components.artifacts.errors import ConfigError
 from components.deploy_canary.kserve import KnativeTarget, Services, StandardTarget
 from components.deploy_canary.rollout import Phase, Rollout
 from components.deploy_canary.target import Target
 from pipelines.local_canary import LocalTarget, divide_users, point_champion
+from serving.api.assignment import LOOK_SECONDS
 
 LOCAL = "local"
 KINDS: dict[str, type[KnativeTarget] | type[StandardTarget]] = {"knative": KnativeTarget, "standard": StandardTarget}
@@ -30,20 +36,31 @@ class Servers(Protocol):
         """Run the candidate; its own address."""
 
     def promote(self, bundle: str, uri: str) -> None:
-        """Make it stable."""
+        """Give it to stable as well."""
 
     def withdraw(self, bundle: str, uri: str) -> None:
-        """End it; the arguments are stable's."""
+        """End the canary; the arguments are stable's."""
 
 
 @dataclass(frozen=True)
 class ClusterTarget:
-    """InferenceServices, with the users' shares and the champion of a state folder."""
+    """InferenceServices, with the users' shares and the champion of a state folder.
+
+    Attributes:
+        home: The folder; the doors share it.
+        model: Registered model.
+        servers: KServe.
+        bundles: Where bundles lie.
+        canary: Where doors reach the candidate; None where KServe's own address of it does.
+        settle_seconds: Between moving users away from a candidate and ending it: until every door has read of it.
+    """
 
     home: Path
     model: str
     servers: Servers
     bundles: str
+    canary: str | None = None
+    settle_seconds: float = 3 * LOOK_SECONDS
 
     def apply(self, rollout: Rollout) -> None:
         """As `Target.apply`.
@@ -54,13 +71,18 @@ class ClusterTarget:
         if rollout.phase is Phase.PROMOTED:
             self.servers.promote(rollout.candidate, self._uri(rollout.candidate))
             point_champion(self.home, self.model, rollout)
-            divide_users(self.home, rollout, url=None)
+            self._end(rollout, rollout.candidate)
         elif rollout.phase is Phase.ABORTED:
-            divide_users(self.home, rollout, url=None)
-            self.servers.withdraw(rollout.stable, self._uri(rollout.stable))
+            self._end(rollout, rollout.stable)
         else:
             url = self.servers.deploy(rollout.candidate, self._uri(rollout.candidate), share=rollout.share)
-            divide_users(self.home, rollout, url=url)
+            divide_users(self.home, rollout, url=self.canary or url)
+
+    def _end(self, rollout: Rollout, stable: str) -> None:
+        """Users first, and no canary while a door may still ask it."""
+        divide_users(self.home, rollout, url=None)
+        time.sleep(self.settle_seconds)
+        self.servers.withdraw(stable, self._uri(stable))
 
     def _uri(self, bundle_id: str) -> str:
         return f"{self.bundles}/{bundle_id}"
@@ -83,6 +105,25 @@ class NamedTarget:
         target_of(rollout.target, self.home, self.model).apply(rollout)
 
 
+@dataclass(frozen=True)
+class Address:
+    """An address of a cluster in its parts.
+
+    Attributes:
+        kind: One of KINDS.
+        namespace: None for the surroundings' own.
+        service: The stable InferenceService.
+        bundles: Where bundles lie, a URI without a slash at its end.
+        canary: Where doors reach the candidate; None where KServe's own address of it does.
+    """
+
+    kind: str
+    namespace: str | None
+    service: str
+    bundles: str
+    canary: str | None
+
+
 def target_of(address: str, home: Path, model: str) -> Target:
     """The target that an address names.
 
@@ -91,12 +132,23 @@ def target_of(address: str, home: Path, model: str) -> Target:
     """
     if address == LOCAL:
         return LocalTarget(home, model)
+    parsed = parse_address(address)
+    servers = KINDS[parsed.kind](Services.of_surroundings(parsed.namespace), parsed.service)
+    return ClusterTarget(home, model, servers, parsed.bundles, parsed.canary)
+
+
+def parse_address(address: str) -> Address:
+    """Of a cluster, in its parts.
+
+    Raises:
+        ConfigError: It is none.
+    """
     parts = urlsplit(address)
-    bundles, name = parse_qs(parts.query).get("bundles", [""])[0].rstrip("/"), parts.path.strip("/")
-    if parts.scheme not in KINDS or not parts.netloc or not name or not bundles:
+    given, name = dict(parse_qsl(parts.query)), parts.path.strip("/")
+    bundles, canary = given.pop("bundles", "").rstrip("/"), given.pop("canary", None)
+    if parts.scheme not in KINDS or not name or "/" in name or not bundles or given:
         raise ConfigError(
             f"rollout target {address!r}: expected local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... "
-            "the same way."
+            "the same way, with &canary=URL where doors reach the candidate by a name of its own."
         )
-    servers = KINDS[parts.scheme](Services.of_surroundings(parts.netloc), name)
-    return ClusterTarget(home, model, servers, bundles)
+    return Address(parts.scheme, parts.netloc or None, name, bundles, canary)

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from kubernetes import client, config
@@ -29,6 +30,8 @@ AGAIN = frozenset({CONFLICT, 429, 500, 503, 504})
 ATTEMPTS = 5
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """Annotation in which `kubectl apply` keeps what it was given: of the object that has it, not of a copy."""
+OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""Where a pod with a token finds it."""
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 """Label of an InferenceService's pods."""
 CANARY_ENV = {"name": "RECSYS_VARIANT", "value": "canary"}
@@ -58,8 +61,11 @@ class Services:
     pause: Callable[[int], float] = lambda attempt: 0.2 * 2**attempt
 
     @classmethod
-    def of_surroundings(cls, namespace: str) -> Self:
+    def of_surroundings(cls, namespace: str | None) -> Self:
         """With the account of the pod, or that of the kubeconfig outside of a cluster.
+
+        Args:
+            namespace: None for the pod's own, or that of the kubeconfig's context.
 
         Raises:
             ConfigError: There is neither.
@@ -68,7 +74,7 @@ class Services:
             config.load_config()
         except config.ConfigException as error:
             raise ConfigError(f"cluster: neither a pod's account nor a kubeconfig ({error}).") from error
-        return cls(namespace)
+        return cls(namespace or _own_namespace())
 
     def find(self, name: str) -> Manifest | None:
         """None where there is none."""
@@ -202,7 +208,7 @@ class StandardTarget:
         del bundle
         stable = self._stable()
         replicas = max(1, math.ceil(stable["spec"]["predictor"].get("minReplicas", 1) * share))
-        self.services.create(_twin_of(stable, self.twin, uri, replicas))
+        self.services.create(twin_of(stable, self.twin, uri, replicas))
         found = self.services.require(self.twin)
         if _uri(found) != uri or found["spec"]["predictor"].get("minReplicas") != replicas:
             self.services.patch(
@@ -211,14 +217,13 @@ class StandardTarget:
         return f"http://{self.twin}-predictor.{self.services.namespace}.svc.cluster.local"
 
     def promote(self, bundle: str, uri: str) -> None:
-        """The stable one first, then the canary goes: there is always one with the new bundle."""
+        """The twin stays, for users are still there; `withdraw` ends it."""
         del bundle
         if _uri(self._stable()) != uri:
             self.services.patch(self.name, {"spec": {"predictor": {"model": {"storageUri": uri}}}})
-        self.services.delete(self.twin)
 
     def withdraw(self, bundle: str, uri: str) -> None:
-        """The stable service was never touched."""
+        """Stable is not touched."""
         del bundle, uri
         self.services.delete(self.twin)
 
@@ -232,8 +237,23 @@ class StandardTarget:
         return found
 
 
-def _twin_of(stable: Manifest, name: str, uri: str, replicas: int) -> Manifest:
-    """What people wrote of stable, under another name: nothing of what the server or KServe keeps in its metadata."""
+def _own_namespace() -> str:
+    """The pod's, or that of the kubeconfig's context."""
+    if OWN_NAMESPACE.is_file():
+        return OWN_NAMESPACE.read_text(encoding="utf-8").strip()
+    _, context = config.list_kube_config_contexts()
+    return str(context["context"].get("namespace", "default"))
+
+
+def twin_of(stable: Manifest, name: str, uri: str, replicas: int) -> Manifest:
+    """What people wrote of stable, under another name: nothing of what the server or KServe keeps in its metadata.
+
+    Args:
+        stable: An InferenceService as the API server gives it.
+        name: Of the twin.
+        uri: Of the candidate's bundle.
+        replicas: At least so many pods.
+    """
     metadata, predictor = stable["metadata"], stable["spec"]["predictor"]
     annotations = {key: value for key, value in metadata.get("annotations", {}).items() if key != LAST_APPLIED}
     env = [one for one in predictor["model"].get("env", []) if one["name"] != CANARY_ENV["name"]]

@@ -17,6 +17,7 @@ app = typer.Typer(help="Roll a bundle out to growing groups of users, by evidenc
 
 MODEL = "recommender"
 BY_HAND = "started by hand"
+TARGET_VARIABLE = "RECSYS_ROLLOUT_TARGET"
 Name = Annotated[str, typer.Argument(help="Of the rollout, and of the experiment that divides its users.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 
@@ -30,7 +31,11 @@ def start(
     ] = None,
     target: Annotated[
         str,
-        typer.Option(help="local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... the same way."),
+        typer.Option(
+            envvar=TARGET_VARIABLE,
+            help="local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... the same way; &canary=URL where doors "
+            "reach the candidate by a name of its own.",
+        ),
     ] = "local",
     reason: Reason = BY_HAND,
     force: Annotated[bool, typer.Option("--force", help="Start whatever speaks against it; needs a --reason.")] = False,
@@ -96,24 +101,31 @@ def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all 
 
 @app.command()
 def step(
-    name: Name,
+    name: Annotated[str | None, typer.Argument(help="Of the rollout; the one on its way where left out.")] = None,
     force: Annotated[bool, typer.Option("--force", help="One step further, whatever the evidence says.")] = False,
     reason: Reason = "one step further by hand",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change how it is judged: longest_days=28. Repeatable.")
     ] = None,
 ) -> None:
-    """Judge the rollout by the logs and do what the verdict says: hold, advance, promote or take it back."""
+    """Judge the rollout by the logs and do what the verdict says: hold, advance, promote or take it back.
+
+    Without a name and without a rollout on its way there is nothing to do, which is no error: for a clock that asks.
+    """
     from components.artifacts.home import recsys_home
     from components.deploy_canary.rollout import advanced
     from pipelines.cli.options import overrides
     from pipelines.rollouts import experiment_config, step_by_verdict
 
-    if force:
-        _act(name, reason, advanced)
+    config, book = experiment_config(overrides(set_)), open_book()
+    named = name or next((one.name for one in book.all() if not one.is_over), None)
+    if named is None:
+        typer.echo("no rollout is on its way; `recsys rollout start` makes one")
         return
-    config = experiment_config(overrides(set_))
-    rollout = step_by_verdict(open_book(), recsys_home(), name, config, now=datetime.now(UTC))
+    if force:
+        _act(named, reason, advanced)
+        return
+    rollout = step_by_verdict(book, recsys_home(), named, config, now=datetime.now(UTC))
     last = rollout.records[-1]
     _tell(rollout)
     typer.echo(f"{last.act}: {last.cause.reason}")

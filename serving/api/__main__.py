@@ -62,11 +62,11 @@ def check_reach(settings: DoorSettings) -> None:
     Raises:
         ConfigError: It would.
     """
-    if settings.jwt_jwks or read_keys(settings.home):
+    if settings.jwt_jwks or read_keys(settings.keys_home):
         return
     if not settings.is_loopback:
         raise ConfigError(
-            f"host {settings.host}: there is no key in {settings.home}, so anyone who reaches this address could ask. "
+            f"host {settings.host}: there is no key in {settings.keys_home}, so anyone who reaches this address could ask. "
             "Make one with `recsys keys create NAME`, name an identity provider (jwt_jwks), or listen on 127.0.0.1."
         )
     log.warning("no keys: whoever is on this machine may ask. `recsys keys create NAME` makes the first and locks it")

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -165,11 +165,12 @@ def build_app(settings: DoorSettings, drain: Drain | None = None, traces: Tracin
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await door.upstreams.open()
-        refreshing = asyncio.create_task(door.fallback.keep_fresh())
+        keeping = (door.fallback.keep_fresh(), door.forwarder.experiments.keep_fresh())
+        refreshing = [asyncio.create_task(one) for one in keeping]
         yield
-        refreshing.cancel()
-        with suppress(asyncio.CancelledError):
-            await refreshing
+        for one in refreshing:
+            one.cancel()
+        await asyncio.gather(*refreshing, return_exceptions=True)
         await door.forwarder.shadows.close()
         await door.upstreams.close()
         door.forwarder.experiments.close()

@@ -33,6 +33,8 @@ from components.artifacts.whole_file import write_whole
 log = logging.getLogger(__name__)
 
 FILE = "experiments.yaml"
+LOOK_SECONDS = 1.0
+"""How often a door whose state folder is a network volume reads it."""
 BUCKETS = 10_000
 Arm = Literal["stable", "canary"]
 STABLE: Final = "stable"
@@ -180,10 +182,23 @@ def read_experiments(home: Path) -> Experiments:
     """
     path = home / FILE
     try:
-        return Experiments.model_validate(yaml.safe_load(path.read_bytes()) or {})
+        return _understood(_content(path), path)
+    except OSError as error:
+        raise ContractError(f"{path}: not read: {error}. See to the volume or the file's rights.") from error
+
+
+def _content(path: Path) -> bytes:
+    """Raises OSError where the file is there and cannot be read."""
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
-        return Experiments()
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return b""
+
+
+def _understood(content: bytes, path: Path) -> Experiments:
+    try:
+        return Experiments.model_validate(yaml.safe_load(content) or {})
+    except (yaml.YAMLError, ValidationError) as error:
         raise ContractError(
             f"{path}: no readable list of experiments: {error}. Mend it; until then nobody is assigned."
         ) from error
@@ -213,23 +228,42 @@ def put_experiment(home: Path, experiment: Experiment) -> Experiments:
 
 
 class ExperimentBook:
-    """The file as the door sees it: read anew when it changes; a broken one assigns nobody and is said in the log."""
+    """The file as the door sees it: read anew when it changes.
+
+    A file that makes no sense assigns nobody and is said in the log; one that cannot be read just now changes nothing.
+    """
 
     def __init__(self, home: Path) -> None:
-        self._home = home
-        self._path = str(home / FILE)
+        self._file = home / FILE
+        self._path = str(self._file)
         self._seen: tuple[int, int, int] | None = None
+        self._content = b""
         self.current = Experiments()
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read the file again if it changed; whether it did. Once per request."""
+        """Read the file again if its time or size changed; whether its content did. Cheap enough for each request."""
         stamp = self._stamp()
         if stamp == self._seen:
             return False
         self._seen = stamp
+        return self.reread()
+
+    def reread(self) -> bool:
+        """Read the file, whatever its time is; whether its content changed.
+
+        For network volumes: their clients answer a stat from memory for up to a minute, an open asks the server.
+        """
         try:
-            self.current = read_experiments(self._home)
+            content = _content(self._file)
+        except OSError as error:
+            log.error("%s: not read, what held holds on: %s", self._file, error)
+            return False
+        if content == self._content:
+            return False
+        self._content = content
+        try:
+            self.current = _understood(content, self._file)
         except ContractError as error:
             log.error("%s", error)
             self.current = Experiments()

@@ -1,12 +1,13 @@
 """Experiments at the door: which server answers a user, and what is written down of it."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
 
-from serving.api.assignment import STABLE, ExperimentBook, assign
+from serving.api.assignment import LOOK_SECONDS, STABLE, ExperimentBook, assign
 from serving.api.exchange import Exchange
 from serving.api.exposures import OWN_LIST, Exposure, ExposureLog
 from serving.api.settings import DoorSettings
@@ -17,19 +18,21 @@ OK, FIRST_FAULT = 200, 500
 
 
 class DoorExperiments:
-    """The running experiments, read anew when their file changes."""
+    """The running experiments, read anew when their file changes: before a request, or beside them all where the state
+    folder is a network volume, for which no request shall wait.
+    """
 
     def __init__(self, settings: DoorSettings, upstreams: Upstreams) -> None:
         self._book = ExperimentBook(settings.home)
         self._log = ExposureLog(settings.home)
         self._upstreams = upstreams
-        self._is_replay = settings.accept_request_time
+        self._is_replay, self._is_shared = settings.accept_request_time, settings.shared_home
         self.dark: Dark | None = None
         self._learn()
 
     def server_of(self, user_id: str | None, request: Request, values: Any, exchange: Exchange) -> str:  # decoded JSON
         """The server that answers a user; his assignments are kept in the exchange. Nobody is assigned without an id."""
-        if self._book.refresh():
+        if not self._is_shared and self._book.refresh():
             self._learn()
         if not user_id or not self._book.current.experiments:
             return STABLE
@@ -38,6 +41,13 @@ class DoorExperiments:
         exchange.assignments = assign(self._book.current, user_id, facts)
         exchange.asked_at = _moment(facts.get("request_time")) if self._is_replay else None
         return next((one.upstream for one in exchange.assignments if one.upstream != STABLE), STABLE)
+
+    async def keep_fresh(self) -> None:
+        """Read them every second until it is cancelled, where requests do not."""
+        while self._is_shared:
+            if await asyncio.to_thread(self._book.reread):
+                self._learn()
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _learn(self) -> None:
         """Where canaries are, and which of them no user meets yet."""

@@ -1,11 +1,11 @@
 """What the door answers while no server does: the popular lists that it took from one while it could.
 
-$RECSYS_HOME/fallback.json     the newest lists, for a door that starts while no server is there
+$RECSYS_HOME/door/fallback.json     the newest lists, for a door that starts while no server is there
 """
 
 import asyncio
 import logging
-import os
+import secrets
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from serving.query_id import new_query_id
 
 log = logging.getLogger(__name__)
 
-FILE = "fallback.json"
+FILE = Path("door") / "fallback.json"
 RETRIEVER = "popular_in_context"
 UNKNOWN_PATH = 404
 LEARNED_AT_ONCE = 100
@@ -37,7 +37,7 @@ LEARNED_AT_ONCE = 100
 
 
 class Fallback:
-    """The lists, taken from the server behind every `seconds` and kept beside the keys."""
+    """The lists, taken from the server behind every `seconds` and kept."""
 
     def __init__(self, home: Path, upstreams: Upstreams, *, seconds: float) -> None:
         self._path = home / FILE
@@ -147,8 +147,9 @@ def _read(path: Path) -> PopularLists | None:
 
 def _write(path: Path, content: bytes) -> None:
     """Whole or not at all; a folder that cannot be written costs a door its lists at the next start, nothing else."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.unfinished")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_bytes(content)
         unfinished.replace(path)
     except OSError as error:

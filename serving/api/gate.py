@@ -16,10 +16,10 @@ ANYONE = Caller("anyone", "anyone", SCOPES)
 
 
 class Gate:
-    """API keys of the state folder, and tokens where the settings name a provider."""
+    """API keys, and tokens where the settings name a provider."""
 
     def __init__(self, settings: DoorSettings) -> None:
-        self.keys = KeyRing(settings.home)
+        self.keys = KeyRing(settings.keys_home)
         self.tokens = Tokens(settings) if settings.jwt_jwks else None
 
     async def caller(self, head: Head, *, is_page: bool = False) -> Caller:

@@ -11,6 +11,8 @@ from typing import Generic, Protocol, TypeVar
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
+MOST_WAITING = 100_000
+"""Lines in memory, some 50 MB, while a volume does not answer; more are lost, so that the door is not."""
 
 
 class Line(Protocol):
@@ -34,6 +36,7 @@ class LineLog(Generic[Entry]):
         self.folder = folder
         self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._waiting: list[Entry] = []
+        self._lost = 0
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._stopped = threading.Event()
@@ -42,6 +45,9 @@ class LineLog(Generic[Entry]):
     def add(self, entry: Entry) -> None:
         """Keep one for the next write; the first one starts the writer."""
         with self._lock:
+            if len(self._waiting) == MOST_WAITING:
+                self._lost += 1
+                return
             self._waiting.append(entry)
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -53,7 +59,9 @@ class LineLog(Generic[Entry]):
         """Write what waits and wait for the disk; the number of lines."""
         with self._writing:
             with self._lock:
-                waiting, self._waiting = self._waiting, []
+                (waiting, self._waiting), (lost, self._lost) = (self._waiting, []), (self._lost, 0)
+            if lost:
+                log.error("%s: %d were lost while the disk did not answer", self.folder.name, lost)
             by_day: dict[str, list[str]] = {}
             for entry in waiting:
                 by_day.setdefault(entry.event_timestamp.date().isoformat(), []).append(entry.line())

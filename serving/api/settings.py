@@ -18,7 +18,13 @@ PREFIX = "RECSYS_API_"
 class DoorSettings(ProcessSettings):
     """What `python -m serving.api` runs with. Each field is also the variable RECSYS_API_<FIELD>."""
 
-    home: Path = Field(description="State folder, where the keys lie")
+    home: Path = Field(description="State folder: experiments, logs of exposures, keys")
+    keys_folder: Path | None = Field(None, description="Where keys.json lies; the state folder where left out")
+    shared_home: bool = Field(
+        False,
+        description="The state folder is a network volume, which may be slow: experiments are read beside the requests, "
+        "once a second, and not before each",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on; others than loopback need a key first")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on")
     upstreams: Mapping[str, str] = Field(
@@ -108,6 +114,11 @@ class DoorSettings(ProcessSettings):
         if "stable" not in upstreams or wrong:
             raise ValueError("expected name=URL with commas between, one of them named stable")
         return {name: url.rstrip("/") for name, url in upstreams.items()}
+
+    @property
+    def keys_home(self) -> Path:
+        """Where the list of keys lies."""
+        return self.keys_folder or self.home
 
     @property
     def is_loopback(self) -> bool:

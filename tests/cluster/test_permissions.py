@@ -28,9 +28,17 @@ NEEDED: dict[str, dict[tuple[str, str], Verbs]] = {
         (("", one) for one in ("pods", "services", "configmaps", "persistentvolumeclaims")),
         frozenset({"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}),
     ),
+    "recsys-operations": {(KSERVE, "inferenceservices"): frozenset({"create"})},
 }
-"""Account to what its code asks of the API: `train submit` (submission.py, recurring.py) and Spark's driver."""
-COMPONENTS = ("kubeflow-pipelines", "spark")
+"""Account to what its code asks of the API: `train submit` (submission.py, recurring.py), Spark's driver, rollouts."""
+NAMED: dict[str, dict[tuple[str, str], Verbs]] = {
+    "recsys-operations": dict.fromkeys(
+        ((KSERVE, f"inferenceservices/{one}") for one in ("recommender", "recommender-canary")),
+        frozenset({"get", "patch", "delete"}),
+    ),
+}
+"""The same of single objects; that each verb is needed, test_rollouts shows."""
+COMPONENTS = ("kubeflow-pipelines", "operations", "spark")
 """Those that grant something; everything else needs nothing."""
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "terminate", "impersonate")
 KINDS = (
@@ -106,7 +114,8 @@ def test_accounts_may_do_what_their_code_does_and_nothing_else(api, granting, co
 
 
 def granted_by(component: str) -> set[str]:
-    return {"kubeflow-pipelines": {"recsys-training"}, "spark": {"recsys-spark"}}[component]
+    accounts_ = {"kubeflow-pipelines": "recsys-training", "operations": "recsys-operations", "spark": "recsys-spark"}
+    return {accounts_[component]}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -129,9 +138,15 @@ def test_authorizer_lists_no_rule_that_is_not_written_here(granting, component):
             (group, kind): frozenset(rule["verbs"])
             for rule in rules
             for group, kind in product(rule["apiGroups"], rule["resources"])
-            if group not in EVERYBODYS
+            if group not in EVERYBODYS and "resourceNames" not in rule
         }
         assert own == needed, account
+        named = {
+            (group, f"{kind}/{one}"): frozenset(rule["verbs"])
+            for rule in rules
+            for group, kind, one in product(rule["apiGroups"], rule["resources"], rule.get("resourceNames", ()))
+        }
+        assert named == (NAMED.get(account, {}) if account in granted_by(component) else {}), account
 
 
 def rules_of(namespace: str, account: str) -> list[Resource]:

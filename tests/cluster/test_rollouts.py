@@ -44,10 +44,10 @@ pytestmark = [
 
 BUNDLES = "s3://models/recommender"
 CAUSE = Cause("test", moment(18), "try", {})
-ROLLER, STRANGER = "roller", "stranger"
+ROLLER, STRANGER = "recsys-operations", "stranger"
 VERBS = ["get", "create", "patch", "delete"]
-"""On inferenceservices: all that a rollout asks, as k8s/README.md says."""
-CHOSEN = {"Standard": "overlays/kind", "Knative": "components/knative-canary"}
+"""On inferenceservices: all that a rollout asks."""
+CHOSEN = {"Standard": "components/standard-canary", "Knative": "components/knative-canary"}
 TARGETS = {"Standard": StandardTarget, "Knative": KnativeTarget}
 FINALIZER = "recsys.dev/test"
 RACES = 15
@@ -113,18 +113,13 @@ def standard(cluster_run, tmp_path) -> Iterator[Shop]:
 
 
 def made(cluster_run, mode: str, folder: Path) -> Iterator[Shop]:
-    """The service as `kubectl apply` leaves it, and two accounts of which one has rights."""
+    """The service and the operators' account as `kubectl apply` leaves them, and an account without rights."""
     namespace = cluster_run.namespace(f"rollout-{mode.lower()}-{len(cluster_run.created)}")
     text = render_alone(CHOSEN[mode], folder, namespace)
-    served = [one for one in resources(text) if one["kind"] == "InferenceService"]
-    kubectl("apply", *STRICT, "-f", "-", stdin=yaml.safe_dump_all(served))
-    for account in (ROLLER, STRANGER):
-        kubectl("-n", namespace, "create", "serviceaccount", account)
-    rights = [f"--verb={verb}" for verb in VERBS]
-    kubectl("-n", namespace, "create", "role", ROLLER, *rights, f"--resource={PLURAL}.{GROUP}")
-    kubectl(
-        "-n", namespace, "create", "rolebinding", ROLLER, f"--role={ROLLER}", f"--serviceaccount={namespace}:{ROLLER}"
-    )
+    kinds = {"InferenceService", "ServiceAccount", "Role", "RoleBinding"}
+    made_of = [one for one in resources(text) if one["kind"] in kinds]
+    kubectl("apply", *STRICT, "-f", "-", stdin=yaml.safe_dump_all(made_of))
+    kubectl("-n", namespace, "create", "serviceaccount", STRANGER)
     yield Shop(namespace, mode, folder)
     cluster_run.remove(f"namespace/{namespace}")
 
@@ -139,7 +134,7 @@ class Versions:
 
     def book(self, shop: Shop, services: Services) -> RolloutBook:
         servers = TARGETS[shop.mode](services, "recommender")
-        return RolloutBook(self.home, ClusterTarget(self.home, MODEL, servers, BUNDLES))
+        return RolloutBook(self.home, ClusterTarget(self.home, MODEL, servers, BUNDLES, settle_seconds=0.0))
 
     def rollout(self, name: str = "spring", **target: str) -> Any:
         return started(name, stable=self.stable, candidate=self.candidate, cause=CAUSE, steps=(0.25, 0.5), **target)
@@ -229,12 +224,13 @@ def test_every_right_of_the_account_is_needed(standard, verb):
     ).out
     kubectl("-n", standard.namespace, "replace", "-f", "-", stdin=role)
     with standard.services() as services, pytest.raises(ClusterError, match=rf"{verb} recommender.*: 403"):
-        deploy_and_promote(StandardTarget(services, "recommender"))
+        deploy_promote_and_end(StandardTarget(services, "recommender"))
 
 
-def deploy_and_promote(target: StandardTarget) -> None:
+def deploy_promote_and_end(target: StandardTarget) -> None:
     target.deploy("b-new", f"{BUNDLES}/b-new", share=0.5)
     target.promote("b-new", f"{BUNDLES}/b-new")
+    target.withdraw("b-new", f"{BUNDLES}/b-new")
 
 
 def test_token_that_is_no_longer_one_is_told_as_such(standard, versions):

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from components.deploy_canary.kserve import twin_of
+from pipelines.cli.rollout import TARGET_VARIABLE
+from pipelines.cluster_canary import parse_address
 from tests.k8s.manifests import K8S, Resource, containers, name, pods
 
 VOLUME_SOURCES = (
@@ -26,7 +29,8 @@ def documented_secrets() -> set[str]:
 
 
 def dangling(all_: list[Resource]) -> list[str]:
-    """Every name that leads nowhere."""
+    """Every name that leads nowhere, while a rollout is on its way where the manifests are made for one."""
+    all_ = [*all_, *_twins(all_)]
     there = {name(one) for one in all_} | {f"Secret/{secret}" for secret in documented_secrets()}
     there |= {f"Secret/{one['spec']['target']['name']}" for one in all_ if one["kind"] == "ExternalSecret"}
     there |= {
@@ -40,6 +44,14 @@ def dangling(all_: list[Resource]) -> list[str]:
     named += [(name(one), target) for one in all_ for target in _of_resource(one)]
     missing = [f"{place}: {target} is not there" for place, target in named if target not in there]
     return missing + list(_closed_ports(all_)) + list(_selectors(all_)) + list(_volumes(all_))
+
+
+def _twins(all_: list[Resource]) -> Iterator[Resource]:
+    """What a rollout in Standard mode adds: the twin of the service that it runs on."""
+    targets = [one["data"].get(TARGET_VARIABLE, "local") for one in all_ if one["kind"] == "ConfigMap"]
+    for address in (parse_address(target) for target in targets if target.startswith("standard:")):
+        [stable] = [one for one in all_ if name(one) == f"InferenceService/{address.service}"]
+        yield twin_of(stable, f"{address.service}-canary", f"{address.bundles}/b-111111111111", 1)
 
 
 def _of_pod(pod: Resource) -> Iterator[tuple[str, str]]:
@@ -67,7 +79,16 @@ def _of_resource(resource: Resource) -> list[str]:
     return list(find(resource.get("spec", resource))) if find else []
 
 
-def _upstreams(config: Resource) -> Iterator[str]:
+def _addresses(config: Resource) -> Iterator[str]:
+    """Of the servers behind the door, and of a rollout's candidate and its bundles."""
+    target = config.get("data", {}).get(TARGET_VARIABLE)
+    if target is not None:
+        address = parse_address(target)
+        yield f"InferenceService/{address.service}"
+        if address.bundles.startswith("pvc://"):
+            yield f"PersistentVolumeClaim/{urlsplit(address.bundles).netloc}"
+        if address.canary is not None:
+            yield f"Service/{urlsplit(address.canary).hostname}"
     for pair in filter(None, config.get("data", {}).get("RECSYS_API_UPSTREAMS", "").split(",")):
         yield f"Service/{urlsplit(pair.partition('=')[2]).hostname}"
 
@@ -100,11 +121,14 @@ def _scaled(spec: Resource) -> Iterator[str]:
 
 
 NAMED: Mapping[str, Callable[[Resource], Iterator[str]]] = {
-    "ConfigMap": _upstreams,
+    "ConfigMap": _addresses,
     "FeatureStore": _stores,
     "HorizontalPodAutoscaler": _scaled,
     "InferenceService": _model,
     "PodMonitor": _metrics_keys,
+    "RoleBinding": lambda binding: (
+        f"{one['kind']}/{one['name']}" for one in (binding["roleRef"], *binding["subjects"])
+    ),
     "ScaledObject": _scaled,
     "BackendTrafficPolicy": lambda spec: (f"{one['kind']}/{one['name']}" for one in spec["targetRefs"]),
     "SecurityPolicy": lambda spec: (f"{one['kind']}/{one['name']}" for one in spec["targetRefs"]),

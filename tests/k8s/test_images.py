@@ -24,6 +24,9 @@ STARTS = {
     "pipeline": [
         ["-m", "pipelines.cli.main", "--help"],
         ["-c", "import kfp, evidently, kfp.kubernetes, optuna, pipelines.training"],
+        ["-m", "serving.api", "--help"],  # as recsys-operations
+        ["-m", "monitoring.console", "--help"],
+        ["-c", "import serving.api.app, pipelines.rollout_gate, pipelines.rollouts, pipelines.cluster_canary"],
     ],
 }
 ABSENT = {"serving": ["kfp", "evidently", "optuna", "pytest"], "pipeline": ["kserve", "pytest"]}

@@ -6,6 +6,7 @@ packages along (checkov), so Pod Security's `restricted`, which the namespace al
 
 import copy
 import re
+from importlib.util import find_spec
 
 import click
 import pytest
@@ -14,6 +15,7 @@ import yaml
 
 from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
 from pipelines.cli.main import app
+from pipelines.cli.rollout import TARGET_VARIABLE
 from pipelines.config import load_config
 from serving.api.settings import DoorSettings, door_settings
 from serving.settings import Settings, settings_from_environment
@@ -95,9 +97,10 @@ def test_every_pod_is_restricted(rendered):
 
 
 def test_no_pod_gets_a_token_of_the_api_server_that_it_does_not_use(rendered):
-    assert all(pod["automountServiceAccountToken"] is False for pod, _ in pods(rendered))
-    accounts = [pod["serviceAccountName"] for pod, _ in pods(rendered)]
-    assert "default" not in accounts
+    granted = {subject["name"] for one in rendered if one["kind"] == "RoleBinding" for subject in one["subjects"]}
+    for pod, labels in pods(rendered):
+        assert pod["serviceAccountName"] != "default", labels
+        assert pod["automountServiceAccountToken"] is False or pod["serviceAccountName"] in granted, labels
     assert not any(one["kind"] in {"ClusterRole", "ClusterRoleBinding"} for one in rendered)
 
 
@@ -146,7 +149,7 @@ def test_settings_are_the_products_own(rendered, monkeypatch, tmp_path):
             }
     known = {f"RECSYS_{field.upper()}" for field in Settings.model_fields} | {REGISTRY_URL, ONLINE_STORE_URL}
     known |= {f"RECSYS_API_{field.upper()}" for field in DoorSettings.model_fields}
-    known |= {f"RECSYS_KAFKA_{field.upper()}" for field in KafkaSettings.model_fields}
+    known |= {f"RECSYS_KAFKA_{field.upper()}" for field in KafkaSettings.model_fields} | {TARGET_VARIABLE}
     assert set(variables) <= known
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
@@ -182,7 +185,9 @@ def test_commands_are_the_products_own(rendered):
     group = typer.main.get_command(app)
     for pod, _ in pods(rendered):
         for container in containers(pod):
-            if "recsys-pipeline" in container["image"]:
+            if "command" in container and container["command"][:2] == ["python", "-m"]:
+                assert find_spec(f"{container['command'][2]}.__main__"), container["command"]
+            elif "recsys-pipeline" in container["image"]:
                 understood(group, container["args"])
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,7 +13,10 @@ from redis import Redis
 
 from feature_repo.store import apply
 from pipelines.server_process import free_ports, start_process, wait_until_ready
+from serving.api.assignment import STABLE, Experiment, put_experiment
+from serving.api.fallback import FILE
 from serving.api.keys import create_key
+from serving.exposures import read_exposures
 from tests.k8s.manifests import K8S, Resource, pods, render, resources
 from tests.servers import PASSWORD, listens, program, wait_until
 
@@ -38,10 +41,13 @@ def test_server_and_door_start_with_the_manifests_variables_and_answer(kind, tra
     server_variables = data(kind, "recsys-server") | {"RECSYS_HTTP_PORT": server_port, "RECSYS_BUNDLE": str(bundle)}
     door_variables = data(kind, "recsys-door") | {
         "RECSYS_API_PORT": door_port,
+        "RECSYS_API_KEYS_FOLDER": str(tmp_path / "keys"),
         "RECSYS_API_UPSTREAMS": f"stable=http://127.0.0.1:{server_port}",
     }
     apply(tmp_path / "home")  # as CronJob apply-features does
-    _, secret = create_key(tmp_path / "door", "shop", ("recommend",), now=datetime.now(UTC))
+    _, secret = create_key(tmp_path / "keys", "shop", ("recommend",), now=datetime.now(UTC))
+    put_experiment(tmp_path / "door", Experiment(name="spring", canary_share=0.5, url="http://127.0.0.1:9"))
+    given = {path.name for path in (tmp_path / "door").iterdir()}
     server = start_process(tmp_path / "home", "serving", server_variables, tmp_path / "server.log")
     door = start_process(tmp_path / "door", "serving.api", door_variables, tmp_path / "door.log")
     try:
@@ -55,12 +61,24 @@ def test_server_and_door_start_with_the_manifests_variables_and_answer(kind, tra
         )
         assert answer.status_code == 200, answer.text
         assert answer.json()["bundle_id"] == trained.run.bundle_id
+        wait_until((tmp_path / "door" / FILE).exists, door, tmp_path / "door.log")
     finally:
         for process in (door, server):
             process.terminate()
             process.wait(60)
     [written] = (tmp_path / "home" / "logs" / "impressions").rglob("*.parquet")
     assert socket.gethostname() in written.name
+    [mounts] = [
+        container["volumeMounts"]
+        for pod, labels in pods(kind)
+        if labels["app.kubernetes.io/name"] == "recsys-door"
+        for container in pod["containers"]
+    ]
+    writable = {one["subPath"] for one in mounts if one["name"] == "home" and not one.get("readOnly")}
+    assert {path.name for path in (tmp_path / "door").iterdir()} - given == writable  # all that is written, and no more
+    today = datetime.now(UTC)
+    [exposure] = read_exposures(tmp_path / "door", today - timedelta(days=1), today + timedelta(days=1)).to_pylist()
+    assert (exposure["experiment"], exposure["user_id"], exposure["answered_by"]) == ("spring", "u1", STABLE)
 
 
 def test_redis_starts_with_the_manifests_command_asks_for_the_password_and_hears_sigterm(kind, tmp_path):

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import kubernetes.config.kube_config
 import pytest
+import yaml
 from kubernetes import client
 
 from components.artifacts.errors import ConfigError, NotFoundError
+from components.deploy_canary import kserve
 from components.deploy_canary.kserve import (
     ATTEMPTS,
     LAST_APPLIED,
@@ -141,15 +144,37 @@ def test_standard_canary_is_a_twin_with_its_share_of_the_replicas():
     assert kept.writes == [("POST", "recommender-canary"), ("PATCH", "recommender-canary")]
 
 
-def test_standard_promotes_the_stable_service_before_the_twin_goes():
+def test_standard_promotes_the_stable_service_and_leaves_the_twin_to_its_users():
     with cluster(service("RawDeployment")) as kept:
         target = StandardTarget(kept.services, "recommender")
         target.deploy("b-new", NEW, share=0.5)
         kept.writes.clear()
         target.promote("b-new", NEW)
         target.promote("b-new", NEW)
-    assert kept.objects["recommender"]["spec"]["predictor"]["model"]["storageUri"] == NEW
-    assert kept.writes == [("PATCH", "recommender"), *[("DELETE", "recommender-canary")] * 2]
+        assert kept.objects["recommender"]["spec"]["predictor"]["model"]["storageUri"] == NEW
+        assert kept.writes == [("PATCH", "recommender")]
+        target.withdraw("b-new", NEW)
+    assert list(kept.objects) == ["recommender"]
+
+
+def test_namespace_that_is_not_named_is_the_pods_own_or_the_contexts(tmp_path, monkeypatch):
+    kubeconfig = tmp_path / "kubeconfig"
+    named = {"name": "here", "context": {"cluster": "here", "user": "me", "namespace": "shop"}}
+    cluster = {"name": "here", "cluster": {"server": "http://127.0.0.1:9"}}
+    content = {
+        "current-context": "here",
+        "contexts": [named],
+        "clusters": [cluster],
+        "users": [{"name": "me", "user": {}}],
+    }
+    kubeconfig.write_text(yaml.safe_dump(content))
+    for module in (kubernetes.config, kubernetes.config.kube_config):
+        monkeypatch.setattr(module, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+    assert Services.of_surroundings(None).namespace == "shop"
+    assert Services.of_surroundings("other").namespace == "other"
+    (tmp_path / "namespace").write_text("recsys-staging\n")
+    monkeypatch.setattr(kserve, "OWN_NAMESPACE", tmp_path / "namespace")
+    assert Services.of_surroundings(None).namespace == "recsys-staging"
 
 
 def test_standard_withdraws_the_twin_alone():

@@ -158,6 +158,33 @@ def test_book_follows_the_file_and_a_broken_file_assigns_nobody(tmp_path, caplog
     assert "until then nobody is assigned" in caplog.text
 
 
+def test_book_that_cannot_be_read_just_now_holds_what_held(tmp_path, caplog):
+    """As when a network volume does not answer: an empty list would send every user back to stable."""
+    put_experiment(tmp_path, half("ranker"))
+    book = ExperimentBook(tmp_path)
+    (tmp_path / FILE).unlink()
+    (tmp_path / FILE).mkdir()
+    assert not book.refresh()
+    assert book.current == running(half("ranker"))
+    assert "what held holds on" in caplog.text
+    (tmp_path / FILE).rmdir()
+    assert book.refresh()
+    assert book.current == Experiments()
+
+
+def test_book_that_is_reread_finds_what_its_time_does_not_show(tmp_path):
+    put_experiment(tmp_path, half("ranker"))
+    book = ExperimentBook(tmp_path)
+    before = (tmp_path / FILE).stat()
+    text = (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text(text.replace("name: ranker", "name: banker"))
+    os.utime(tmp_path / FILE, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not book.refresh()
+    assert book.reread()
+    assert [one.name for one in book.current.experiments] == ["banker"]
+    assert not book.reread()
+
+
 def test_file_of_a_stranger_is_refused_with_its_place(tmp_path):
     (tmp_path / FILE).write_text(yaml.safe_dump({"format_version": 2}))
     with pytest.raises(ContractError, match="no readable list of experiments"):

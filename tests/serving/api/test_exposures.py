@@ -1,14 +1,26 @@
 """A door with a stable server and a canary behind it, each of which says who it is."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from serving.api.assignment import CANARY, STABLE, Assignment, Experiment, assign, put_experiment, read_experiments
+from serving.api import line_log
+from serving.api.assignment import (
+    BUCKETS,
+    CANARY,
+    STABLE,
+    Assignment,
+    Experiment,
+    assign,
+    bucket_of,
+    put_experiment,
+    read_experiments,
+)
 from serving.api.exposures import FOLDER, OWN_LIST, Exposure, ExposureLog
 from serving.exposures import read_exposures
 from tests.loopback import QuietHandler, answering
@@ -112,6 +124,50 @@ def test_a_failing_canary_costs_no_user_the_answer_and_is_counted_against_it(tmp
         (STABLE, STABLE, True),
         (CANARY, STABLE, False),
     }
+
+
+def test_doors_of_a_shared_volume_learn_of_an_experiment_beside_their_requests(tmp_path):
+    """As on a cluster: the keys lie elsewhere, and two doors send a user to the same arm, from the dark to the end."""
+    headers = make_key(tmp_path / "keys")
+    given = {"shared_home": "true", "keys_folder": str(tmp_path / "keys")}
+
+    def answers(client: httpx.Client) -> set[str]:
+        return {client.get("/v1/recommendations", params={"user_id": user}).json()["by"] for user in USERS}
+
+    with server(STABLE) as stable, server(CANARY) as canary, ExitStack() as stack:
+        doors = [
+            stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=30.0))
+            for url in (stack.enter_context(door(tmp_path, stable, **given)) for _ in range(2))
+        ]
+        for share, expected in ((0.0, {STABLE}), (0.5, {STABLE, CANARY}), (0.0, {STABLE})):
+            put_experiment(tmp_path, Experiment(name="ranker", canary_share=share, url=canary, is_active=True))
+            wait_until_all(lambda wanted=expected: all(answers(one) == wanted for one in doors))
+        assert httpx.get(doors[0].base_url.join("/v1/recommendations")).status_code == 401
+    assert not (tmp_path / "keys.json").exists()
+    rows = logged(tmp_path)
+    assert {row["arm"] for row in rows} == {STABLE, CANARY}
+    treated = {row["user_id"] for row in rows if row["arm"] == CANARY}
+    assert treated == {user for user in USERS if bucket_of("arm:ranker", user) < BUCKETS // 2}
+
+
+def wait_until_all(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < end, "the doors did not learn of it"
+        time.sleep(0.1)
+
+
+def test_log_that_cannot_be_written_holds_a_bounded_number_of_lines_and_counts_the_rest(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(line_log, "MOST_WAITING", 10)
+    log = ExposureLog(tmp_path)
+    with log._writing:  # as a volume that does not answer
+        for number in range(15):
+            log.add(exposure(f"u{number}", NOW))
+    log.close()
+    assert read_exposures(tmp_path, NOW, NOW + timedelta(hours=1))["user_id"].to_pylist() == [
+        f"u{n}" for n in range(10)
+    ]
+    assert "exposures: 5 were lost" in caplog.text
 
 
 def exposure(user_id: str, at: datetime, answered_by: str = CANARY) -> Exposure:

@@ -17,6 +17,7 @@ from components.artifacts.bundle import load_bundle
 from components.reranking.config import PolicyConfig
 from components.reranking.policy import ListPolicy
 from pipelines.server_process import RunningServer, server
+from serving.api.fallback import FILE
 from serving.popular_lists import popular_lists
 from serving.protocol import ListedItem, PopularLists
 from tests.serving.api.doors import door, make_key, troubled_server
@@ -165,13 +166,14 @@ def test_list_leaves_out_what_the_user_hid_whoever_remembers_it(stack):
 
 
 def _everywhere(home: Path) -> list[ListedItem]:
-    lists = PopularLists.model_validate_json((home / "fallback.json").read_bytes())
+    lists = PopularLists.model_validate_json((home / FILE).read_bytes())
     return [lists.items[place] for place in lists.everywhere]
 
 
 def test_door_that_never_met_a_server_says_that_nobody_answers(tmp_path):
     headers = make_key(tmp_path)
-    (tmp_path / "fallback.json").write_text('{"half": ')
+    (tmp_path / FILE.parent).mkdir()
+    (tmp_path / FILE).write_text('{"half": ')
     with troubled_server() as behind:
         pass
     with door(tmp_path, behind) as url:
