@@ -1,6 +1,7 @@
 """Custom resources' definitions, made from the schemas that the manifests are held to; for a cluster that lacks them."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,18 @@ def install_missing(run: ClusterRun) -> None:
         made["metadata"]["labels"] = {RUN_LABEL: run.suffix}
         run.create(made)
         names.append(f"customresourcedefinition/{name}")
+    for name in names:
+        _wait_for_conditions(name)
     if names:
         kubectl("wait", "--for=condition=Established", f"--timeout={ESTABLISHED_SECONDS}s", *names)
+
+
+def _wait_for_conditions(name: str) -> None:
+    """`kubectl wait` takes a definition that has no condition at all yet for an error."""
+    end = time.monotonic() + ESTABLISHED_SECONDS
+    while not kubectl("get", name, "-o", "jsonpath={.status.conditions}").out:
+        assert time.monotonic() < end, f"{name}: no condition after {ESTABLISHED_SECONDS} s"
+        time.sleep(0.2)
 
 
 def definition(path: Path) -> dict[str, Any]:

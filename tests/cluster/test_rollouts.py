@@ -202,7 +202,8 @@ def test_twin_is_accepted_strictly_and_is_stables_but_for_bundle_and_size(standa
     said = kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(twin))
     assert said.err == ""
     stable, own = standard.predictor(), standard.predictor("recommender-canary")
-    assert {key for key in stable | own if stable.get(key) != own.get(key)} == {"model", "topologySpreadConstraints"}
+    differing = {key for key in stable | own if stable.get(key) != own.get(key)}
+    assert differing == {"minReplicas", "model", "topologySpreadConstraints"}
 
 
 def test_account_without_rights_is_told_which_verb_and_nothing_is_half_done(shop, versions):
