@@ -98,7 +98,7 @@ class Demo:
     judged: Judged | None = None
     drill: Replayed = field(default_factory=Replayed)
     drilled: Judged | None = None
-    retraining: Retraining | None = None
+    retraining: Retraining[TrainingRun] | None = None
     rollouts: list[Ended] = field(default_factory=list)
 
     @contextmanager
@@ -209,7 +209,13 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
         demo.drilled = _judge(demo, config, moments[-2], now, progress)
     with demo.stage("retrain"):
         progress.stage("Retrain, where the verdict advises it")
-        demo.retraining = retrain_if_advised(config, home, demo.drilled.verdict, now=now, progress=progress)
+        demo.retraining = retrain_if_advised(
+            config,
+            home,
+            demo.drilled.verdict,
+            now=now,
+            train=lambda retraining: run_training(retraining, home, progress=progress),
+        )
         progress.note(demo.retraining.sentence)
     write_console(home, home / CONSOLE, now=now)
     with demo.stage("rollouts"):

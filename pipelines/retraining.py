@@ -1,10 +1,10 @@
 """From a verdict to a training run: exactly one, however many processes judge the same window."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from components.artifacts.cuts import newest_as_of
 from components.artifacts.registry import require_champion
@@ -12,12 +12,25 @@ from components.retrieval.config import RetrieversConfig
 from monitoring.retraining_policy import REFUSED, Action, decide, launch_once
 from monitoring.verdict import Verdict
 from pipelines.config import PipelineConfig
-from pipelines.local_runner import Progress
-from pipelines.run import TrainingRun, run_training
+
+
+class Trained(Protocol):
+    """What came of a training run."""
+
+    @property
+    def bundle_id(self) -> str:
+        """Id of the bundle, or of the run where it has left none."""
+
+    @property
+    def gate(self) -> Mapping[str, Any]:
+        """The gate's verdict: passed, sentence, checks."""
+
+
+Run = TypeVar("Run", bound=Trained)
 
 
 @dataclass(frozen=True, slots=True)
-class Retraining:
+class Retraining(Generic[Run]):
     """What came of a verdict.
 
     Attributes:
@@ -28,7 +41,7 @@ class Retraining:
 
     action: Action
     reason: str
-    run: TrainingRun | None
+    run: Run | None
 
     @property
     def sentence(self) -> str:
@@ -49,8 +62,8 @@ class Retraining:
 
 
 def retrain_if_advised(
-    config: PipelineConfig, home: Path, verdict: Verdict, *, now: datetime, progress: Progress
-) -> Retraining:
+    config: PipelineConfig, home: Path, verdict: Verdict, *, now: datetime, train: Callable[[PipelineConfig], Run]
+) -> Retraining[Run]:
     """Train again where the verdict and the policy say so.
 
     Args:
@@ -58,13 +71,13 @@ def retrain_if_advised(
         home: State folder.
         verdict: Of the newest window.
         now: Time of the decision; nothing later is read.
-        progress: Told of each step.
+        train: Executes a configuration, here or on Kubeflow.
     """
     decision = decide(verdict, config.retraining, home=home, now=now)
     launched = launch_once(
         home,
         decision,
-        lambda _key: run_training(retraining_config(config, home, now), home, progress=progress),
+        lambda _key: train(retraining_config(config, home, now)),
         now=now,
         outcome=_outcome,
     )
@@ -91,7 +104,7 @@ def retraining_config(config: PipelineConfig, home: Path, now: datetime) -> Pipe
     )
 
 
-def _outcome(run: TrainingRun) -> str:
+def _outcome(run: Trained) -> str:
     return run.bundle_id if run.gate["passed"] else f"{REFUSED}{run.bundle_id}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.artifacts.errors import ConfigError
+from components.artifacts.registry import CHALLENGER, open_registry
 from components.deploy_canary.book import RolloutBook
 from components.deploy_canary.rollout import Cause, Rollout, judged
 from monitoring.experiments.config import ExperimentConfig
@@ -16,6 +17,8 @@ from monitoring.experiments.metrics import Span
 from monitoring.experiments.verdict import judge
 from pipelines.canary_state import canary_readings
 
+AUTOMATIC = "auto-"
+"""Begins the name of a rollout that no person named; the candidate's id follows."""
 VERDICT = "verdict"
 """Who acts, in the record, where no person does."""
 INFORMATION, PLANNED = "information", "planned_users"
@@ -36,6 +39,14 @@ def experiment_config(values: Mapping[str, Any]) -> ExperimentConfig:
     except ValidationError as error:
         mistakes = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise ConfigError(f"experiment: {mistakes}. ExperimentConfig lists what there is.") from error
+
+
+def waiting_challenger(home: Path, model: str, book: RolloutBook) -> str | None:
+    """Id of the registry's challenger, where no rollout had it yet and none is on its way; else None."""
+    rollouts = book.all()
+    candidate = open_registry(home).aliases(model).get(CHALLENGER)
+    is_tried = any(one.candidate == candidate for one in rollouts)
+    return None if is_tried or not all(one.is_over for one in rollouts) else candidate
 
 
 def step_by_verdict(book: RolloutBook, home: Path, name: str, config: ExperimentConfig, *, now: datetime) -> Rollout:

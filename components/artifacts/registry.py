@@ -150,6 +150,12 @@ class Registry:
             self._record(model, moves)
         return self.version(model, version.bundle_id)
 
+    def withdraw(self, model: str, alias: Alias, *, reason: str, now: datetime) -> None:
+        """Let an alias point at nothing; harmless where it does already."""
+        with self._locked(model):
+            if alias in self.aliases(model):
+                self._record(model, [Move(_iso(now), alias, None, reason)])
+
     def rollback(self, model: str, *, reason: str, now: datetime) -> Version:
         """Let `champion` point at what it pointed at before.
 

@@ -8,10 +8,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cli.options import DEFAULT, Config, Set, overrides
+from pipelines.cli.options import (
+    DEFAULT,
+    Config,
+    Endpoint,
+    Experiment,
+    HomeClaim,
+    Image,
+    Namespace,
+    ServiceAccount,
+    Set,
+    TokenFile,
+    overrides,
+)
 
 if TYPE_CHECKING:  # the command line starts without pandas
     from monitoring.verdict import Verdict
+    from pipelines.config import PipelineConfig
+    from pipelines.retraining import Trained
 
 app = typer.Typer(help="Judge what was served; retrain where it drifted.", no_args_is_help=True)
 
@@ -28,17 +42,29 @@ def run(
     days: Annotated[int, typer.Option(min=1, help="Days of the window where --start is not given.")] = 7,
     now: Annotated[str | None, typer.Option(help="Time of the judgement, in a replay; now where not given.")] = None,
     retrain: Annotated[bool, typer.Option(help="Start the training pipeline where the verdict advises it.")] = True,
+    on_kubeflow: Annotated[
+        bool, typer.Option("--on-kubeflow", help="Train as a run of Kubeflow Pipelines, and wait for it; else here.")
+    ] = False,
+    image: Image = "",
+    endpoint: Endpoint = "",
+    token_file: TokenFile = None,
+    home_claim: HomeClaim = "recsys-home",
+    experiment: Experiment = "recommender",
+    namespace: Namespace = "",
+    service_account: ServiceAccount = "",
     config: Config = DEFAULT,
     sets: Set = None,
 ) -> None:
     """Compare a window of impressions with the training reference; write the report and the verdict.
 
-    A verdict that advises it starts the training pipeline, once, however many processes judge it. Metrics for Prometheus
+    A verdict that advises it starts the training pipeline, once, however many processes judge it: in this process, or as a run
+    on Kubeflow, for which --image and the other options are those of `recsys train submit`. Metrics for Prometheus
     are in `monitoring/metrics` of the state folder afterwards, and with RECSYS_PUSHGATEWAY_URL in a Pushgateway. A verdict
     that is not well, and a retraining that needs a person, are posted to RECSYS_WEBHOOK_URL.
     Exits with 3 where the window failed, 4 where its data is stale or broken, 5 where there is too little of it.
     """
     from components.artifacts.cuts import parse_moment
+    from components.artifacts.errors import ConfigError
     from components.artifacts.home import recsys_home
     from monitoring.metrics import publish
     from monitoring.notification import notify
@@ -46,7 +72,23 @@ def run(
     from pipelines.config import load_config
     from pipelines.monitoring import monitor_champion
     from pipelines.retraining import retrain_if_advised
+    from pipelines.run import run_training
 
+    def train(retraining: "PipelineConfig") -> "Trained":
+        if not on_kubeflow:
+            return run_training(retraining, home, progress=ConsoleProgress(console))
+        from pipelines.kubeflow.client import connect
+        from pipelines.kubeflow.platform import Platform
+        from pipelines.kubeflow.retraining import train_on_kubeflow
+        from pipelines.kubeflow.submission import Target
+        from pipelines.kubeflow.training import Shape
+
+        target = Target(experiment, namespace or None, service_account or None)
+        shape = Shape(image, Platform(home_claim))
+        return train_on_kubeflow(connect(endpoint, token_file), retraining, home, target, shape)
+
+    if on_kubeflow and not endpoint:
+        raise ConfigError("--on-kubeflow: name the API with --endpoint or KF_PIPELINES_ENDPOINT.")
     console = Console()
     show_log(console)
     settings, home = load_config(config, overrides(sets)), recsys_home()
@@ -60,7 +102,7 @@ def run(
     publish(home, verdict.model)  # before the training, which takes long and may fail
     try:
         if retrain:
-            outcome = retrain_if_advised(settings, home, verdict, now=moment, progress=ConsoleProgress(console))
+            outcome = retrain_if_advised(settings, home, verdict, now=moment, train=train)
             console.print(f"retraining: {outcome.sentence}", highlight=False, soft_wrap=True)
     finally:
         publish(home, verdict.model)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,18 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. --set tuning.trials=4. Repeatable."),
 ]
 DEFAULT = DEFAULT_CONFIG
+STEP_IMAGE_VARIABLE = "RECSYS_STEP_IMAGE"
+Image = Annotated[
+    str, typer.Option(envvar=STEP_IMAGE_VARIABLE, help="Image of every step, with a version or a digest.")
+]
+Endpoint = Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Address of Kubeflow's API.")]
+TokenFile = Annotated[
+    Path | None, typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="File with the token that it wants.")
+]
+HomeClaim = Annotated[str, typer.Option(help="The cluster's volume claim of the state folder.")]
+Experiment = Annotated[str, typer.Option(help="Kubeflow's experiment.")]
+Namespace = Annotated[str, typer.Option(help="Namespace of a multi-user Kubeflow.")]
+ServiceAccount = Annotated[str, typer.Option(help="Service account of the steps' pods.")]
 
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:

@@ -17,9 +17,17 @@ app = typer.Typer(help="Roll a bundle out to growing groups of users, by evidenc
 
 MODEL = "recommender"
 BY_HAND = "started by hand"
-TARGET_VARIABLE = "RECSYS_ROLLOUT_TARGET"
+TARGET_VARIABLE, LOCAL = "RECSYS_ROLLOUT_TARGET", "local"
 Name = Annotated[str, typer.Argument(help="Of the rollout, and of the experiment that divides its users.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        envvar=TARGET_VARIABLE,
+        help="local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... the same way; &canary=URL where doors "
+        "reach the candidate by a name of its own.",
+    ),
+]
 
 
 @app.command()
@@ -29,14 +37,7 @@ def start(
     step: Annotated[
         list[float] | None, typer.Option(help="Share of users; repeatable. 0.05 0.25 0.5 where left out.")
     ] = None,
-    target: Annotated[
-        str,
-        typer.Option(
-            envvar=TARGET_VARIABLE,
-            help="local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... the same way; &canary=URL where doors "
-            "reach the candidate by a name of its own.",
-        ),
-    ] = "local",
+    target: Target = LOCAL,
     reason: Reason = BY_HAND,
     force: Annotated[bool, typer.Option("--force", help="Start whatever speaks against it; needs a --reason.")] = False,
 ) -> None:
@@ -47,21 +48,31 @@ def start(
     """
     from components.artifacts.errors import ConfigError
     from components.artifacts.home import recsys_home
-    from components.artifacts.registry import open_registry, require_champion
-    from components.deploy_canary.rollout import STEPS, started
-    from pipelines.cluster_canary import target_of
+    from components.artifacts.registry import open_registry
+    from components.deploy_canary.rollout import STEPS
 
-    home = recsys_home()
-    candidate = open_registry(home).version(MODEL, bundle).bundle_id
-    stable = require_champion(home, MODEL).bundle_id
-    steps = tuple(step) if step else STEPS
-    target_of(target, home, MODEL)  # refused before anything is written down
-    started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)  # refuses a wrong plan
+    candidate = open_registry(recsys_home()).version(MODEL, bundle).bundle_id
     if force and reason == BY_HAND:
         raise ConfigError(f"rollout {name}: --force needs a --reason, for the record.")
-    book = open_book()
-    figures = {} if name in {one.name for one in book.all()} else _checked(name, candidate, stable, is_forced=force)
-    cause = _cause(f"forced: {reason}" if force else reason, figures)
+    _begin(name, candidate, tuple(step) if step else STEPS, target, reason, is_forced=force)
+
+
+def _begin(
+    name: str, candidate: str, steps: tuple[float, ...], target: str, reason: str, *, is_forced: bool = False
+) -> None:
+    """Check the candidate, write the rollout down and start it; one that was begun before is completed."""
+    from components.artifacts.home import recsys_home
+    from components.artifacts.registry import require_champion
+    from components.deploy_canary.rollout import started
+    from pipelines.cluster_canary import target_of
+
+    home, book = recsys_home(), open_book()
+    stable = require_champion(home, MODEL).bundle_id
+    target_of(target, home, MODEL)  # refused before anything is written down
+    started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)  # refuses a wrong plan
+    is_new = name not in {one.name for one in book.all()}
+    figures = _checked(name, candidate, stable, is_forced=is_forced) if is_new else {}
+    cause = _cause(f"forced: {reason}" if is_forced else reason, figures)
     _tell(book.start(started(name, stable=stable, candidate=candidate, cause=cause, steps=steps, target=target)))
 
 
@@ -104,20 +115,37 @@ def step(
     name: Annotated[str | None, typer.Argument(help="Of the rollout; the one on its way where left out.")] = None,
     force: Annotated[bool, typer.Option("--force", help="One step further, whatever the evidence says.")] = False,
     reason: Reason = "one step further by hand",
+    challenger: Annotated[
+        bool,
+        typer.Option(
+            "--challenger",
+            help="Where none is on its way, start one of the registry's challenger, unless it had its rollout already. One that "
+            "is refused is challenger no longer.",
+        ),
+    ] = False,
+    target: Target = LOCAL,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change how it is judged: longest_days=28. Repeatable.")
     ] = None,
 ) -> None:
     """Judge the rollout by the logs and do what the verdict says: hold, advance, promote or take it back.
 
-    Without a name and without a rollout on its way there is nothing to do, which is no error: for a clock that asks.
+    Without a name and without a rollout on its way there is nothing to do, which is no error: for a clock that asks. With
+    --challenger such a clock closes the loop: what a retraining leaves is rolled out by itself, as by `recsys rollout start`.
     """
+    from components.artifacts.errors import ConfigError
     from components.artifacts.home import recsys_home
     from components.deploy_canary.rollout import advanced
     from pipelines.cli.options import overrides
-    from pipelines.rollouts import experiment_config, step_by_verdict
+    from pipelines.rollouts import experiment_config, step_by_verdict, waiting_challenger
 
+    if challenger and (name or force):
+        raise ConfigError("--challenger: names the rollout and starts it by itself. Leave out NAME and --force.")
     config, book = experiment_config(overrides(set_)), open_book()
+    waiting = waiting_challenger(recsys_home(), MODEL, book) if challenger else None
+    if waiting is not None:
+        _begin_challenger(waiting, target)
+        return
     named = name or next((one.name for one in book.all() if not one.is_over), None)
     if named is None:
         typer.echo("no rollout is on its way; `recsys rollout start` makes one")
@@ -129,6 +157,21 @@ def step(
     last = rollout.records[-1]
     _tell(rollout)
     typer.echo(f"{last.act}: {last.cause.reason}")
+
+
+def _begin_challenger(candidate: str, target: str) -> None:
+    """One that is refused loses its alias, so that the next look does not ask it all again."""
+    from components.artifacts.errors import GateRefusedError
+    from components.artifacts.home import recsys_home
+    from components.artifacts.registry import CHALLENGER, open_registry
+    from components.deploy_canary.rollout import STEPS
+    from pipelines.rollouts import AUTOMATIC
+
+    try:
+        _begin(f"{AUTOMATIC}{candidate}", candidate, STEPS, target, "the registry's challenger")
+    except GateRefusedError as error:
+        open_registry(recsys_home()).withdraw(MODEL, CHALLENGER, reason=str(error), now=datetime.now(UTC))
+        raise
 
 
 @app.command()

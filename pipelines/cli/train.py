@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.cli.options import DEFAULT, Config, Set, overrides
+from pipelines.cli.options import (
+    DEFAULT,
+    Config,
+    Endpoint,
+    Experiment,
+    HomeClaim,
+    Image,
+    Namespace,
+    ServiceAccount,
+    Set,
+    TokenFile,
+    overrides,
+)
 
 app = typer.Typer(help="Train, evaluate and register a bundle.", no_args_is_help=True)
 
@@ -14,7 +26,6 @@ TrialPods = Annotated[
     int,
     typer.Option(min=1, help="Pods that share the ranker's search; RECSYS_STUDIES_URL should name a database then."),
 ]
-HomeClaim = Annotated[str, typer.Option(help="The cluster's volume claim of the state folder.")]
 AsOf = Annotated[str | None, typer.Option(help="The training cut, a date; the configuration's where not given.")]
 
 
@@ -50,15 +61,13 @@ def submit(
     config: Config = DEFAULT,
     as_of: AsOf = None,
     sets: Set = None,
-    image: Annotated[str, typer.Option(help="Image of every step, with a version or a digest.")] = "",
-    endpoint: Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Address of Kubeflow's API.")] = "",
-    token_file: Annotated[
-        Path | None, typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="File with the token that it wants.")
-    ] = None,
+    image: Image = "",
+    endpoint: Endpoint = "",
+    token_file: TokenFile = None,
     home_claim: HomeClaim = "recsys-home",
-    experiment: Annotated[str, typer.Option(help="Kubeflow's experiment.")] = "recommender",
-    namespace: Annotated[str, typer.Option(help="Namespace of a multi-user Kubeflow.")] = "",
-    service_account: Annotated[str, typer.Option(help="Service account of the steps' pods.")] = "",
+    experiment: Experiment = "recommender",
+    namespace: Namespace = "",
+    service_account: ServiceAccount = "",
     trial_pods: TrialPods = 1,
     cron: Annotated[
         str,
@@ -103,7 +112,7 @@ def submit(
 @app.command("compile")
 def compile_package(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("train-recommender.yaml"),
-    image: Annotated[str, typer.Option(help="Image of every step, with a version or a digest.")] = "",
+    image: Image = "",
     for_cluster: Annotated[
         bool, typer.Option("--for-cluster", help="With resources, retries, secrets and the claim; needs --image.")
     ] = False,

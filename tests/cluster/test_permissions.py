@@ -15,22 +15,25 @@ pytestmark = pytest.mark.cluster
 
 Verbs = frozenset[str]
 KUBEFLOW, KSERVE = "pipelines.kubeflow.org", "serving.kserve.io"
+RUNS: dict[tuple[str, str], Verbs] = {
+    **dict.fromkeys(
+        ((KUBEFLOW, one) for one in ("pipelines", "pipelineversions", "pipelines/versions", "experiments")),
+        frozenset({"get", "list", "create"}),
+    ),
+    (KUBEFLOW, "runs"): frozenset({"get", "list", "create", "terminate"}),
+    (KUBEFLOW, "jobs"): frozenset({"get", "list", "create", "delete"}),
+}
 NEEDED: dict[str, dict[tuple[str, str], Verbs]] = {
-    "recsys-training": {
-        **dict.fromkeys(
-            ((KUBEFLOW, one) for one in ("pipelines", "pipelineversions", "pipelines/versions", "experiments")),
-            frozenset({"get", "list", "create"}),
-        ),
-        (KUBEFLOW, "runs"): frozenset({"get", "list", "create", "terminate"}),
-        (KUBEFLOW, "jobs"): frozenset({"get", "list", "create", "delete"}),
-    },
+    "recsys-training": RUNS,
+    "recsys-monitoring": RUNS,
     "recsys-spark": dict.fromkeys(
         (("", one) for one in ("pods", "services", "configmaps", "persistentvolumeclaims")),
         frozenset({"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}),
     ),
     "recsys-operations": {(KSERVE, "inferenceservices"): frozenset({"create"})},
 }
-"""Account to what its code asks of the API: `train submit` (submission.py, recurring.py), Spark's driver, rollouts."""
+"""Account to what its code asks of the API: `train submit` and `monitor run` (submission.py, recurring.py), Spark's
+driver, rollouts."""
 NAMED: dict[str, dict[tuple[str, str], Verbs]] = {
     "recsys-operations": dict.fromkeys(
         ((KSERVE, f"inferenceservices/{one}") for one in ("recommender", "recommender-canary")),
@@ -114,8 +117,11 @@ def test_accounts_may_do_what_their_code_does_and_nothing_else(api, granting, co
 
 
 def granted_by(component: str) -> set[str]:
-    accounts_ = {"kubeflow-pipelines": "recsys-training", "operations": "recsys-operations", "spark": "recsys-spark"}
-    return {accounts_[component]}
+    return {
+        "kubeflow-pipelines": {"recsys-training", "recsys-monitoring"},
+        "operations": {"recsys-operations"},
+        "spark": {"recsys-spark"},
+    }[component]
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

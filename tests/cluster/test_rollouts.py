@@ -265,6 +265,7 @@ def test_rollout_goes_through_beside_a_writer_who_never_stops(shop):
                 servers.deploy("b", f"{BUNDLES}/b-{number}", share=0.5)
                 servers.promote("b", f"{BUNDLES}/b-{number}")
                 assert shop.predictor()["model"]["storageUri"] == f"{BUNDLES}/b-{number}"
+                servers.withdraw("b", f"{BUNDLES}/b-{number}")
         finally:
             stop.set()
             writer.join()

@@ -39,7 +39,7 @@ from pipelines.monitoring import Judged, monitor_champion
 from pipelines.replay import Visit, as_newcomers, replay, visits, wait_until_logged
 from pipelines.retraining import Retraining, retrain_if_advised
 from pipelines.rollouts import experiment_config, step_by_verdict
-from pipelines.run import run_training
+from pipelines.run import TrainingRun, run_training
 from pipelines.server_process import RunningServer, free_ports, wait_for_items
 from pipelines.stack import down, up
 from tests.conftest import Trained
@@ -96,9 +96,15 @@ class Shop:
         self.play(week, baskets)
         return self.judge(week)
 
-    def decide(self, judged: Judged) -> Retraining:
+    def decide(self, judged: Judged) -> Retraining[TrainingRun]:
         now = judged.verdict.judged_at
-        return retrain_if_advised(self.config, self.home, judged.verdict, now=now, progress=SilentProgress())
+        return retrain_if_advised(
+            self.config,
+            self.home,
+            judged.verdict,
+            now=now,
+            train=lambda config: run_training(config, self.home, progress=SilentProgress()),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +201,7 @@ def drift_of(judged: Judged) -> State:
     return judged.verdict.check("drift:features").state
 
 
-def retrain_by_several_monitors(shop: Shop, judged: Judged) -> Retraining:
+def retrain_by_several_monitors(shop: Shop, judged: Judged) -> Retraining[TrainingRun]:
     """Three monitors judge the same window at once; the one that trained."""
     with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(shop.decide, [judged] * 3))

@@ -15,6 +15,7 @@ import yaml
 
 from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
 from pipelines.cli.main import app
+from pipelines.cli.options import STEP_IMAGE_VARIABLE
 from pipelines.cli.rollout import TARGET_VARIABLE
 from pipelines.config import load_config
 from serving.api.settings import DoorSettings, door_settings
@@ -149,7 +150,8 @@ def test_settings_are_the_products_own(rendered, monkeypatch, tmp_path):
             }
     known = {f"RECSYS_{field.upper()}" for field in Settings.model_fields} | {REGISTRY_URL, ONLINE_STORE_URL}
     known |= {f"RECSYS_API_{field.upper()}" for field in DoorSettings.model_fields}
-    known |= {f"RECSYS_KAFKA_{field.upper()}" for field in KafkaSettings.model_fields} | {TARGET_VARIABLE}
+    known |= {f"RECSYS_KAFKA_{field.upper()}" for field in KafkaSettings.model_fields}
+    known |= {TARGET_VARIABLE, STEP_IMAGE_VARIABLE}
     assert set(variables) <= known
     for key, value in variables.items():
         monkeypatch.setenv(key, value)

@@ -9,12 +9,14 @@ import pytest
 
 from components.artifacts.bundle import load_bundle
 from components.artifacts.errors import GateRefusedError
-from components.artifacts.registry import require_champion
+from components.artifacts.registry import CHALLENGER, open_registry, require_champion
+from components.deploy_canary.book import read_rollouts
 from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
 from monitoring.experiments.replay_comparison import ReplayConfig
 from pipelines.known_candidates import popular_only, publish_candidate, the_same
 from pipelines.rollout_gate import GOLDEN, OFF_POLICY, REPLAY, Check, check_candidate, require_passed
+from pipelines.stack import down
 from serving.live_events import LiveEvents
 from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
@@ -22,7 +24,7 @@ from serving.protocol import FeedbackRequest, RecommendationRequest
 from serving.recommender import Recommender
 from serving.settings import Settings
 from tests.pipelines.test_cli import recsys
-from tests.serving.bundles import MODEL, publish_other
+from tests.serving.bundles import MODEL, own_home, publish_other
 from tests.toy_world import ITEMS, USERS, moment
 
 SERVED, NOW = moment(16), moment(17)
@@ -123,3 +125,44 @@ def test_candidate_that_answers_otherwise_than_in_training_is_refused_and_never_
     assert "rollout spring: not started" in said.stderr
     assert "needs a --reason" in recsys("rollout", "start", "spring", other, "--force", home=shop.home, status=2).stderr
     assert "spring" not in recsys("rollout", "status", home=shop.home).stdout
+
+
+def test_clock_begins_the_challengers_rollout_once_judges_it_and_lets_it_rest_when_it_is_over(trained, tmp_path):
+    """`recsys rollout step --challenger`, from a fresh challenger to an aborted rollout."""
+    home = own_home(trained, tmp_path)
+    apply(home)
+    candidate = publish_other(trained, home, tmp_path / "other")
+
+    def clock() -> str:
+        return recsys("rollout", "step", "--challenger", "--set", "feature_hours=1e6", home=home).stdout
+
+    assert clock() == "no rollout is on its way; `recsys rollout start` makes one\n"
+    open_registry(home).point(MODEL, CHALLENGER, candidate, reason="passed the gate", now=NOW)
+    name = f"auto-{candidate}"
+    try:
+        assert f"{name}: dark 0%; candidate {candidate}" in clock()
+        (rollout,) = read_rollouts(home)
+        assert rollout.records[0].cause.reason == "the registry's challenger"
+        assert "are answered as in training" in rollout.records[0].cause.figures[GOLDEN]
+        assert "hold: " in clock()
+        recsys("rollout", "abort", name, home=home)
+        assert clock() == "no rollout is on its way; `recsys rollout start` makes one\n"
+    finally:
+        down(home)
+
+
+def test_challenger_that_is_refused_is_none_any_longer_and_is_not_asked_again(trained, tmp_path):
+    home = own_home(trained, tmp_path)
+    golden = [
+        replace(one, scores=[score + 1 for score in one.scores]) for one in load_bundle(trained.run.bundle).golden
+    ]
+    candidate = publish_other(trained, home, tmp_path / "other", golden=golden)
+    registry = open_registry(home)
+    registry.point(MODEL, CHALLENGER, candidate, reason="passed the gate", now=NOW)
+    said = recsys("rollout", "step", "--challenger", home=home, status=3)
+    assert f"rollout auto-{candidate}: not started" in said.stderr
+    assert CHALLENGER not in registry.aliases(MODEL)
+    assert "golden requests" in registry.history(MODEL)[-1].reason
+    recsys("rollout", "step", "--challenger", home=home)
+    assert read_rollouts(home) == []
+    recsys("rollout", "step", "spring", "--challenger", home=home, status=2)
