@@ -172,6 +172,16 @@ def test_autoscaler_asks_for_the_lag_of_the_group_that_the_consumers_are(rendere
             ]
 
 
+def test_alert_on_failed_jobs_knows_every_job(rendered):
+    """A clock's job that nobody watches fails for weeks."""
+    jobs = {one["metadata"]["name"] for one in rendered if one["kind"] == "CronJob"}
+    rules = [one for one in rendered if one["kind"] == "PrometheusRule"]
+    texts = [rule["expr"] for one in rules for group in one["spec"]["groups"] for rule in group["rules"]]
+    watched = re.findall(r"job_name=~\"\(([a-z|-]+)\)", "".join(texts))
+    assert all(jobs <= set(names.split("|")) for names in watched)
+    assert len(watched) == len(rules)
+
+
 def test_gateway_and_door_believe_the_same_identity_provider(rendered):
     policies = [one for one in rendered if one["kind"] == "SecurityPolicy"]
     doors = [one["data"] for one in rendered if one["kind"] == "ConfigMap" and "RECSYS_API_JWT_ISSUER" in one["data"]]
