@@ -4,7 +4,6 @@ The rows of a snapshot, one per user or item, come back to this process, which w
 added in no fixed order, so the last digit of a float may differ from one run to the next.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -16,14 +15,8 @@ import ibis.expr.operations as ops
 import pyarrow as pa
 from ibis.expr.types import Table
 
-from components.artifacts.errors import ConfigError
+from components.artifacts.spark import spark_session
 from components.compute_features.engine import BASE, Reader, base_of
-
-MASTER = "RECSYS_SPARK_MASTER"
-"""Variable with the address of the cluster; a process that spark-submit started has it already."""
-HERE = "local[*]"
-SUBMITTED = "PYSPARK_GATEWAY_PORT"
-"""What spark-submit leaves in the environment of its driver."""
 
 
 @contextmanager
@@ -37,7 +30,11 @@ def spark_readers(events: Path, count: int) -> Iterator[list[Reader]]:
     Raises:
         ConfigError: PySpark or Java is missing, or the cluster is not reached.
     """
-    session = _session()
+    with spark_session("features.engine", "recsys-features") as session:
+        yield from _readers(session, events, count)
+
+
+def _readers(session: Any, events: Path, count: int) -> Iterator[list[Reader]]:  # PySpark is optional
     session.conf.set("spark.sql.session.timeZone", "UTC")
     connection = ibis.pyspark.connect(session)
     interactions = connection.read_parquet(str(events / "interactions.parquet"))
@@ -50,28 +47,6 @@ def spark_readers(events: Path, count: int) -> Iterator[list[Reader]]:
         yield [Reader(connection.table(BASE), users, items, promotions, fetch)] * count
     finally:
         session.catalog.uncacheTable(BASE)
-        if SUBMITTED not in os.environ:
-            session.stop()
-
-
-def _session() -> Any:  # PySpark is optional
-    try:
-        from pyspark.errors import PySparkException
-        from pyspark.sql import SparkSession
-    except ImportError as error:
-        raise ConfigError(
-            "features.engine: spark needs PySpark, which is not installed. Install it (`make spark`, or pip install "
-            "recsys-platform[spark]) and Java 17, or set it to duckdb."
-        ) from error
-    builder = SparkSession.builder.appName("recsys-features").config("spark.ui.showConsoleProgress", "false")
-    if SUBMITTED not in os.environ:
-        builder = builder.master(os.environ.get(MASTER) or HERE)
-    try:
-        return builder.getOrCreate()
-    except PySparkException as error:
-        raise ConfigError(
-            f"features.engine: Spark did not start ({error}). It needs Java 17 (JAVA_HOME), and {MASTER} names the cluster."
-        ) from error
 
 
 def _fetch(session: Any, connection: ibis.BaseBackend, expression: Table) -> pa.Table:

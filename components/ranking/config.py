@@ -71,6 +71,14 @@ class RankerConfig(BaseModel):
         True, description="Train once more with the queries of the validation cut, for the number of rounds found"
     )
 
+    engine: Literal["process", "spark"] = Field(
+        "process",
+        description="What trains: one process, or Spark's executors (xgboost.spark) for rows that one process should not hold; "
+        "PySpark has to be installed then",
+    )
+    spark_workers: int = Field(
+        2, ge=1, description="Tasks that train at the same time on Spark; the cluster needs a free slot for each"
+    )
     blend: BlendConfig = Field(
         default_factory=BlendConfig, description="What orders the list of a user of whom little is known"
     )

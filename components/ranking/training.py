@@ -80,6 +80,12 @@ class RankingRows:
         columns = [table[name].to_numpy() for name in RANKER_FEATURE_NAMES]
         return cls(np.stack(columns, axis=1).astype(np.float32), table["label"].to_numpy(), _groups(table["query_id"]))
 
+    @classmethod
+    def none(cls) -> Self:
+        """No rows."""
+        shape = (0, len(RANKER_FEATURE_NAMES))
+        return cls(np.empty(shape, np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+
     @property
     def queries(self) -> int:
         """Number of queries."""
@@ -225,15 +231,21 @@ class _Boosting:
     def _best(self, booster: xgb.Booster, earlier: Fitted, scores: Mapping[str, Sequence[float]]) -> Fitted:
         best = int(np.argmin(scores[LOSS]) if self._ends_by_loss else np.argmax(scores[METRIC]))
         everything, kept = (*earlier.history, *scores[METRIC]), booster[: earlier.rounds + best + 1]
-        ndcg = self._ndcg(kept) if self._ends_by_loss else scores[METRIC][best]
-        if ndcg <= earlier.ndcg:
-            return replace(earlier, history=everything)
-        return Fitted(kept, (*earlier.stages, Stage(self.stage.objective, best + 1)), ndcg, everything)
+        ndcg = ndcg_of(kept, self.judging) if self._ends_by_loss else scores[METRIC][best]
+        stages = (*earlier.stages, Stage(self.stage.objective, best + 1))
+        return better_of(earlier, Fitted(kept, stages, ndcg, everything))
 
-    def _ndcg(self, booster: xgb.Booster) -> float:
-        """Of the validation rows. XGBoost gives a line of name:value, with tabs between them."""
-        values = dict(part.rpartition(":")[::2] for part in booster.eval(self.judging, WATCHED).split("\t")[1:])
-        return float(values[f"{WATCHED}-{METRIC}"])
+
+def better_of(earlier: Fitted, later: Fitted) -> Fitted:
+    """The later one where its last stage has helped; its history either way."""
+    return later if later.ndcg > earlier.ndcg else replace(earlier, history=later.history)
+
+
+def ndcg_of(booster: xgb.Booster, judging: xgb.DMatrix) -> float:
+    """NDCG@10 among the candidates of queries, in [0, 1]. XGBoost gives a line of name:value, with tabs between them."""
+    booster.set_param({"eval_metric": METRIC})
+    values = dict(part.rpartition(":")[::2] for part in booster.eval(judging, WATCHED).split("\t")[1:])
+    return float(values[f"{WATCHED}-{METRIC}"])
 
 
 def _booster_params(params: Mapping[str, Any], objective: str, seed: int) -> dict[str, Any]:

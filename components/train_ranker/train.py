@@ -9,16 +9,21 @@ from typing import Self
 
 import xgboost as xgb
 
+from components.artifacts.spark import spark_session
 from components.ranking.blend import Blend
 from components.ranking.calibration import ProbabilityMap
 from components.ranking.config import RankerConfig
 from components.ranking.ranker import Ranker
+from components.ranking.spark_training import SparkFit, SparkRows
 from components.ranking.stages import Stage
 from components.ranking.training import Fitted, RankingRows, fit_ranker
 from components.train_ranker.choose_blend import NewUser, choose_blend
 from components.tuning.search_space import Params
 
 log = logging.getLogger(__name__)
+
+PARTS = ("training", "refit", "validation", "unanswered")
+"""Files of a training set, in the order of `RankerRows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,13 @@ class RankerRows:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """From the folder of a training set."""
-        return cls(
-            *(
-                RankingRows.read(folder / f"{name}.parquet")
-                for name in ("training", "refit", "validation", "unanswered")
-            )
-        )
+        return cls(*(RankingRows.read(folder / f"{name}.parquet") for name in PARTS))
+
+    @classmethod
+    def read_judges(cls, folder: Path) -> Self:
+        """The same without the rows to learn from."""
+        judges = (RankingRows.read(folder / f"{name}.parquet") for name in PARTS[2:])
+        return cls(RankingRows.none(), RankingRows.none(), *judges)
 
 
 def train_ranker(training_set: Path, params: Params, out: Path, *, config: RankerConfig, seed: int) -> TrainedRanker:
@@ -87,8 +93,12 @@ def train_ranker(training_set: Path, params: Params, out: Path, *, config: Ranke
         config: Objective, rounds, refit.
         seed: Of row and column sampling.
     """
-    rows = RankerRows.read(training_set)
-    fitted, booster = fit_and_refit(rows, params, config=config, seed=seed)
+    if config.engine == "spark":
+        rows = RankerRows.read_judges(training_set)
+        fitted, booster, queries = fit_and_refit_on_spark(training_set, rows, params, config=config, seed=seed)
+    else:
+        rows = RankerRows.read(training_set)
+        (fitted, booster), queries = fit_and_refit(rows, params, config=config, seed=seed), rows.training.queries
     out.mkdir(parents=True, exist_ok=True)
     Ranker(booster).save(out / "ranker.ubj")
     fit_probabilities(fitted, rows).write(out / "calibration.json")
@@ -100,7 +110,7 @@ def train_ranker(training_set: Path, params: Params, out: Path, *, config: Ranke
         params=params,
         rounds=fitted.rounds,
         validation_ndcg=fitted.ndcg,
-        training_queries=rows.training.queries,
+        training_queries=queries,
         validation_queries=rows.validation.queries,
         refitted=config.refit_on_validation,
         blend=blend,
@@ -121,13 +131,39 @@ def fit_and_refit(rows: RankerRows, params: Params, *, config: RankerConfig, see
         seed=seed,
         thinned=rows.refit,
     )
-    rounds = " then ".join(f"{stage.rounds} rounds {stage.objective}" for stage in fitted.stages)
-    log.info("%s; NDCG@10 %.4f among the candidates of the validation cut", rounds, fitted.ndcg)
+    _tell(fitted)
     if not config.refit_on_validation:
         return fitted, fitted.booster
     everything = rows.training.joined(rows.refit)
     log.info("refitting on %d queries", everything.queries)
     return fitted, fit_ranker(everything, None, params, stages=fitted.stages, seed=seed).booster
+
+
+def fit_and_refit_on_spark(
+    training_set: Path, rows: RankerRows, params: Params, *, config: RankerConfig, seed: int
+) -> tuple[Fitted, xgb.Booster, int]:
+    """The same by executors, which read the rows to learn from themselves; and the number of the training's queries."""
+    with spark_session("ranker.engine", "recsys-ranker") as session:
+        training, thinned, listed = (SparkRows.read(session, training_set / f"{name}.parquet") for name in PARTS[:3])
+        by_workers = SparkFit(params, seed, config.spark_workers)
+        fitted = by_workers.fit(
+            training,
+            config.stages(),
+            thinned=thinned,
+            listed=listed,
+            validation=rows.validation,
+            patience=config.early_stopping_rounds,
+        )
+        _tell(fitted)
+        queries = training.queries
+        if not config.refit_on_validation:
+            return fitted, fitted.booster, queries
+        return fitted, by_workers.refit(training.joined(thinned), fitted.stages), queries
+
+
+def _tell(fitted: Fitted) -> None:
+    rounds = " then ".join(f"{stage.rounds} rounds {stage.objective}" for stage in fitted.stages)
+    log.info("%s; NDCG@10 %.4f among the candidates of the validation cut", rounds, fitted.ndcg)
 
 
 def fit_probabilities(fitted: Fitted, rows: RankerRows) -> ProbabilityMap:
