@@ -4,9 +4,9 @@
     knative://NAMESPACE/SERVICE?bundles=s3://models/recommender
     standard://NAMESPACE/SERVICE?bundles=s3://models/recommender&canary=http://recommender-canary
 
-A bundle lies at `bundles`/<bundle id>. Without NAMESPACE it is the pod's own, or that of the kubeconfig's context. `canary` is
-where the doors reach the candidate, in place of the name that KServe gives it: its Service of a twin has no cluster IP, and so
-no port 80, in some versions.
+A bundle lies at `bundles`/<bundle id>; where that is an object store, it is copied there first. Without NAMESPACE it is the pod's
+own, or that of the kubeconfig's context. `canary` is where the doors reach the candidate, in place of the name that KServe gives
+it: its Service of a twin has no cluster IP, and so no port 80, in some versions.
 
 Users are moved by the experiments' file of the state folder, which every door reads: to a candidate after KServe was told of it,
 away from it before it goes. While its pods start, the doors answer from stable.
@@ -19,6 +19,8 @@ from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from components.artifacts.errors import ConfigError
+from components.artifacts.registry import open_registry
+from components.artifacts.remote import ensure_copied, is_on_a_volume
 from components.deploy_canary.kserve import KnativeTarget, Services, StandardTarget
 from components.deploy_canary.rollout import Phase, Rollout
 from components.deploy_canary.target import Target
@@ -75,6 +77,7 @@ class ClusterTarget:
         elif rollout.phase is Phase.ABORTED:
             self._end(rollout, rollout.stable)
         else:
+            self._copy(rollout.candidate)
             url = self.servers.deploy(rollout.candidate, self._uri(rollout.candidate), share=rollout.share)
             divide_users(self.home, rollout, url=self.canary or url)
 
@@ -83,6 +86,11 @@ class ClusterTarget:
         divide_users(self.home, rollout, url=None)
         time.sleep(self.settle_seconds)
         self.servers.withdraw(stable, self._uri(stable))
+
+    def _copy(self, bundle_id: str) -> None:
+        """To where KServe's storage initializer reads it, unless that is the registry's own volume."""
+        if not is_on_a_volume(self.bundles):
+            ensure_copied(open_registry(self.home).version(self.model, bundle_id).folder, self._uri(bundle_id))
 
     def _uri(self, bundle_id: str) -> str:
         return f"{self.bundles}/{bundle_id}"

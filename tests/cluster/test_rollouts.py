@@ -42,7 +42,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]  # the first one that asks for bundles waits for a training
 
-BUNDLES = "s3://models/recommender"
+BUNDLES = "pvc://recsys-home/registry/recommender/versions"
 CAUSE = Cause("test", moment(18), "try", {})
 ROLLER, STRANGER = "recsys-operations", "stranger"
 VERBS = ["get", "create", "patch", "delete"]

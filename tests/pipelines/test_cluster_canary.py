@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from components.artifacts.bundle import MANIFEST, load_bundle
 from components.artifacts.errors import ConfigError
 from components.artifacts.registry import CHAMPION, open_registry
 from components.deploy_canary.book import RolloutBook
@@ -118,6 +119,21 @@ def test_rollout_moves_the_users_of_every_door_and_ends_no_candidate_that_one_st
         book.act("spring", lambda one: promoted(one, CAUSE))
         assert [treated(one) for one in doors] == [set(), set()]  # they have read of it: the target waited for that
         assert list(there.objects) == ["recommender"]
+
+
+def test_candidate_lies_in_the_object_store_before_its_pods_are_asked_for(tmp_path, trained):
+    home = own_home(trained, tmp_path)
+    old = open_registry(home).aliases(MODEL)[CHAMPION]
+    new = publish_other(trained, home, tmp_path / "other")
+    store = tmp_path / "store"
+    with cluster(service("Standard")) as there:
+        is_copied: list[bool] = []
+        there.turns = (is_copied.append((store / new / MANIFEST).exists()) for _ in itertools.count())
+        target = ClusterTarget(home, MODEL, StandardTarget(there.services, "recommender"), store.as_uri())
+        RolloutBook(home, target).start(started("spring", stable=old, candidate=new, cause=CAUSE))
+    assert all(is_copied)
+    assert there.objects["recommender-canary"]["spec"]["predictor"]["model"]["storageUri"] == f"{store.as_uri()}/{new}"
+    assert load_bundle(store / new).manifest.bundle_id == new
 
 
 def test_cluster_that_refuses_leaves_the_act_to_the_next_command(tmp_path):
