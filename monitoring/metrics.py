@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 PUSHGATEWAY_URL = "RECSYS_PUSHGATEWAY_URL"
 """Variable: `http://pushgateway:9091`. Never logged: it may hold a password."""
+PUSHGATEWAY_NAMESPACE = "RECSYS_PUSHGATEWAY_NAMESPACE"
+"""Variable: the namespace that is judged, for a Pushgateway that has the verdicts of several."""
 JOB = "recsys-monitor"
 PUSH_SECONDS = 5.0
 
@@ -107,7 +109,8 @@ class MonitorMetrics(Collector):
 def publish(home: Path, model: str) -> Path:
     """Write the metrics of a model, and push them where `RECSYS_PUSHGATEWAY_URL` says so; the file that holds them.
 
-    A Pushgateway that does not answer is logged and no error: the file is there.
+    A Pushgateway that does not answer is logged and no error: the file is there. Where `RECSYS_PUSHGATEWAY_NAMESPACE` names
+    one, the pushed metrics have it as a label and replace those of the same namespace alone.
 
     Args:
         home: State folder.
@@ -126,6 +129,12 @@ def publish(home: Path, model: str) -> Path:
 
 def _push(url: str, model: str, registry: CollectorRegistry) -> None:
     try:
-        push_to_gateway(url, JOB, registry, grouping_key={"model": model}, timeout=PUSH_SECONDS)
+        push_to_gateway(url, JOB, registry, grouping_key=_group(model), timeout=PUSH_SECONDS)
     except (OSError, ValueError, HTTPException) as error:
         log.warning("metrics of %s: %s did not take them (%s)", model, PUSHGATEWAY_URL, type(error).__name__)
+
+
+def _group(model: str) -> dict[str, str]:
+    """Labels of what is pushed together; the next push of the same labels takes its place."""
+    namespace = os.environ.get(PUSHGATEWAY_NAMESPACE)
+    return {"model": model, **({"namespace": namespace} if namespace else {})}

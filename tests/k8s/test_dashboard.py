@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from functools import reduce
 from itertools import combinations
 from pathlib import Path
 
@@ -21,7 +22,8 @@ COLUMNS = 24
 
 def expression(target: dict) -> str:
     """The query after Grafana has put in its variables."""
-    return target["expr"].replace("$__rate_interval", "1m").replace("$model", "recommender")
+    values = {"$__rate_interval": "1m", "$namespace": "shop", "$model": "recommender"}
+    return reduce(lambda text, pair: text.replace(*pair), values.items(), str(target["expr"]))
 
 
 def test_promtool_reads_every_query(tmp_path: Path) -> None:
@@ -74,4 +76,13 @@ def test_panels_are_told_apart_lie_side_by_side_and_say_what_they_show() -> None
 def test_no_data_source_is_named_that_another_grafana_does_not_have() -> None:
     sources = [panel["datasource"]["uid"] for panel in PANELS]
     assert set(sources) == {"${datasource}"}
-    assert {"datasource", "model"} == {one["name"] for one in DASHBOARD["templating"]["list"]}
+
+
+def test_every_series_is_of_the_namespace_that_was_chosen() -> None:
+    variables = {one["name"]: one["query"] for one in DASHBOARD["templating"]["list"]}
+    assert list(variables) == ["datasource", "namespace", "model"]  # each is asked for with those before it
+    assert variables["namespace"] == "label_values(recsys_api_requests_total, namespace)"
+    for text in (*(target["expr"] for _, target in QUERIES), variables["model"]):
+        asked = re.findall(r"recsys_[a-z_]+(\{namespace=\"\$namespace\")?", text)
+        assert asked, text
+        assert all(asked), text

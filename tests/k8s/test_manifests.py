@@ -14,6 +14,7 @@ import typer
 import yaml
 
 from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
+from monitoring.metrics import PUSHGATEWAY_NAMESPACE
 from pipelines.cli.main import app
 from pipelines.cli.options import STEP_IMAGE_VARIABLE
 from pipelines.cli.rollout import TARGET_VARIABLE
@@ -151,7 +152,7 @@ def test_settings_are_the_products_own(rendered, monkeypatch, tmp_path):
     known = {f"RECSYS_{field.upper()}" for field in Settings.model_fields} | {REGISTRY_URL, ONLINE_STORE_URL}
     known |= {f"RECSYS_API_{field.upper()}" for field in DoorSettings.model_fields}
     known |= {f"RECSYS_KAFKA_{field.upper()}" for field in KafkaSettings.model_fields}
-    known |= {TARGET_VARIABLE, STEP_IMAGE_VARIABLE}
+    known |= {TARGET_VARIABLE, STEP_IMAGE_VARIABLE, PUSHGATEWAY_NAMESPACE}
     assert set(variables) <= known
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
@@ -236,6 +237,25 @@ def test_rights_in_another_namespace_are_its_own_accounts(chosen, tmp_path):
     assert bindings
     for one in bindings:
         assert {one["metadata"]["namespace"], *(subject["namespace"] for subject in one["subjects"])} == {"shop"}
+
+
+@pytest.mark.parametrize("chosen", RENDERED)
+def test_nothing_is_left_of_the_manifests_own_namespace_in_another(chosen, tmp_path):
+    """What a query has in it is seen by nobody but a Prometheus that finds nothing."""
+    moved = render_alone(chosen, tmp_path, "shop")
+    named = re.findall(r'namespace(?:=~?|: )\\*"?(\$?[\w()-]+)', moved)
+    assert "shop" in named
+    assert not {"recsys", "$(RECSYS_NAMESPACE)"} & set(named)
+    assert ".recsys.svc" not in moved
+
+
+@pytest.mark.parametrize("chosen", ["components/keda", "overlays/production"])
+def test_autoscalers_ask_for_their_own_namespace_wherever_they_are(chosen, tmp_path):
+    scaled = {"ScaledObject/recsys-door": 0, "InferenceService/recommender": 0}
+    for one in resources(render_alone(chosen, tmp_path, "shop")):
+        if name(one) in scaled:
+            scaled[name(one)] += yaml.safe_dump(one, width=1000).count('{namespace="shop"')
+    assert scaled == {"ScaledObject/recsys-door": 1, "InferenceService/recommender": 1}
 
 
 def test_field_that_no_kind_has_is_refused(staging):

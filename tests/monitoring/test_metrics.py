@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring import history
 from monitoring.config import RetrainingPolicy
-from monitoring.metrics import PUSHGATEWAY_URL, publish
+from monitoring.metrics import PUSHGATEWAY_NAMESPACE, PUSHGATEWAY_URL, publish
 from monitoring.retraining_policy import decide
 from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
 from tests.loopback import QuietHandler, answering
@@ -112,6 +112,19 @@ def test_a_named_pushgateway_is_given_what_the_file_holds(tmp_path: Path, monkey
         monkeypatch.setenv(PUSHGATEWAY_URL, url)
         path = publish(tmp_path, "recommender")
     assert seen == [("PUT", "/metrics/job/recsys-monitor/model/recommender", path.read_bytes())]
+
+
+def test_two_namespaces_do_not_take_each_others_place_at_one_pushgateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.append(tmp_path, verdict(STALE))
+    with gateway(200) as (url, seen):
+        monkeypatch.setenv(PUSHGATEWAY_URL, url)
+        for namespace in ("shop", "staging"):
+            monkeypatch.setenv(PUSHGATEWAY_NAMESPACE, namespace)
+            publish(tmp_path, "recommender")
+    of_model = "/metrics/job/recsys-monitor/model/recommender"
+    assert [path for _, path, _ in seen] == [f"{of_model}/namespace/shop", f"{of_model}/namespace/staging"]
 
 
 def test_a_pushgateway_that_refuses_or_is_gone_fails_nothing_and_its_address_is_not_logged(
