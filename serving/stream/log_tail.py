@@ -35,36 +35,48 @@ class LogTail:
     Args:
         home: State folder.
         places: File to the place up to which it has been read; files that are not named are new.
+
+    Attributes:
+        places: The same, of now.
+        waiting: Bytes that were there and not read when `next` looked, less what is done since.
     """
 
     def __init__(self, home: Path, places: Mapping[str, int]) -> None:
         self._folder, self.places = home / FEEDBACK_FOLDER, dict(places)
+        self.waiting = 0
 
     def skip(self) -> None:
         """Pass over what is there."""
-        self.places = {name: path.stat().st_size for name, path in self._files()}
-
-    def waiting(self) -> int:
-        """Bytes that have not been read."""
-        return sum(path.stat().st_size - self.places.get(name, 0) for name, path in self._files())
+        self.places = {name: size for name, _, size in self._files()}
 
     def next(self) -> Piece | None:
-        """Lines that have not been read, of the file with the oldest day; `done` says that they need not come again."""
-        for name, path in self._files():
-            place = self.places.get(name, 0)
-            if path.stat().st_size > place:
-                piece = _piece(name, path, place)
-                if piece.end > place:
-                    return piece
+        """Lines that have not been read, of the file with the oldest day; `done` says that they need not come again.
+
+        It lists the files and asks for their sizes, once: on a network's volume each is an exchange.
+        """
+        longer = [(name, path, size) for name, path, size in self._files() if size > self._place(name)]
+        self.waiting = sum(size - self._place(name) for name, _, size in longer)
+        for name, path, _ in longer:
+            piece = _piece(name, path, self._place(name))
+            if piece.end > self._place(name):
+                return piece
         return None
 
     def done(self, piece: Piece) -> None:
         """Go on behind a piece."""
+        self.waiting = max(self.waiting - (piece.end - self._place(piece.file)), 0)  # it may have grown since the look
         self.places[piece.file] = piece.end
 
-    def _files(self) -> list[tuple[str, Path]]:
+    def _place(self, name: str) -> int:
+        return self.places.get(name, 0)
+
+    def _files(self) -> list[tuple[str, Path, int]]:
+        """Names below the log's folder, paths and sizes, the oldest day first."""
         return sorted(
-            ((path.relative_to(self._folder).as_posix(), path) for path in self._folder.rglob("*.jsonl")),
+            (
+                (path.relative_to(self._folder).as_posix(), path, path.stat().st_size)
+                for path in self._folder.rglob("*.jsonl")
+            ),
             key=lambda one: (one[1].name, one[0]),
         )
 

@@ -87,7 +87,7 @@ class Mirror:
         self._status.has_topics = True
         while self._status.goes_on():
             piece = tail.next()
-            self._metrics.waiting.set(tail.waiting())
+            self._metrics.waiting.set(tail.waiting)
             if piece is None:
                 self._producer.poll(LOOK_SECONDS)
             elif self._written(piece):

@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -93,16 +94,41 @@ def test_tail_reads_whole_lines_once_and_goes_on_where_it_was(tmp_path, day, mon
     with day.open("ab") as file:
         file.write(b'{"event_id": "e"')  # on its way
     later = LogTail(tmp_path, tail.places)
-    assert (read(later), later.waiting()) == ([], 16)
+    assert (read(later), later.waiting) == ([], 16)
     with day.open("ab") as file:
         file.write(b'}\n{"event\n{"event_id": "f"}\n')  # the second one was cut off by a crash
-    assert (read(later), later.waiting()) == (["e", "f"], 0)
+    assert (read(later), later.waiting) == (["e", "f"], 0)
+
+
+def test_each_turn_lists_the_files_once_and_knows_what_waits_in_all_of_them(tmp_path, day, monkeypatch):
+    other = day.parent / "server-0" / "2024-05-02.jsonl"
+    other.parent.mkdir()
+    for path in (day, other):
+        path.write_bytes(b'{"event_id": "a"}\n')
+    asked = Counter()
+    for step in ("rglob", "stat"):
+        monkeypatch.setattr(Path, step, counting(getattr(Path, step), asked))
+    tail = LogTail(tmp_path, {})
+    first = tail.next()
+    assert (first.file, tail.waiting) == (day.name, 2 * 18)
+    tail.done(first)
+    assert tail.waiting == 18
+    assert asked == {("rglob", day.parent.name): 1, ("stat", day.name): 1, ("stat", other.name): 1}
+
+
+def counting(method, asked: Counter):
+    def counted(path, *given, **named):
+        if method.__name__ == "rglob" or path.suffix:
+            asked[method.__name__, path.name] += 1
+        return method(path, *given, **named)
+
+    return counted
 
 
 def test_bytes_that_are_not_here_yet_are_waited_for(tmp_path, day):
     day.write_bytes(b'{"event_id": "a"}\n' + b"\0" * 10 + b"\n")
     tail = LogTail(tmp_path, {})
-    assert (read(tail), tail.waiting()) == (["a"], 11)
+    assert (read(tail), tail.waiting) == (["a"], 11)
 
 
 def test_new_mirror_may_pass_over_what_is_there(tmp_path, day):
