@@ -12,7 +12,8 @@ recsys stream schema                        what a record has to be, as JSON Sch
 recsys stream consume --topic shop.events   until Ctrl-C; as many as the topic has partitions may run
 recsys stream mirror --to recsys.acknowledged   the log of events, whoever posted them, as a topic
 
-Connection, TLS and SASL are RECSYS_KAFKA_* variables; `python -m serving.stream --help` lists them.
+Connection, TLS and SASL are RECSYS_KAFKA_* variables; `python -m serving.stream --help` lists them. In a container:
+`python -m serving.stream`, and `python -m serving.stream.mirror`, which are told by variables alone.
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True)
@@ -61,7 +62,9 @@ def consume(
 
 @app.command()
 def mirror(
-    to: Annotated[str, typer.Option(help="Topic that gets the events.")],
+    to: Annotated[
+        str | None, typer.Option(help="Topic that gets the events; RECSYS_KAFKA_MIRROR_TOPIC where left out.")
+    ] = None,
     brokers: Annotated[str | None, typer.Option(help="Brokers to ask first, HOST:PORT with commas between.")] = None,
     start: Annotated[
         str | None, typer.Option(help="Where a new mirror begins: earliest (the whole log) or latest.")
@@ -76,12 +79,12 @@ def mirror(
     import logging
 
     from components.artifacts.home import recsys_home
-    from serving.stream.run import run_mirror
+    from serving.stream.mirror.run import run_mirror
     from serving.stream.settings import kafka_settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    given = _said(bootstrap_servers=brokers, start=start, http_port=port)
-    run_mirror(kafka_settings(given), to, recsys_home())
+    given = _said(mirror_topic=to, bootstrap_servers=brokers, start=start, http_port=port)
+    run_mirror(kafka_settings(given), recsys_home())
 
 
 @app.command()

@@ -1,10 +1,6 @@
-"""Consumer and mirror as processes: their parts, their signals, their end."""
+"""The consumer as a process: its parts, its signals, its end."""
 
 import logging
-import signal
-from pathlib import Path
-
-from prometheus_client import CollectorRegistry
 
 from components.artifacts.errors import ConfigError
 from feature_repo.schema import SchemaError
@@ -13,9 +9,8 @@ from serving.settings import Settings
 from serving.stream.consumer import EventStream
 from serving.stream.dead_letters import StreamFailedError
 from serving.stream.metrics import StreamMetrics
-from serving.stream.mirror import Mirror, MirrorMetrics
 from serving.stream.settings import KafkaSettings
-from serving.stream.status import StatusServer, StreamStatus
+from serving.stream.status import StreamStatus, answer_for
 from serving.stream.weights import ServedWeights
 
 log = logging.getLogger(__name__)
@@ -44,7 +39,7 @@ def run_stream(kafka: KafkaSettings, server: Settings) -> None:
     except SchemaError as error:
         raise ConfigError(str(error)) from error
     stream = EventStream(kafka, events, metrics, status)
-    front = _front(kafka, status, metrics.registry)
+    front = answer_for(kafka, status, metrics.registry)
     try:
         events.start()
         log.info("events of %s, group %s, into %s", kafka.topic, kafka.group, events.log.folder)
@@ -57,32 +52,3 @@ def run_stream(kafka: KafkaSettings, server: Settings) -> None:
     finally:
         front.close()
         events.close()
-
-
-def run_mirror(kafka: KafkaSettings, topic: str, home: Path) -> None:
-    """Write the log of a state folder to a topic until SIGTERM or SIGINT.
-
-    Raises:
-        ConfigError: A setting is wrong, another mirror does the same, or the status' port is taken.
-        ContractError: The place in the log cannot be read.
-        StreamFailedError: The topic takes no events.
-    """
-    metrics, status = MirrorMetrics(), StreamStatus()
-    mirror = Mirror(kafka, topic, home, metrics, status)
-    front = _front(kafka, status, metrics.registry)
-    try:
-        log.info("events of %s to %s", home, topic)
-        mirror.run()
-        log.info("stopped; the place is kept")
-    finally:
-        front.close()
-
-
-def _front(kafka: KafkaSettings, status: StreamStatus, registry: CollectorRegistry) -> StatusServer:
-    """What answers for a process that a signal ends."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: status.stop())
-    try:
-        return StatusServer(status, registry, host=kafka.host, port=kafka.http_port)
-    except OSError as error:
-        raise ConfigError(f"RECSYS_KAFKA_HTTP_PORT: {kafka.host}:{kafka.http_port} cannot be had ({error}).") from error

@@ -1,4 +1,4 @@
-"""Where Kafka is, and what is read from it: the RECSYS_KAFKA_* variables."""
+"""Where Kafka is, what is read from it and what is written to it: the RECSYS_KAFKA_* variables."""
 
 import socket
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ OWN = frozenset({"group.id", "enable.auto.commit", "enable.auto.offset.store", "
 
 
 class KafkaSettings(BaseModel):
-    """What `recsys stream` and `python -m serving.stream` run with. Each field is also the variable RECSYS_KAFKA_<FIELD>."""
+    """What `recsys stream` and the programs of containers run with. Each field is also the variable RECSYS_KAFKA_<FIELD>."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,10 +29,15 @@ class KafkaSettings(BaseModel):
         pattern=rf"{TOPIC_NAME}|^$",
         description="Where records go that are no event; TOPIC.dead-letters where left out",
     )
+    mirror_topic: str = Field(
+        "",
+        pattern=rf"{TOPIC_NAME}|^$",
+        description="Where the mirror writes the log of events; nothing else needs it",
+    )
     group: str = Field("recsys", min_length=1, description="Consumer group: its members share the topic's partitions")
     start: Literal["earliest", "latest"] = Field(
         "earliest",
-        description="Where a group begins that has no place yet: with what the topic holds, or with what comes",
+        description="Where a group or a mirror begins that has no place yet: with what is there, or with what comes",
     )
     batch_records: int = Field(500, ge=1, le=10_000, description="Most records that share one wait for the disk")
     host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics; 0.0.0.0 in a container")
@@ -56,6 +61,8 @@ class KafkaSettings(BaseModel):
     def _is_whole(self) -> Self:
         if self.dead_letters == self.topic:
             raise ValueError("dead_letter_topic: the topic itself; what is no event would come back for ever")
+        if self.mirror_topic == self.topic:
+            raise ValueError("mirror_topic: the topic that events are taken from; they would come back for ever")
         if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
             raise ValueError(f"sasl_mechanism: {self.security_protocol} needs one, for example SCRAM-SHA-512")
         return self

@@ -1,5 +1,6 @@
-"""How a consumer does, for whoever asks /healthz, /readyz and /metrics."""
+"""How a consumer or a mirror does, for whoever asks /healthz, /readyz and /metrics."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from components.artifacts.errors import ConfigError
+from serving.stream.settings import PREFIX, KafkaSettings
 
 STUCK_SECONDS = 120.0
 """A loop that has not turned for so long is stuck: its longest wait is for a disk."""
@@ -80,6 +84,20 @@ class StatusServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def answer_for(kafka: KafkaSettings, status: StreamStatus, registry: CollectorRegistry) -> StatusServer:
+    """What answers for a process that SIGTERM or SIGINT ends.
+
+    Raises:
+        ConfigError: The port is taken.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: status.stop())
+    try:
+        return StatusServer(status, registry, host=kafka.host, port=kafka.http_port)
+    except OSError as error:
+        raise ConfigError(f"{PREFIX}HTTP_PORT: {kafka.host}:{kafka.http_port} cannot be had ({error}).") from error
 
 
 def _handler(status: StreamStatus, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:

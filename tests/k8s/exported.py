@@ -11,6 +11,7 @@ from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
 from serving.api.metrics import DoorMetrics
 from serving.metrics import ServerMetrics
 from serving.stream.metrics import StreamMetrics
+from serving.stream.mirror.mirror import MirrorMetrics
 
 NOW = datetime(2024, 6, 17, tzinfo=UTC)
 ADDED_BY_PROMETHEUS = {"namespace", "pod", "le"}
@@ -33,7 +34,7 @@ def as_scraped() -> str:
 
 
 def registries() -> tuple[CollectorRegistry, ...]:
-    """Of door, server, monitor and stream; each metric is made to say something."""
+    """Of door, server, monitor, stream and mirror; each metric is made to say something."""
     door, server, monitor = DoorMetrics(), ServerMetrics(CollectorRegistry()), CollectorRegistry()
     door.answered("/v1/recommendations", 200, 0.01)
     door.rate_limited.labels("shop").inc()
@@ -44,7 +45,7 @@ def registries() -> tuple[CollectorRegistry, ...]:
     server.user("ok", 60.0)
     server.serves("b-1", variant="stable", scorer="compiled", items_as_of=NOW)
     monitor.register(MonitorMetrics((verdict(),), ()))
-    return door.registry, server.registry, monitor, StreamMetrics().registry
+    return door.registry, server.registry, monitor, StreamMetrics().registry, MirrorMetrics().registry
 
 
 def verdict() -> Verdict:

@@ -18,12 +18,13 @@ RULES = K8S / "components" / "prometheus" / "rules.yaml"
 HERE, THERE = 'namespace="shop"', 'namespace="staging"'
 DOOR, ANSWERS = f'{HERE},pod="door-1"', f'{HERE},route="/v1/recommendations"'
 SERVER, ROW = f'{HERE},pod="server-1"', "recsys_server_user_row_age_seconds_bucket"
-STREAM = f'{HERE},pod="recsys-stream-0"'
+STREAM, MIRROR = f'{HERE},pod="recsys-stream-0"', f'{HERE},pod="recsys-mirror-0"'
 LAST_RUN = f'recsys_monitor_last_run_timestamp_seconds{{{HERE},model="recommender"}}'
 IN_FLIGHT, PARTITIONS = f"recsys_api_requests_in_flight{{{DOOR}}}", f"recsys_stream_partitions{{{STREAM}}}"
 # Of kube-state-metrics: what is deployed, and that it runs at all
 DOOR_DEPLOYED = f'kube_deployment_created{{{HERE},deployment="recsys-door"}}'
 STREAM_DEPLOYED = f'kube_statefulset_created{{{HERE},statefulset="recsys-stream"}}'
+MIRROR_DEPLOYED = f'kube_statefulset_created{{{HERE},statefulset="recsys-mirror"}}'
 MONITOR_DEPLOYED = f'kube_cronjob_created{{{HERE},cronjob="monitor-recommender"}}'
 OTHERS_DEPLOYED = 'kube_deployment_created{namespace="monitoring",deployment="kube-state-metrics"}'
 HOUR, DAY = 3600, 86_400
@@ -119,6 +120,12 @@ CASES = [
         })
         for bad in (1, 2)
     ),
+    *(
+        Case("RecsysMirrorBehind", 35, waits > 10, {f"recsys_mirror_waiting_bytes{{{MIRROR}}}": f"{waits}000000x40"})
+        for waits in (10, 11)
+    ),
+    Case("RecsysMirrorBehind", 16, True, {MIRROR_DEPLOYED: "9x20"}),  # never came up
+    Case("RecsysMirrorBehind", 16, False, {MIRROR_DEPLOYED: "9x20", f"recsys_mirror_waiting_bytes{{{MIRROR}}}": "0x20"}),
     *(  # their age grows from two days on, or stays there: minute 0 is the epoch
         Case("RecsysItemsOld", 32, step == 0, {
             f"recsys_server_items_as_of_timestamp_seconds{{{SERVER}}}": f"{-2 * DAY}+{step}x40"

@@ -16,6 +16,7 @@ STARTS = {
         ["-m", "serving", "--help"],
         ["-m", "serving.api", "--help"],
         ["-m", "serving.stream", "--help"],
+        ["-m", "serving.stream.mirror", "--help"],
         [
             "-c",
             "import confluent_kafka, serving.models, serving.routes, feature_repo.online; from kserve import model_server",

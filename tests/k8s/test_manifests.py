@@ -21,6 +21,7 @@ from pipelines.cli.rollout import TARGET_VARIABLE
 from pipelines.config import load_config
 from serving.api.settings import DoorSettings, door_settings
 from serving.settings import Settings, settings_from_environment
+from serving.stream.mirror.mirror import FOLDER as PLACES
 from serving.stream.settings import KafkaSettings, kafka_settings
 from tests.k8s.manifests import (
     GOLDEN,
@@ -119,15 +120,13 @@ def test_every_container_has_requests_a_memory_limit_and_a_pinned_image(rendered
 
 def test_what_answers_is_probed_drained_and_guarded_against_disruption(rendered):
     for pod, labels in pods(rendered):
-        if labels["app.kubernetes.io/component"] not in {"door", "recommender", "stream"}:
+        if labels["app.kubernetes.io/component"] not in {"door", "recommender", "stream", "mirror"}:
             continue
         [container] = pod["containers"]
         assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")} == {"/healthz"}
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-        if (
-            labels["app.kubernetes.io/component"] == "stream"
-        ):  # nobody sends it requests that would have to go elsewhere
-            continue
+        if labels["app.kubernetes.io/component"] in {"stream", "mirror"}:
+            continue  # nobody sends it requests that would have to go elsewhere
         if "containerConcurrency" in pod:  # Knative drains by its own proxy and takes neither of these
             assert "lifecycle" not in container
             continue
@@ -158,7 +157,7 @@ def test_settings_are_the_products_own(rendered, monkeypatch, tmp_path):
         monkeypatch.setenv(key, value)
     assert settings_from_environment().bundle == "/mnt/models"
     assert "stable" in door_settings().upstreams
-    if "RECSYS_KAFKA_TOPIC" in variables:
+    if "RECSYS_KAFKA_BOOTSTRAP_SERVERS" in variables:
         assert kafka_settings().connection()["security.protocol"] == "SASL_SSL"
 
 
@@ -171,6 +170,17 @@ def test_autoscaler_asks_for_the_lag_of_the_group_that_the_consumers_are(rendere
             assert list(asked.values()) == [
                 config[f"RECSYS_KAFKA_{key}"] for key in ("BOOTSTRAP_SERVERS", "GROUP", "TOPIC")
             ]
+
+
+def test_mirror_is_one_and_writes_nothing_of_the_state_folder_but_its_place(tmp_path):
+    all_ = resources(render_alone("components/kafka-mirror", tmp_path))
+    [mirror] = [one for one in all_ if name(one) == "StatefulSet/recsys-mirror"]
+    assert mirror["spec"]["replicas"] == 1
+    [container] = mirror["spec"]["template"]["spec"]["containers"]
+    homes = [one for one in container["volumeMounts"] if one["name"] == "home"]
+    written = {(one["mountPath"], one["subPath"]) for one in homes if not one.get("readOnly")}
+    assert written == {(f"/var/lib/recsys/{PLACES}", str(PLACES))}
+    assert [one["mountPath"] for one in homes if one.get("readOnly")] == ["/var/lib/recsys"]
 
 
 def test_alert_on_failed_jobs_knows_every_job(rendered):

@@ -14,17 +14,22 @@ from typing import Any
 import httpx
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    NewTopic,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
-from components.artifacts.home import recsys_home
 from feature_repo.online import OnlineRows
 from feature_repo.schema import USER_HISTORY
 from pipelines.server_process import free_ports
-from serving.stream import log_tail
 from serving.stream.__main__ import main
-from serving.stream.log_tail import LogTail
-from serving.stream.run import run_mirror
-from serving.stream.settings import kafka_settings
+from serving.stream.mirror import __main__ as mirror_program
+from serving.stream.mirror import log_tail
+from serving.stream.mirror.log_tail import LogTail
+from tests.servers import PASSWORD
 from tests.serving.event_process import FORKS, _slowed
 
 PARTITIONS = 4
@@ -48,13 +53,15 @@ def consume(variables: Mapping[str, str], log: Path, is_slow: bool) -> None:
     sys.exit(main())
 
 
-def mirror(variables: Mapping[str, str], log: Path, topic: str) -> None:
-    """What `recsys stream mirror --to` does."""
+def mirror(variables: Mapping[str, str], log: Path, is_slow: bool) -> None:
+    """What `python -m serving.stream.mirror` does."""
     os.environ.update(variables)
     logging.basicConfig(filename=log, level=logging.INFO, force=True)
-    LogTail.done = _slowed(LogTail.done)
-    log_tail.READ_BYTES = 2000  # a dozen events at once
-    run_mirror(kafka_settings(), topic, recsys_home())
+    if is_slow:
+        LogTail.done = _slowed(LogTail.done)
+        log_tail.READ_BYTES = 2000  # a dozen events at once
+    sys.argv, sys.stderr = ["python -m serving.stream.mirror"], log.open("a")
+    sys.exit(mirror_program.main())
 
 
 def _slow_down() -> None:
@@ -97,6 +104,14 @@ class Topics:
         topic = NewTopic(name, partitions, 1, config=dict(config or {}))
         for made in admin.create_topics([topic]).values():
             made.result()
+
+    def admit(self, user: str) -> None:
+        """Give a user the broker's password."""
+        credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(user, credential, PASSWORD.encode())
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        for done in admin.alter_user_scram_credentials([change]).values():
+            done.result()
 
     def send(self, records: Iterable[Any]) -> None:
         """Events as JSON, or anything as bytes; the key is the user where there is one."""
@@ -145,9 +160,10 @@ class Topics:
         """A consumer on a state folder."""
         return self._started(consume, home, {"topic": self.name, **settings}, is_slow)
 
-    def start_mirror(self, home: Path, to: str) -> "Member":
-        """A mirror of a state folder."""
-        return self._started(mirror, home, {}, to)
+    def start_mirror(self, home: Path, *, is_slow: bool = False, **settings: str) -> "Member":
+        """A mirror of a state folder, to the topic of events."""
+        told = {"topic": f"{self.name}.taken", "mirror_topic": self.name}
+        return self._started(mirror, home, {**told, **settings}, is_slow)
 
     def _started(self, run: Callable[..., None], home: Path, settings: Mapping[str, str], last: Any) -> "Member":
         properties = self.folder / "client.properties"

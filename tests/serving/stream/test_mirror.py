@@ -12,9 +12,9 @@ from components.artifacts.day_logs import FEEDBACK_FOLDER
 from components.artifacts.errors import ConfigError, ContractError
 from serving.feedback import FeedbackLog
 from serving.protocol import FeedbackRequest
-from serving.stream import log_tail
-from serving.stream.log_tail import LogTail
-from serving.stream.mirror import Mirror, MirrorMetrics
+from serving.stream.mirror import log_tail
+from serving.stream.mirror.log_tail import LogTail
+from serving.stream.mirror.mirror import Mirror, MirrorMetrics
 from serving.stream.records import event_of
 from serving.stream.settings import kafka_settings
 from serving.stream.status import StreamStatus
@@ -37,32 +37,32 @@ def test_every_event_of_every_hosts_log_reaches_the_topic_through_kills_and_rest
     events = made(EACH * KILLS, 7, 11)
     for kill in range(KILLS):
         append(home, events[kill * EACH : (kill + 1) * EACH], host=("", "server-0")[kill % 2])
-        member = topics.start_mirror(home, topics.name)
+        member = topics.start_mirror(home, is_slow=True)
         until(lambda: member.metric("recsys_mirror_events_total") > 0, member)  # noqa: B023 - asked before the next turn
         time.sleep(draw.uniform(0, 0.1))
         member.kill()
-    member = topics.start_mirror(home, topics.name)
+    member = topics.start_mirror(home, is_slow=True)
     until(lambda: member.is_ready() and member.metric("recsys_mirror_waiting_bytes") == 0, member)
     assert member.end() == 0
 
     written = topics.read(topics.name)
     assert {event_of(record.value()).event_id for record in written} == {event["event_id"] for event in events}
     assert all(record.key() == event_of(record.value()).user_id.encode() for record in written)
-    again = topics.start_mirror(home, topics.name)
+    again = topics.start_mirror(home, is_slow=True)
     until(lambda: again.is_ready() and again.metric("recsys_mirror_waiting_bytes") == 0, again)
     assert again.end() == 0
     assert len(topics.read(topics.name)) == len(written)  # a clean end repeats nothing
 
 
-def test_topic_that_events_are_taken_from_is_refused(tmp_path):
-    settings = kafka_settings({"bootstrap_servers": "127.0.0.1:1", "topic": "events"})
-    with pytest.raises(ConfigError, match="so they would come back"):
-        Mirror(settings, "events", tmp_path, MirrorMetrics(), StreamStatus())
+def test_mirror_that_was_told_no_topic_says_how_to_name_one(tmp_path):
+    settings = kafka_settings({"bootstrap_servers": "127.0.0.1:1"})
+    with pytest.raises(ConfigError, match=r"RECSYS_KAFKA_MIRROR_TOPIC: no topic is named .* Name one, or give --to"):
+        Mirror(settings, tmp_path, MirrorMetrics(), StreamStatus())
 
 
 def test_second_mirror_of_a_topic_and_a_place_that_cannot_be_read_are_refused(tmp_path):
-    settings = kafka_settings({"bootstrap_servers": "127.0.0.1:1"})
-    first, second = (Mirror(settings, "copy", tmp_path, MirrorMetrics(), StreamStatus()) for _ in range(2))
+    settings = kafka_settings({"bootstrap_servers": "127.0.0.1:1", "mirror_topic": "copy"})
+    first, second = (Mirror(settings, tmp_path, MirrorMetrics(), StreamStatus()) for _ in range(2))
     first._follow = lambda _tail: second.run()
     with pytest.raises(ConfigError, match="another mirror writes to copy"):
         first.run()

@@ -42,6 +42,7 @@ def test_without_a_broker_the_variable_is_named():
     [
         ({"topic": "a b"}, "RECSYS_KAFKA_TOPIC: String should match pattern"),
         ({"topic": "a", "dead_letter_topic": "a"}, "what is no event would come back for ever"),
+        ({"topic": "a", "mirror_topic": "a"}, "the topic that events are taken from; they would come back"),
         ({"security_protocol": "SASL_SSL"}, "SASL_SSL needs one, for example SCRAM-SHA-512"),
         ({"start": "middle"}, "RECSYS_KAFKA_START: Input should be 'earliest' or 'latest'"),
     ],

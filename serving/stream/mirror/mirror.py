@@ -17,8 +17,8 @@ from components.artifacts.whole_file import write_whole
 from feature_repo.schema import USER_ID
 from serving.stream.client import is_reached, open_producer, sent
 from serving.stream.dead_letters import StreamFailedError
-from serving.stream.log_tail import LogTail, Piece
-from serving.stream.settings import KafkaSettings
+from serving.stream.mirror.log_tail import LogTail, Piece
+from serving.stream.settings import PREFIX, KafkaSettings
 from serving.stream.status import StreamStatus
 
 if TYPE_CHECKING:
@@ -46,25 +46,20 @@ class Mirror:
     """Writes a state folder's log to a topic; one thread's.
 
     Args:
-        settings: Where Kafka is.
-        topic: Where events go; another than the one that events are taken from.
+        settings: Where Kafka is, and the topic that events go to.
         home: State folder.
         metrics: What is counted.
         status: Is told how it goes, and tells when to stop: after the piece that it is at.
 
     Raises:
-        ConfigError: The topic is the one that is read, or Kafka's client refuses its settings.
+        ConfigError: No topic is named, or Kafka's client refuses its settings.
     """
 
-    def __init__(
-        self, settings: KafkaSettings, topic: str, home: Path, metrics: MirrorMetrics, status: StreamStatus
-    ) -> None:
-        if topic == settings.topic:
-            raise ConfigError(
-                f"topic {topic}: events are taken from it (RECSYS_KAFKA_TOPIC), so they would come back. Name another."
-            )
-        self._topic, self._metrics, self._status = topic, metrics, status
-        self._state, self._home = home / FOLDER / f"{topic}.json", home
+    def __init__(self, settings: KafkaSettings, home: Path, metrics: MirrorMetrics, status: StreamStatus) -> None:
+        if not settings.mirror_topic:
+            raise ConfigError(f"{PREFIX}MIRROR_TOPIC: no topic is named that the events go to. Name one, or give --to.")
+        self._topic, self._metrics, self._status = settings.mirror_topic, metrics, status
+        self._state, self._home = home / FOLDER / f"{self._topic}.json", home
         self._start, self._failed = settings.start, ""
         self._producer = open_producer(settings, on_statistics=self._told)
 
