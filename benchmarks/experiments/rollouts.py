@@ -8,10 +8,10 @@ import numpy as np
 from benchmarks.experiments.shop import Arm, Shop
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect, effect_of
-from monitoring.experiments.guardrails import Share
+from monitoring.experiments.guardrails import Guardrail, Share
 from monitoring.experiments.moments import Floats, Moments
 from monitoring.experiments.planning import question_of, users_needed
-from monitoring.experiments.verdict import Action, Figures, Guardrail, judge
+from monitoring.experiments.verdict import Action, Figures, judge
 
 HOURS = 24
 ENDS = frozenset({Action.PROMOTE, Action.ROLLBACK, Action.STOP, Action.INVALID})
@@ -123,7 +123,7 @@ def _figures(step: Step, number: int, hour: int, planned: int, config: Experimen
         early=_effect(step.arms),
         observed=int(step.arms[1].users),
         looks=looks,
-        guardrails=[Guardrail("errors", stable, treated, config.error_tolerance)],
+        guardrails=[Guardrail("errors", stable, treated, config.error_tolerance, config.guardrail_alpha)],
         readings=[],
         planned_users=planned,
     )

@@ -98,8 +98,14 @@ class ExperimentConfig(BaseModel):
     flat_tolerance: float = Field(
         0.01, ge=0, description="The same of lists whose items all have one score: a ranker that ranks nothing"
     )
-    slow_tolerance: float = Field(0.02, ge=0, description="The same of answers slower than `slow_seconds`")
-    slow_seconds: float = Field(0.1, gt=0, description="An answer slower than this is slow")
+    slow_tolerance: float = Field(0.02, ge=0, description="The same of slow answers")
+    slow_seconds: float = Field(0.1, gt=0, description="An answer that takes no longer than this is not slow")
+    slow_ratio: float = Field(
+        2.0,
+        ge=1,
+        description="Nor is one that takes no longer than so many times the champion's median of the same time: a machine "
+        "that is slow for both arms is no fault of the canary",
+    )
     guardrail_alpha: float = Field(0.001, gt=0, lt=0.5, description="One-sided error of each guardrail, of all looks")
     guardrail_requests: int = Field(100, ge=1, description="Fewest requests of each arm before a guardrail speaks")
     coverage_loss: float = Field(

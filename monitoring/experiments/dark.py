@@ -3,9 +3,9 @@
 import pandas as pd
 
 from monitoring.experiments.config import ExperimentConfig
-from monitoring.experiments.guardrails import Share
+from monitoring.experiments.guardrails import Guardrail, Share, slow_answers
 from monitoring.experiments.metrics import Logs, Span, of_step
-from monitoring.experiments.verdict import Guardrail, Reading
+from monitoring.experiments.verdict import Reading
 
 FIRST_FAULT = 500
 UNLIKE = "lists unlike the champion's"
@@ -18,12 +18,11 @@ def dark_guardrails(logs: Logs, span: Span, config: ExperimentConfig) -> list[Gu
     """
     rows = of_step(logs.shadows, span)
     answered = rows[rows["is_flat"].notna()]
-    stable, canary = (_share(rows[name] > config.slow_seconds) for name in ("stable_seconds", "seconds"))
     failed, flat = _share(rows["status"] >= FIRST_FAULT), _share(answered["is_flat"].astype(bool))
     return [
-        Guardrail("errors", Share(0, failed.requests), failed, config.error_tolerance),
-        Guardrail("slow answers", stable, canary, config.slow_tolerance),
-        Guardrail("lists of one score", Share(0, flat.requests), flat, config.flat_tolerance),
+        Guardrail("errors", Share(0, failed.requests), failed, config.error_tolerance, config.guardrail_alpha),
+        slow_answers(rows["stable_seconds"], rows["seconds"], config),
+        Guardrail("lists of one score", Share(0, flat.requests), flat, config.flat_tolerance, config.guardrail_alpha),
     ]
 
 

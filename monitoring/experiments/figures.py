@@ -13,11 +13,11 @@ from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.dark import dark_guardrails, dark_readings
 from monitoring.experiments.effects import Effect, effect_of
-from monitoring.experiments.guardrails import Share
+from monitoring.experiments.guardrails import Guardrail, Share, slow_answers
 from monitoring.experiments.metrics import Logs, Span, UserValues, assigned_users, of_step, user_values
 from monitoring.experiments.moments import Moments
 from monitoring.experiments.planning import question_of, users_needed
-from monitoring.experiments.verdict import Figures, Guardrail, Reading
+from monitoring.experiments.verdict import Figures, Reading
 from serving.api.assignment import CANARY, STABLE
 from serving.exposures import read_exposures
 from serving.prediction_log import read_impressions
@@ -117,20 +117,22 @@ def _looks(
 
 def _guardrails(logs: Logs, span: Span, config: ExperimentConfig) -> list[Guardrail]:
     rows = of_step(logs.exposures, span)
-    bad = {
-        "errors": (rows["status"] >= FIRST_FAULT, config.error_tolerance),
-        "fallbacks": (~rows["is_own"], config.fallback_tolerance),
-        "slow answers": (rows["seconds"] > config.slow_seconds, config.slow_tolerance),
-    }
-    found = [_guardrail(name, rows["arm"], is_bad, tolerance) for name, (is_bad, tolerance) in bad.items()]
     lists = _shown(logs, rows).groupby(["arm", "query_id"])["score"].agg(["min", "max", "size"]).reset_index()
     lists = lists[lists["size"] > 1]
-    return [*found, _guardrail("lists of one score", lists["arm"], lists["min"] == lists["max"], config.flat_tolerance)]
+    found = [
+        ("errors", rows["arm"], rows["status"] >= FIRST_FAULT, config.error_tolerance),
+        ("fallbacks", rows["arm"], ~rows["is_own"], config.fallback_tolerance),
+        ("lists of one score", lists["arm"], lists["min"] == lists["max"], config.flat_tolerance),
+    ]
+    stable, canary = (rows.loc[rows["arm"] == arm, "seconds"] for arm in (STABLE, CANARY))
+    return [*(_guardrail(*one, config) for one in found), slow_answers(stable, canary, config)]
 
 
-def _guardrail(name: str, arms: "pd.Series[str]", is_bad: "pd.Series[bool]", tolerance: float) -> Guardrail:
+def _guardrail(
+    name: str, arms: "pd.Series[str]", is_bad: "pd.Series[bool]", tolerance: float, config: ExperimentConfig
+) -> Guardrail:
     stable, canary = (Share(int(is_bad[arms == arm].sum()), int((arms == arm).sum())) for arm in (STABLE, CANARY))
-    return Guardrail(name, stable, canary, tolerance)
+    return Guardrail(name, stable, canary, tolerance, config.guardrail_alpha)
 
 
 def _coverage(logs: Logs, span: Span, config: ExperimentConfig) -> list[Reading]:

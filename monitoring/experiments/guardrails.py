@@ -4,15 +4,23 @@ Bad requests are rare, and a handful of them must be enough: a normal interval a
 for 40. So each count is held against its binomial by a mixture of likelihood ratios over all shares (Beta(1/2, 1/2)): the
 p-value of a share may be looked at any number of times.
 
+An answer is slow by a limit in seconds, which is what users notice. Where the champion's own answers come near the limit, the
+machine is slow and not the canary: then an answer is slow by a multiple of what the champion's take meanwhile.
+
 Source:
     Robbins, Statistical methods related to the law of the iterated logarithm, Annals of Mathematical Statistics 41
     (1970), 1397-1409.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from scipy import optimize, special
+
+from monitoring.experiments.config import ExperimentConfig
 
 ALMOST_ONE = 1 - 1e-12
 
@@ -30,10 +38,56 @@ class Share:
         return self.bad / max(self.requests, 1)
 
 
-def is_broken(stable: Share, canary: Share, *, tolerance: float, alpha: float) -> bool:
-    """The canary's share is surely above the champion's by more than is tolerated; alpha is the error of all looks."""
-    allowed = min(highest_share(stable, alpha / 2) + tolerance, ALMOST_ONE)
-    return canary.value > allowed and share_p(canary, allowed) <= alpha / 2
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """A share of bad requests in both arms.
+
+    Attributes:
+        name: What is bad.
+        stable: The champion's.
+        canary: The canary's.
+        tolerance: By how much the canary's may be larger.
+        alpha: One-sided error of all looks.
+        limit: Seconds above which an answer of the canary is bad; infinite while nothing can be said of it, None where it is
+            not about time.
+    """
+
+    name: str
+    stable: Share
+    canary: Share
+    tolerance: float
+    alpha: float
+    limit: float | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """The canary's share is surely above the champion's by more than is tolerated."""
+        allowed = min(highest_share(self.stable, self.alpha / 2) + self.tolerance, ALMOST_ONE)
+        return self.canary.value > allowed and share_p(self.canary, allowed) <= self.alpha / 2
+
+    @property
+    def title(self) -> str:
+        """For people: the name, and the limit where there is one."""
+        is_timed = self.limit is not None and np.isfinite(self.limit)
+        return f"{self.name} (over {self.limit:.3g} s)" if is_timed else self.name
+
+
+def slow_answers(stable: "pd.Series[float]", canary: "pd.Series[float]", config: ExperimentConfig) -> Guardrail:
+    """Answers that take longer than `slow_seconds` and longer than `slow_ratio` times the champion's median.
+
+    The median is known by a range. Each arm is held to the end of it that speaks for the canary, so whatever is found at a
+    look holds for the median itself; half of the error is the range's.
+
+    Args:
+        stable: Seconds of the champion's answers, from the same time as the canary's.
+        canary: Seconds of the canary's.
+        config: Limits and errors.
+    """
+    alpha = config.guardrail_alpha / 2
+    low, high = median_range(np.asarray(stable, np.float64), alpha)
+    lenient, strict = (max(config.slow_seconds, config.slow_ratio * median) for median in (high, low))
+    slow, expected = Share(int((canary > lenient).sum()), len(canary)), Share(int((stable > strict).sum()), len(stable))
+    return Guardrail("slow answers", expected, slow, config.slow_tolerance, alpha, lenient)
 
 
 def share_p(arm: Share, share: float) -> float:
@@ -50,3 +104,13 @@ def highest_share(arm: Share, alpha: float) -> float:
         return 1.0
     low = min(max(arm.value, 1e-12), ALMOST_ONE)
     return float(optimize.brentq(lambda share: share_p(arm, share) - alpha, low, ALMOST_ONE))
+
+
+def median_range(values: NDArray[np.float64], alpha: float) -> tuple[float, float]:
+    """Between which values the median of a distribution over [0, inf) lies, at any look; 0 and infinity of few values.
+
+    A half of the values to come lie above the median, so it is where the share of those above may be a half.
+    """
+    size, ordered = len(values), np.sort(values)
+    above = bisect_right(range(size // 2 + 1), alpha, key=lambda count: share_p(Share(count, size), 0.5))
+    return (float(ordered[above - 1]), float(ordered[size - above])) if above else (0.0, np.inf)

@@ -177,7 +177,7 @@ def _sample_ratio(report: Report) -> str:
 def _guardrails(figures: Figures) -> str:
     rows = [
         (
-            one.name,
+            one.title,
             *(f"{arm.bad:,} of {arm.requests:,}" for arm in (one.stable, one.canary)),
             f"{one.tolerance:.2%} above",
         )

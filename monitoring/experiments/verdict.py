@@ -16,7 +16,7 @@ from monitoring.experiments.always_valid import upper_limit
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect
 from monitoring.experiments.group_sequential import bounds
-from monitoring.experiments.guardrails import Share, is_broken
+from monitoring.experiments.guardrails import Guardrail
 from monitoring.experiments.sample_ratio import sample_ratio_p
 
 
@@ -29,16 +29,6 @@ class Action(StrEnum):
     ROLLBACK = "rollback"
     STOP = "stop"  # the longest duration is over: the champion stays, nothing was proven against the canary
     INVALID = "invalid"  # the arms are not comparable: nothing is shown, people look for the cause
-
-
-@dataclass(frozen=True, slots=True)
-class Guardrail:
-    """A share of bad requests in both arms, and by how much the canary's may be larger."""
-
-    name: str
-    stable: Share
-    canary: Share
-    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +106,12 @@ def plain(value: float) -> str:
 
 
 def _broken(guardrail: Guardrail, config: ExperimentConfig) -> str | None:
-    """Why it is broken: the canary's share is surely above the champion's by more than is tolerated."""
+    """Why it is broken; None of one that is not, and of too few requests."""
     stable, canary = guardrail.stable, guardrail.canary
-    if min(stable.requests, canary.requests) < config.guardrail_requests:
-        return None
-    if not is_broken(stable, canary, tolerance=guardrail.tolerance, alpha=config.guardrail_alpha):
+    if min(stable.requests, canary.requests) < config.guardrail_requests or not guardrail.is_broken:
         return None
     return (
-        f"{guardrail.name}: {canary.value:.2%} of {canary.requests:,} requests against {stable.value:.2%}, surely more "
+        f"{guardrail.title}: {canary.value:.2%} of {canary.requests:,} requests against {stable.value:.2%}, surely more "
         f"than {guardrail.tolerance:.2%} above"
     )
 

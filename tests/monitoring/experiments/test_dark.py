@@ -32,7 +32,7 @@ def figures(bad: int, copied: int = 200, **wrong):
     ("wrong", "reason"),
     [
         ({"status": 502, "overlap": None, "is_flat": None}, "errors: 25.00% of 200 requests against 0.00%"),
-        ({"seconds": 0.2}, "slow answers: 25.00% of 200 requests against 0.00%"),
+        ({"seconds": 0.2}, "slow answers (over 0.1 s): 25.00% of 200 requests against 0.00%"),
         ({"is_flat": True}, "lists of one score: 25.00% of 200 requests against 0.00%"),
     ],
 )
@@ -54,6 +54,19 @@ def test_lists_that_have_nothing_of_the_champions_are_taken_back_and_others_are_
 
 def test_slowness_of_the_champion_itself_is_no_fault_of_the_candidate():
     assert judge(figures(200, seconds=0.2, stable_seconds=0.2), CONFIG).action == Action.ADVANCE
+
+
+@pytest.mark.parametrize(
+    ("stable", "candidate", "action"),
+    [
+        (0.01, 0.09, Action.ADVANCE),  # nine times the champion's time, and nobody would notice
+        (0.09, 0.17, Action.ADVANCE),  # the machine is slow for both: 0.17 < 2 x 0.09
+        (0.09, 0.19, Action.ROLLBACK),
+        (0.01, 0.17, Action.ROLLBACK),
+    ],
+)
+def test_candidate_is_slow_by_the_limit_and_by_what_the_champion_takes_meanwhile(stable, candidate, action):
+    assert judge(figures(200, stable_seconds=stable, seconds=candidate), CONFIG).action == action
 
 
 def test_few_copies_and_copies_of_other_rollouts_say_nothing():

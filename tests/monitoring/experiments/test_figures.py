@@ -21,7 +21,9 @@ CONFIG = ExperimentConfig(
 USERS = 100
 
 
-def logs(*, faults: int = 0, one_score: bool = False, one_item: bool = False, canary_clicks: int = 30) -> Logs:
+def logs(
+    *, faults: int = 0, one_score: bool = False, one_item: bool = False, seconds: float = 0.01, canary_clicks: int = 30
+) -> Logs:
     """A hundred users of each arm, each shown two items; of the stable arm thirty click."""
     exposures, shown, acts = [], [], []
     for arm in (STABLE, CANARY):
@@ -31,8 +33,8 @@ def logs(*, faults: int = 0, one_score: bool = False, one_item: bool = False, ca
             exposures.append(
                 {
                     "experiment": "ranker", "user_id": user, "arm": arm, "propensity": 0.5, "is_own": is_own,
-                    "answered_by": arm if is_own else STABLE, "status": 200, "seconds": 0.01, "query_id": query,
-                    "event_timestamp": START,
+                    "answered_by": arm if is_own else STABLE, "status": 200, "query_id": query,
+                    "seconds": seconds if is_canary else 0.01, "event_timestamp": START,
                 }
             )  # fmt: skip
             for place in range(2):
@@ -84,6 +86,7 @@ def test_plan_is_made_of_the_champions_users_alone():
     ("wrong", "reason"),
     [
         ({"faults": 50}, "fallbacks: 50.00% of 100 requests"),
+        ({"seconds": 0.11}, "slow answers (over 0.1 s): 100.00% of 100 requests against 0.00%"),
         ({"one_score": True}, "lists of one score: 100.00% of 100"),
         ({"one_item": True}, "loss of coverage 0.988"),  # 1 item of 80: 1 - 1 / 80
         ({"canary_clicks": 0}, "ctr is surely lower: -0.15"),

@@ -7,10 +7,11 @@ from pydantic import ValidationError
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.effects import Effect
 from monitoring.experiments.group_sequential import bounds
-from monitoring.experiments.guardrails import Share
-from monitoring.experiments.verdict import Action, Figures, Guardrail, Reading, judge
+from monitoring.experiments.guardrails import Guardrail, Share
+from monitoring.experiments.verdict import Action, Figures, Reading, judge
 
 CONFIG = ExperimentConfig()
+ALPHA = CONFIG.guardrail_alpha
 EARLY_STEP, LAST_STEP, FORTNIGHT = 1, 3, 14 * 24
 
 
@@ -27,7 +28,7 @@ CALM = Figures(
     early=effect(0.001, z=1.0),
     observed=4_000,
     looks=[0.5],
-    guardrails=[Guardrail("errors", Share(1, 8_000), Share(1, 8_000), 0.005)],
+    guardrails=[Guardrail("errors", Share(1, 8_000), Share(1, 8_000), 0.005, ALPHA)],
     readings=[Reading("loss of coverage", 0.1, 0.5)],
     planned_users=16_000,
 )
@@ -77,18 +78,18 @@ def test_lost_users_hide_every_result():
 
 
 def test_errors_come_before_all_else():
-    broken = [Guardrail("errors", Share(4, 8_000), Share(400, 8_000), 0.005)]
+    broken = [Guardrail("errors", Share(4, 8_000), Share(400, 8_000), 0.005, ALPHA)]
     action, reason = verdict(guardrails=broken, assigned=(4_000, 3_500))
     assert action == Action.ROLLBACK
     assert "errors: 5.00% of 8,000 requests against 0.05%" in reason
 
 
 def test_errors_within_the_tolerance_break_no_guardrail():
-    assert verdict(guardrails=[Guardrail("errors", Share(4, 8_000), Share(40, 8_000), 0.005)])[0] == Action.HOLD
+    assert verdict(guardrails=[Guardrail("errors", Share(4, 8_000), Share(40, 8_000), 0.005, ALPHA)])[0] == Action.HOLD
 
 
 def test_a_guardrail_is_silent_until_there_are_requests():
-    assert verdict(guardrails=[Guardrail("errors", Share(0, 99), Share(99, 99), 0.005)])[0] == Action.HOLD
+    assert verdict(guardrails=[Guardrail("errors", Share(0, 99), Share(99, 99), 0.005, ALPHA)])[0] == Action.HOLD
 
 
 def test_reading_above_its_limit_rolls_back():
