@@ -8,8 +8,8 @@ Groceries are steady: those weeks move nothing, and the monitor says so. Then co
 as if a campaign had brought a crowd of new households (the baskets are real, most ids are new). That is a shift, and
 it starts a retraining run.
 
-Four candidates are then rolled out in a shop of its own, through the same weeks: what is better, equal, too slow and worse
-is known here, and the verdicts have to find it out.
+Five candidates are then rolled out in a shop of its own, through the same weeks: what is better, equal, too slow, failing and
+worse is known here, and the gate and the verdicts have to find it out.
 """
 
 import shutil
@@ -85,7 +85,7 @@ class Demo:
         drill: The week with a crowd of new households.
         drilled: The verdict of that week.
         retraining: What came of it.
-        rollouts: How each of the four ended.
+        rollouts: How each of the five ended.
         home: State folder.
     """
 
@@ -189,7 +189,7 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
         progress.stage(f"Features as of {moments[0].date()}, into the online store")
         events = _refresh(demo, config, moments)
         materialize_features(home, end=moments[0])
-        shop = shop_home(home)  # before anything is replayed: the rollouts begin on the same day
+        shop = shop_home(home, moments[0])  # before anything is replayed: the rollouts begin on the same day
     with ExitStack() as stack:
         with demo.stage("serve"):
             progress.stage("Serve: a KServe ModelServer with the champion")
@@ -219,10 +219,10 @@ def run_demo(home: Path, *, sample: float, progress: DemoProgress) -> Demo:
         progress.note(demo.retraining.sentence)
     write_console(home, home / CONSOLE, now=now)
     with demo.stage("rollouts"):
-        progress.stage(f"Roll out four candidates from {moments[0].date()} on, by the verdict alone")
-        demo.rollouts = demo_rollouts(shop, config.registry.model_name, events, moments[0], sample=sample)
-        for ended in demo.rollouts:
-            progress.note(f"{ended.trial.name} ({ended.trial.about}): {ended.sentence}")
+        progress.stage(f"Roll out five candidates from {moments[0].date()} on, by the gate and the verdict alone")
+        demo.rollouts = demo_rollouts(
+            shop, config.registry.model_name, events, moments[0], sample=sample, note=progress.note
+        )
     return demo
 
 

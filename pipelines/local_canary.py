@@ -20,7 +20,7 @@ from pipelines.stack import CANARY, Part, running, start_part, stop_part, variab
 from serving.api.assignment import Experiment, put_experiment
 
 ASK_SECONDS = 5.0
-SWAP_SECONDS = 60.0
+SWAP_SECONDS = 120.0
 """Longest that the stable server may take to answer with a new champion."""
 
 

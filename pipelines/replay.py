@@ -23,7 +23,7 @@ from serving.prediction_log import read_impressions
 K = 10
 CLIENTS = 2
 """So that one asks while the server answers the other; more would only wait."""
-LOG_SECONDS, POLL_SECONDS = 30.0, 0.3
+LOG_SECONDS, POLL_SECONDS = 60.0, 0.3
 BEFORE = timedelta(seconds=1)
 """The question comes so long before the visit's first event."""
 
@@ -192,7 +192,7 @@ def wait_until_logged(home: Path, start: datetime, end: datetime, *, queries: in
     """Wait until the server has written the impressions of so many answers; it does so in the background.
 
     Raises:
-        ContractError: They are not there after half a minute.
+        ContractError: They are not there after a minute.
     """
 
     def missing() -> str | None:
@@ -206,7 +206,7 @@ def wait_for_logs(home: Path, missing: Callable[[], str | None]) -> None:
     """Ask again and again what the logs still lack, until it is nothing.
 
     Raises:
-        ContractError: It is there no sooner than half a minute; with what was lacking.
+        ContractError: It is there no sooner than a minute; with what was lacking.
     """
     stop = time.monotonic() + LOG_SECONDS
     while (lacking := missing()) is not None:

@@ -33,6 +33,10 @@ class Check:
     is_passed: bool
     sentence: str
 
+    def __str__(self) -> str:
+        """For a terminal."""
+        return f"{'passed' if self.is_passed else 'failed'}  {self.name}: {self.sentence}"
+
 
 def check_candidate(
     home: Path, model: str, candidate: str, stable: str, *, now: datetime, config: ReplayConfig
@@ -66,6 +70,11 @@ def require_passed(name: str, checks: Sequence[Check]) -> None:
             f"rollout {name}: not started. {'. '.join(failed)}. `--force` with a `--reason` starts it all the same, and "
             "both are on record."
         )
+
+
+def evidence(checks: Sequence[Check]) -> dict[str, str]:
+    """Name to what was found, for the record of the rollout's start."""
+    return {check.name: check.sentence for check in checks}
 
 
 def _golden(version: Version) -> Check:

@@ -1,8 +1,8 @@
 """Rollouts whose end is known, played through days that really happened: does each end as it should, by itself?
 
-Everything is the product's own: the door, the servers, the logs, the verdict, the book. Users come when they really came and
-take what they really bought; a click is a shown item that was bought on that visit. The champion and the candidate
-differ in what they show, so what is compared is how much of the baskets each had foreseen.
+Everything is the product's own: the gate, the door, the servers, the logs, the verdict, the book. Users come when they
+really came and take what they really bought; a click is a shown item that was bought on that visit. The champion and the
+candidate differ in what they show, so what is compared is how much of the baskets each had foreseen.
 """
 
 import re
@@ -18,10 +18,12 @@ from components.artifacts.registry import CHAMPION, open_registry, require_champ
 from components.deploy_canary.book import RolloutBook
 from components.deploy_canary.rollout import Cause, Phase, Record, Rollout, aborted, started
 from monitoring.experiments.config import ExperimentConfig
+from monitoring.experiments.replay_comparison import ReplayConfig
 from pipelines.experiments import show_experiment
 from pipelines.known_candidates import Change, publish_candidate, unchanged
 from pipelines.local_canary import LocalTarget, wait_for_bundle
-from pipelines.replay import BEFORE, Visit, is_drawn, replay, visits, wait_for_logs
+from pipelines.replay import BEFORE, Replayed, Visit, is_drawn, replay, visits, wait_for_logs, wait_until_logged
+from pipelines.rollout_gate import Check, check_candidate, evidence, require_passed
 from pipelines.rollouts import VERDICT, step_by_verdict
 from pipelines.server_process import free_ports
 from pipelines.stack import CANARY, down, running, stop_part, up
@@ -30,19 +32,28 @@ from serving.prediction_log import read_impressions
 from serving.shadows import read_shadows
 
 DAY = timedelta(days=1)
+Day = tuple[datetime, Sequence[Visit]]
+"""Midnight that a day begins with, and its visits by time."""
 SERVER: Mapping[str, str | int] = {
     "accept_request_time": "true",
     "flush_seconds": "0.2",
     "refresh_seconds": "0.2",
     "grpc_port": 0,
+    "queue_seconds": 10,
 }
-"""Of both servers: a replay's days pass in seconds."""
+"""Of both servers: a replay's days pass in seconds, and nobody is turned away by a machine that is busy with other things."""
 DOOR: Mapping[str, str | int] = {
     "accept_request_time": "true",
     "rate_per_second": "100000",
     "rate_burst": 100_000,
     "shadow_share": "1",
+    "queue_seconds": 10,
+    "fallback_after_seconds": 20,
+    "deadline_seconds": 25,
 }
+"""What is slow is for the verdict to say, so the door waits for it; a client gives up after 30 s."""
+ASKED_AGAIN = ReplayConfig(lists=100, least_lists=50)
+"""By the gate, of each candidate: one that is clearly worse is known by that many, and one that is slow takes a while."""
 BY = "trial"
 COPIES = re.compile(r'recsys_api_shadows_total\{outcome="(\w+)"\} (\S+)')
 
@@ -68,6 +79,7 @@ class Trial:
         candidate: Makes the candidate from it.
         expected: Act that ends the rollout: promote, stop or rollback.
         daily: What happens to its server each day after the first visits.
+        force: Why it is started though the gate refuses it; None of one that the gate has to pass.
     """
 
     name: str
@@ -76,6 +88,7 @@ class Trial:
     candidate: Change
     expected: str
     daily: Callable[[Path], None] = unharmed
+    force: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,7 @@ class Ended:
 
     Attributes:
         trial: Which.
+        checks: What the gate found before it started.
         rollout: With its records.
         until: Midnight after the last day that was replayed.
         days: Replayed.
@@ -92,6 +106,7 @@ class Ended:
     """
 
     trial: Trial
+    checks: Sequence[Check]
     rollout: Rollout
     until: datetime
     days: int
@@ -116,12 +131,21 @@ class Ended:
     @property
     def sentence(self) -> str:
         """For a terminal."""
-        return f"{self.act or 'undecided'} on day {self.days} after {self.visits:,} visits: {self.last.cause.reason}"
+        end = f"{self.act or 'undecided'} on day {self.days} after {self.visits:,} visits: {self.last.cause.reason}"
+        refusals = "; ".join(f"{check.name}: {check.sentence}" for check in self.checks if not check.is_passed)
+        return f"refused ({refusals}), {self.started}; {end}" if refusals else end
+
+    @property
+    def started(self) -> str:
+        """Why it was, as it is on record."""
+        return self.rollout.records[0].cause.reason
 
     def to_dict(self) -> dict[str, object]:
         """As JSON."""
         return {
             "about": self.trial.about,
+            "gate": {check.name: {"passed": check.is_passed, "found": check.sentence} for check in self.checks},
+            "started": self.started,
             "expected": self.trial.expected,
             "ended": self.act,
             "reason": self.last.cause.reason,
@@ -176,18 +200,29 @@ def shop(home: Path, model: str, config: ExperimentConfig) -> Iterator[Shop]:
         down(home)
 
 
-def run_trial(shop: Shop, trial: Trial, days: Sequence[tuple[datetime, Sequence[Visit]]]) -> Ended:
-    """Play days through the door, judge after each, until the rollout is over or the days are; then it is aborted.
+def open_shop(shop: Shop, midnight: datetime, baskets: Sequence[Visit]) -> Replayed:
+    """A day before the first trial: the best bundle alone answers, so the gate has questions to ask again.
+
+    Raises:
+        RecsysError: A request was refused.
+    """
+    done = replay(shop.door, list(baskets), progress=lambda _done, _of: None)
+    wait_until_logged(shop.home, midnight, midnight + DAY, queries=done.requests)
+    return done
+
+
+def run_trial(shop: Shop, trial: Trial, days: Sequence[Day]) -> Ended:
+    """Ask the gate, play days through the door, judge after each, until the rollout is over or the days are: an abort.
 
     Args:
         shop: Where.
         trial: What.
-        days: Midnight that each begins with, and its visits by time.
+        days: In their order.
 
     Raises:
-        RecsysError: A server did not start, or a request was refused.
+        RecsysError: A server did not start, the gate refused a candidate that it should not, or a request was refused.
     """
-    rollout = _started(shop, trial, days[0][0])
+    rollout, checks = _started(shop, trial, days[0][0])
     asked = played = 0
     for midnight, baskets in days:
         before = _Copies.counted(shop.door) if rollout.phase is Phase.DARK else None
@@ -201,18 +236,30 @@ def run_trial(shop: Shop, trial: Trial, days: Sequence[tuple[datetime, Sequence[
         cause = Cause(BY, midnight + DAY, "the days are over", {})
         rollout = shop.book.act(trial.name, lambda one: aborted(one, cause))
     page = show_experiment(shop.home, rollout, shop.config, now=midnight + DAY).page
-    return Ended(trial, rollout, midnight + DAY, played, asked, page)
+    return Ended(trial, checks, rollout, midnight + DAY, played, asked, page)
 
 
-def _started(shop: Shop, trial: Trial, begin: datetime) -> Rollout:
+def _started(shop: Shop, trial: Trial, begin: datetime) -> tuple[Rollout, list[Check]]:
     stable, candidate = (_published(shop, change, begin) for change in (trial.champion, trial.candidate))
     registry = open_registry(shop.home)
     if registry.aliases(shop.model).get(CHAMPION) != stable:
         registry.point(shop.model, CHAMPION, stable, reason=f"trial {trial.name} begins with it", now=begin)
         wait_for_bundle(shop.home, stable)
+    checks = check_candidate(shop.home, shop.model, candidate, stable, now=begin, config=ASKED_AGAIN)
     steps = tuple(share for share in shop.config.steps if share)
-    cause = Cause(BY, begin, trial.about, {})
-    return shop.book.start(started(trial.name, stable=stable, candidate=candidate, cause=cause, steps=steps))
+    cause = Cause(BY, begin, _reason(trial, checks), evidence(checks))
+    return shop.book.start(started(trial.name, stable=stable, candidate=candidate, cause=cause, steps=steps)), checks
+
+
+def _reason(trial: Trial, checks: Sequence[Check]) -> str:
+    """Why it is started.
+
+    Raises:
+        GateRefusedError: It may not be.
+    """
+    if trial.force is None:
+        require_passed(trial.name, checks)
+    return trial.about if all(check.is_passed for check in checks) else f"forced: {trial.force}"
 
 
 def _published(shop: Shop, change: Change, now: datetime) -> str:
@@ -246,7 +293,7 @@ def _wait_until_logged(shop: Shop, experiment: str, midnight: datetime, requests
     """Until door and servers have written all that a look at the day reads; copies too, where `before` was the day.
 
     Raises:
-        ContractError: They have not in half a minute.
+        ContractError: They have not in a minute.
     """
 
     def missing() -> str | None:
@@ -269,7 +316,7 @@ def _has_copied(shop: Shop, midnight: datetime, requests: int, before: _Copies) 
     return made + dropped >= requests and read_shadows(shop.home, midnight, midnight + DAY).num_rows >= made
 
 
-def days_of(events: Path, start: datetime, count: int, *, share: float) -> list[tuple[datetime, list[Visit]]]:
+def days_of(events: Path, start: datetime, count: int, *, share: float) -> list[Day]:
     """Days with the visits whose question falls on them.
 
     Args:

@@ -48,8 +48,8 @@ class Guardrail:
         canary: The canary's.
         tolerance: By how much the canary's may be larger.
         alpha: One-sided error of all looks.
-        limit: Seconds above which an answer of the canary is bad; infinite while nothing can be said of it, None where it is
-            not about time.
+        limits: Seconds above which an answer of the champion and of the canary is bad; infinite while nothing can be said
+            of it, None where it is not about time.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Guardrail:
     canary: Share
     tolerance: float
     alpha: float
-    limit: float | None = None
+    limits: tuple[float, float] | None = None
 
     @property
     def is_broken(self) -> bool:
@@ -67,9 +67,11 @@ class Guardrail:
 
     @property
     def title(self) -> str:
-        """For people: the name, and the limit where there is one."""
-        is_timed = self.limit is not None and np.isfinite(self.limit)
-        return f"{self.name} (over {self.limit:.3g} s)" if is_timed else self.name
+        """For people: the name, and the limits where there are some."""
+        if self.limits is None or not np.isfinite(self.limits).all():
+            return self.name
+        stable, canary = (f"over {limit:.3g} s" for limit in self.limits)
+        return f"{self.name} ({canary})" if stable == canary else f"{self.name} ({canary}, the champion's {stable})"
 
 
 def slow_answers(stable: "pd.Series[float]", canary: "pd.Series[float]", config: ExperimentConfig) -> Guardrail:
@@ -85,9 +87,9 @@ def slow_answers(stable: "pd.Series[float]", canary: "pd.Series[float]", config:
     """
     alpha = config.guardrail_alpha / 2
     low, high = median_range(np.asarray(stable, np.float64), alpha)
-    lenient, strict = (max(config.slow_seconds, config.slow_ratio * median) for median in (high, low))
-    slow, expected = Share(int((canary > lenient).sum()), len(canary)), Share(int((stable > strict).sum()), len(stable))
-    return Guardrail("slow answers", expected, slow, config.slow_tolerance, alpha, lenient)
+    strict, lenient = (max(config.slow_seconds, config.slow_ratio * median) for median in (low, high))
+    expected, slow = Share(int((stable > strict).sum()), len(stable)), Share(int((canary > lenient).sum()), len(canary))
+    return Guardrail("slow answers", expected, slow, config.slow_tolerance, alpha, (strict, lenient))
 
 
 def share_p(arm: Share, share: float) -> float:

@@ -80,14 +80,14 @@ def _checked(name: str, candidate: str, stable: str, *, is_forced: bool) -> dict
     """What speaks for and against the candidate, by name; told, and refused unless it is forced."""
     from components.artifacts.home import recsys_home
     from monitoring.experiments.replay_comparison import ReplayConfig
-    from pipelines.rollout_gate import check_candidate, require_passed
+    from pipelines.rollout_gate import check_candidate, evidence, require_passed
 
     checks = check_candidate(recsys_home(), MODEL, candidate, stable, now=datetime.now(UTC), config=ReplayConfig())
     for check in checks:
-        typer.echo(f"{'passed' if check.is_passed else 'failed'}  {check.name}: {check.sentence}")
+        typer.echo(str(check))
     if not is_forced:
         require_passed(name, checks)
-    return {check.name: check.sentence for check in checks}
+    return evidence(checks)
 
 
 @app.command()

@@ -60,10 +60,20 @@ def test_drill_is_a_shift_that_starts_one_retraining(demo):
 @pytest.mark.slow
 def test_rollouts_are_run_by_the_verdict_and_no_broken_candidate_is_promoted(demo):
     ended = {name: one["ended"] for name, one in demo[0]["rollouts"].items()}
-    assert list(ended) == ["better", "equal", "slow", "worse"]
-    assert ended["slow"] == "rollback"
+    assert list(ended) == ["better", "equal", "slow", "failing", "worse"]
+    assert ended["slow"] == ended["failing"] == "rollback"
     assert ended["worse"] in {"rollback", None}  # a tenth of the households leaves too few to be sure in three days
     assert ended["better"] in {"promote", "stop"}  # the same: the difference is there, and not surely found
+
+
+@pytest.mark.slow
+def test_gate_passes_all_candidates_but_the_worse_one_which_is_started_by_force(demo):
+    rollouts = demo[0]["rollouts"]
+    refused = {
+        name: [check for check, found in one["gate"].items() if not found["passed"]] for name, one in rollouts.items()
+    }
+    assert refused == {"better": [], "equal": [], "slow": [], "failing": [], "worse": ["logged questions"]}
+    assert rollouts["worse"]["started"].startswith("forced: ")
 
 
 @pytest.mark.slow

@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from components.artifacts.errors import GateRefusedError
 from components.artifacts.registry import CHAMPION, open_registry
 from components.deploy_canary.rollout import Phase
-from pipelines.known_candidates import popular_only, the_same, unchanged
+from pipelines.known_candidates import popular_only, the_same, unchanged, upside_down
 from pipelines.replay import Visit
+from pipelines.rollout_gate import REPLAY
 from pipelines.rollouts import experiment_config
-from pipelines.trials import Trial, days_of, end_candidate, run_trial, shop
+from pipelines.trials import Trial, days_of, end_candidate, open_shop, run_trial, shop
 from tests.serving.bundles import MODEL, own_home
 from tests.toy_world import ITEMS, START, USERS, moment, write_toy_events
 
@@ -28,10 +30,11 @@ CONFIG = experiment_config(
         "longest_days": 2,
         "lift": 1.2,
         "pre_days": 0,
-        "slow_seconds": 1.0,  # a shared machine pauses
         "feature_hours": 24 * 365,
     }
 )
+
+EQUAL = Trial("equal", "the same models", unchanged, the_same, "stop")
 
 
 def days(start: datetime, count: int) -> list[tuple[datetime, list[Visit]]]:
@@ -55,29 +58,30 @@ def _visit(user: int, midnight: datetime) -> Visit:
     return Visit(f"u{user}", "s0", at, events)
 
 
-def test_better_equal_and_failing_candidates_end_as_they_should_by_themselves(trained, tmp_path):
+def test_better_and_equal_candidates_end_as_they_should_by_themselves(trained, tmp_path):
     home, best = own_home(trained, tmp_path), trained.run.bundle_id
     better = Trial("better", "against what is popular, of either parity", popular_only, unchanged, "promote")
-    equal = Trial("equal", "the same models", unchanged, the_same, "stop")
-    failing = Trial("failing", "its server ends each day", unchanged, the_same, "rollback", end_candidate)
     keener = CONFIG.model_copy(update={"lift": 0.05})  # so small a lift would take more users than there are
     start = moment(17)
     with shop(home, MODEL, CONFIG) as running:
+        opened = open_shop(running, *days(start - DAY, 1)[0])
         first = run_trial(running, better, days(start, 4))
-        second = run_trial(dataclasses.replace(running, config=keener), equal, days(start + 4 * DAY, 4))
-        third = run_trial(running, failing, days(start + 8 * DAY, 4))
+        second = run_trial(dataclasses.replace(running, config=keener), EQUAL, days(start + 4 * DAY, 4))
 
+    assert opened.requests == USERS
     assert first.is_as_expected
     assert first.sentence.startswith(
         "promote on day 3 after 180 visits: better: ctr +"
     )  # 60 users on each of three days
     assert second.is_as_expected
     assert second.last.cause.reason == "undecided after 2 days, the longest duration: the champion stays"
-    assert third.is_as_expected
-    assert third.last.cause.reason.startswith("errors: ")
-    assert third.days == 1  # in the dark, so no user met it
     assert open_registry(home).aliases(MODEL)[CHAMPION] == best
-    assert {one.rollout.phase for one in (second, third)} == {Phase.ABORTED}
+
+    assert all(check.is_passed for one in (first, second) for check in one.checks)
+    assert first.started == better.about
+    assert (
+        first.rollout.records[0].cause.figures[REPLAY].startswith("of what the champion shows for 60 logged questions")
+    )
 
     page = first.page.read_text()
     assert "better: ctr +" in page
@@ -85,14 +89,36 @@ def test_better_equal_and_failing_candidates_end_as_they_should_by_themselves(tr
     assert first.to_dict()["ended"] == first.to_dict()["expected"] == "promote"
 
 
-def test_trial_whose_days_are_too_few_is_undecided_and_leaves_the_shop_to_the_next(trained, tmp_path):
-    home = own_home(trained, tmp_path)
+def test_undecided_trial_leaves_the_shop_to_a_failing_and_a_worse_one_that_are_taken_back(trained, tmp_path):
+    home, best = own_home(trained, tmp_path), trained.run.bundle_id
+    failing = Trial("failing", "its server ends each day", unchanged, the_same, "rollback", end_candidate)
+    worse = Trial("worse", "worst first", unchanged, upside_down, "rollback", force="to see it found")
+    seen_by_users = CONFIG.model_copy(update={"least_overlap": 0.0})  # else its lists betray it in the dark
+    start = moment(17)
     with shop(home, MODEL, CONFIG) as running:
-        ended = run_trial(running, Trial("equal", "the same models", unchanged, the_same, "stop"), days(moment(17), 1))
-    assert (ended.act, ended.is_as_expected, ended.last.act) == (None, False, "advance")
-    assert ended.sentence.startswith("undecided on day 1 after 60 visits: ")
-    assert ended.rollout.records[-1].cause.reason == "the days are over"
-    assert running.book.get("equal").phase is Phase.ABORTED
+        undecided = run_trial(running, EQUAL, days(start, 1))
+        failed = run_trial(running, failing, days(start + DAY, 4))
+        with pytest.raises(
+            GateRefusedError, match=r"rollout worse: not started\. logged questions: .* candidate shows -"
+        ):
+            run_trial(running, dataclasses.replace(worse, force=None), days(start + 2 * DAY, 1))
+        forced = run_trial(dataclasses.replace(running, config=seen_by_users), worse, days(start + 2 * DAY, 4))
+
+    assert (undecided.act, undecided.is_as_expected, undecided.last.act) == (None, False, "advance")
+    assert undecided.sentence.startswith("undecided on day 1 after 60 visits: ")
+    assert undecided.rollout.records[-1].cause.reason == "the days are over"
+    assert failed.is_as_expected
+    assert failed.last.cause.reason.startswith("errors: ")
+    assert failed.days == 1  # in the dark, so no user met it
+
+    assert [name for name, found in forced.to_dict()["gate"].items() if not found["passed"]] == [REPLAY]
+    assert forced.started == "forced: to see it found"
+    assert forced.sentence.startswith("refused (logged questions: of what the champion shows for 100 logged questions ")
+    assert f"), forced: to see it found; rollback on day {forced.days} after " in forced.sentence
+    assert forced.is_as_expected
+    assert forced.last.cause.reason.startswith("ctr is surely lower: ")
+    assert {one.rollout.phase for one in (undecided, failed, forced)} == {Phase.ABORTED}
+    assert open_registry(home).aliases(MODEL)[CHAMPION] == best
 
 
 def test_days_hold_the_visits_whose_question_falls_on_them(tmp_path):

@@ -119,4 +119,12 @@ def test_canary_that_is_slow_is_found_whatever_the_machine(champion, ratio):
 
 def test_few_answers_of_the_champion_leave_no_answer_slow():
     found = slow_answers(pd.Series([0.01] * 3), pd.Series([9.0] * 50), CONFIG)
-    assert (found.canary, found.limit, found.title) == (Share(0, 50), np.inf, "slow answers")
+    assert (found.canary, found.limits, found.title) == (Share(0, 50), (0.1, np.inf), "slow answers")
+
+
+def test_title_says_what_is_slow_of_each_arm():
+    near, far = pd.Series([0.01] * 50), pd.Series(np.linspace(0.1, 0.2, 50))
+    assert slow_answers(near, far, CONFIG).title == "slow answers (over 0.1 s)"
+    low, high = median_range(far.to_numpy(), CONFIG.guardrail_alpha / 2)
+    title = f"slow answers (over {2 * high:.3g} s, the champion's over {2 * low:.3g} s)"
+    assert slow_answers(far, near, CONFIG).title == title
