@@ -66,6 +66,11 @@ class Guardrail:
         return self.canary.value > allowed and share_p(self.canary, allowed) <= self.alpha / 2
 
     @property
+    def is_suspect(self) -> bool:
+        """The canary's share is above the champion's by more than is tolerated, surely or not."""
+        return self.canary.value > self.stable.value + self.tolerance
+
+    @property
     def title(self) -> str:
         """For people: the name, and the limits where there are some."""
         if self.limits is None or not np.isfinite(self.limits).all():

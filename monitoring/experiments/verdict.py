@@ -110,10 +110,12 @@ def _broken(guardrail: Guardrail, config: ExperimentConfig) -> str | None:
     stable, canary = guardrail.stable, guardrail.canary
     if min(stable.requests, canary.requests) < config.guardrail_requests or not guardrail.is_broken:
         return None
-    return (
-        f"{guardrail.title}: {canary.value:.2%} of {canary.requests:,} requests against {stable.value:.2%}, surely more "
-        f"than {guardrail.tolerance:.2%} above"
-    )
+    return f"{_compared(guardrail)}, surely more than {guardrail.tolerance:.2%} above"
+
+
+def _compared(guardrail: Guardrail) -> str:
+    stable, canary = guardrail.stable, guardrail.canary
+    return f"{guardrail.title}: {canary.value:.2%} of {canary.requests:,} requests against {stable.value:.2%}"
 
 
 def _sampled(figures: Figures, share: float, config: ExperimentConfig) -> Verdict | None:
@@ -162,6 +164,11 @@ def _stepped(figures: Figures, share: float, config: ExperimentConfig) -> Verdic
             Action.HOLD,
             f"{figures.observed:,} users of the canary have been observed, {config.step_users:,} are needed",
         )
+    for guardrail in figures.guardrails:
+        if guardrail.is_suspect:
+            return Verdict(
+                Action.HOLD, f"{_compared(guardrail)}, which may be chance: more users wait until that is known"
+            )
     return Verdict(Action.ADVANCE, "no guardrail is broken and no harm is seen")
 
 

@@ -119,6 +119,15 @@ def test_an_early_step_is_left_after_its_hours_and_users(hours, observed, action
     assert found[0] == action
 
 
+@pytest.mark.parametrize(("bad", "action"), [(1, Action.ADVANCE), (4, Action.HOLD), (40, Action.ROLLBACK)])
+def test_a_step_is_not_left_while_a_guardrail_may_be_broken(bad, action):
+    errors = Guardrail("errors", Share(0, 2_000), Share(bad, 300), 0.005, ALPHA)  # 1 / 300 < 0.005 < 4 / 300
+    found = verdict(step=EARLY_STEP, hours=24, assigned=(9_500, 500), looks=[], guardrails=[errors])
+    assert found[0] == action
+    if action == Action.HOLD:
+        assert found[1].startswith("errors: 1.33% of 300 requests against 0.00%, which may be chance")
+
+
 def test_dark_launch_is_left_without_users():
     dark = verdict(step=0, hours=24, assigned=(9_000, 0), observed=0, effect=None, early=None, looks=[])
     assert dark[0] == Action.ADVANCE
