@@ -100,7 +100,7 @@ def _add(lists: Lists, answers: Answers, code_of: Mapping[str, int]) -> None:
         lists.history_sizes.append(len(query.history))
         lists.relevant.append(np.array([code_of[item] for item in relevant], np.int64))
         lists.known.append(codes[query.history.item_nums])
-        lists.known_weights.append(query.history.decayed_to(query.now_seconds))
+        lists.known_weights.append(query.decayed)
         lists.pools.append(codes[pool])
     for name, ranked in answers.systems.items():
         lists.systems.setdefault(name, []).extend(codes[items] for items in ranked)

@@ -157,7 +157,7 @@ class _Measured:
         ids = [query.user_id for query in moment.queries]
         judged = Judged.of_lists(ids, lists, [_distinct(wanted) for wanted in relevant])
         histories = [query.history for query in moment.queries]
-        weights = [query.history.decayed_to(query.now_seconds) for query in moment.queries]
+        weights = [query.decayed for query in moment.queries]
         labels = items.label_codes[_taste_label(config)]
         share = items.feature("item_users_30d").astype(float)
         columns = [

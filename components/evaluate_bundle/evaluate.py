@@ -160,7 +160,7 @@ def _collect(
             lists.history_sizes.append(len(query.history))
             lists.relevant.append(wanted)
             lists.known.append(query.history.item_nums.astype(np.int64))
-            lists.known_weights.append(query.history.decayed_to(query.now_seconds))
+            lists.known_weights.append(query.decayed)
             lists.pools.append(answers.pool.astype(np.int64))
             said = ours.probabilities(ranking.scores)
             lists.probabilities.extend([] if said is None else [said])

@@ -68,7 +68,7 @@ def feature_matrix(query: Query, candidates: Candidates, items: ItemTable) -> ND
     groups, group_table = _group_table(
         group_codes[by_code],
         history.counts[by_code],
-        history.decayed_to(query.now_seconds)[by_code],
+        query.decayed[by_code],
         history.first_seconds[by_code],
         history.last_seconds[by_code],
         query.now_seconds,

@@ -180,5 +180,5 @@ def taste_of(query: Query, codes: NDArray[np.int32]) -> NDArray[np.float64]:
         query: The request.
         codes: Label of each item of the catalogue, shape (n_items,).
     """
-    weights = query.history.decayed_to(query.now_seconds)
+    weights = query.decayed
     return label_shares(codes[query.history.item_nums], weights, size=int(codes.max(initial=0)) + 1)

@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.native.compiler import native
+from components.retrieval.items import UNKNOWN
 from components.retrieval.query import Query
-from components.retrieval.retriever import Retriever, Scored, top_k
+from components.retrieval.retriever import Retriever, Scored, best_keys, order_key
 from feature_repo.schema import RETRIEVERS
 
 RRF_OFFSET = 20.0
 """k0 of reciprocal rank fusion: a source's share of an item is 1 / (k0 + rank)."""
 SOURCES = len(RETRIEVERS)
+KNUTH, HASH_SHIFT = 2_654_435_761, 12
+"""Multiplicative hashing: neighbouring numbers are spread, and the upper bits of a product are the mixed ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,52 +49,90 @@ def fuse(lists: Mapping[str, Scored]) -> Candidates:
     """Join ranked lists by reciprocal rank fusion (Cormack et al., SIGIR 2009), ties by item_num."""
     if not lists:
         return unnamed(np.empty(0, np.int32))
-    columns = np.array([RETRIEVERS.index(name) for name in lists], np.intp)
-    sizes = np.array([len(scored.item_nums) for scored in lists.values()], np.intp)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    entries = np.concatenate([scored.item_nums for scored in lists.values()]).astype(np.int64) << 32
-    in_order = np.sort(entries + np.arange(len(entries)))
+    columns = np.array([RETRIEVERS.index(name) for name in lists], np.int64)
+    sizes = np.array([len(scored.item_nums) for scored in lists.values()], np.int64)
+    entries = np.concatenate([scored.item_nums for scored in lists.values()])
     scores = np.concatenate([scored.scores for scored in lists.values()])
-    item_nums, ranks, scores, fused = _joined(
-        in_order, np.repeat(columns, sizes), np.repeat(starts[:-1], sizes), scores
-    )
-    order = top_k(np.arange(len(item_nums), dtype=np.int32), fused, k=len(item_nums)).item_nums
-    item_nums, scores = item_nums[order], scores[order]
+    joined = _joined(entries, scores, columns, sizes)
+    joined[0].sort()
+    candidates = Candidates(*_in_order(*joined))
     for column, scored in zip(columns, lists.values(), strict=True):
         if scored.score_of is not None:
-            scores[:, column] = scored.score_of(item_nums)
-    return Candidates(item_nums, ranks[order], scores, fused[order])
+            candidates.scores[:, column] = scored.score_of(candidates.item_nums)
+    return candidates
 
 
 @native
 def _joined(
-    in_order: NDArray[np.int64], columns: NDArray[np.intp], starts: NDArray[np.intp], scores: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Distinct items by their number, with a row of ranks, a row of scores and the fused rank each.
+    entries: NDArray[np.int32], scores: NDArray[np.float32], columns: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Distinct items as they come: a key of the fused rank for each, the table that says which row each has, the items,
+    their ranks and their scores.
 
     Args:
-        in_order: Item number in the upper half, place of the entry in the lower; sorted.
-        columns: Of each entry, its retriever.
-        starts: Of each entry, where its list begins.
+        entries: Item numbers, list after list.
         scores: Of each entry.
+        columns: Of each list, its retriever.
+        sizes: Of each list, its length.
     """
-    size, last = 0, np.int64(-1)
-    item_nums = np.empty(len(in_order), np.int32)
-    ranks = np.full((len(in_order), SOURCES), np.nan, np.float32)
-    found = np.full((len(in_order), SOURCES), np.nan, np.float32)
-    fused = np.zeros(len(in_order), np.float32)
-    for key in in_order:
-        item_num, entry = key >> 32, key & 0xFFFFFFFF
-        if item_num != last:
-            item_nums[size], last = item_num, item_num
-            size += 1
-        ranks[size - 1, columns[entry]] = entry - starts[entry] + 1
-        found[size - 1, columns[entry]] = scores[entry]
+    table, item_nums = np.full(_table_size(len(entries)), UNKNOWN, np.int32), np.empty(len(entries), np.int32)
+    ranks, found = (
+        np.full((len(entries), SOURCES), np.float32(np.nan)),
+        np.full((len(entries), SOURCES), np.float32(np.nan)),
+    )
+    fused, size, start = np.zeros(len(entries), np.float32), 0, 0
+    for number in range(len(sizes)):
+        for place in range(sizes[number]):
+            item_num = entries[start + place]
+            slot = _slot(item_num, table, item_nums)
+            row = table[slot]
+            if row == UNKNOWN:
+                row, table[slot], item_nums[size] = size, size, item_num
+                size += 1
+            rank = np.float32(place + 1)
+            ranks[row, columns[number]], found[row, columns[number]] = rank, scores[start + place]
+            fused[row] += np.float32(1) / (np.float32(RRF_OFFSET) + rank)
+        start += sizes[number]
+    keys = np.empty(size, np.int64)
     for row in range(size):
+        keys[row] = order_key(item_nums[row], fused[row])
+    return keys, table, item_nums, ranks, found
+
+
+@native
+def _in_order(
+    keys: NDArray[np.int64],
+    table: NDArray[np.int32],
+    item_nums: NDArray[np.int32],
+    ranks: NDArray[np.float32],
+    scores: NDArray[np.float32],
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Items, ranks, scores and fused ranks by descending key, from what `_joined` gives; the keys are sorted."""
+    best_nums, fused = best_keys(keys, len(keys))
+    best_ranks, best_scores = np.empty((len(keys), SOURCES), np.float32), np.empty((len(keys), SOURCES), np.float32)
+    for place in range(len(keys)):
+        row = table[_slot(best_nums[place], table, item_nums)]
         for column in range(SOURCES):
-            if ranks[row, column] == ranks[row, column]:
-                fused[row] += np.float32(1) / (np.float32(RRF_OFFSET) + ranks[row, column])
-    return item_nums[:size], ranks[:size], found[:size], fused[:size]
+            best_ranks[place, column], best_scores[place, column] = ranks[row, column], scores[row, column]
+    return best_nums, best_ranks, best_scores, fused
+
+
+@native
+def _slot(item_num: int, table: NDArray[np.int32], item_nums: NDArray[np.int32]) -> int:
+    """Place in an open hash table, of a power of two places, where an item's row stands or would stand."""
+    slot = (item_num * KNUTH >> HASH_SHIFT) & (len(table) - 1)
+    while table[slot] != UNKNOWN and item_nums[table[slot]] != item_num:
+        slot = (slot + 1) & (len(table) - 1)
+    return slot
+
+
+@native
+def _table_size(entries: int) -> int:
+    """A power of two that leaves most places empty."""
+    size = 16
+    while size < 4 * entries:
+        size *= 2
+    return size
 
 
 def unnamed(item_nums: NDArray[np.int32]) -> Candidates:

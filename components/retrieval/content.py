@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.native.compiler import native
 from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
-from components.retrieval.items import ItemTable
+from components.retrieval.items import UNKNOWN, ItemTable
 from components.retrieval.neighbours import best_per_row
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored, top_k
@@ -102,24 +102,21 @@ class Content:
     ) -> Scored:
         """The new items that some texts speak for."""
         found, scores = positive_sums(self.neighbours, texts, weights)
-        places, scored = _spread(found, scores, *self._places_of_text, self.boosts)
-        is_fresh = ~self._is_known(without)[places]
-        return top_k(self.new_items[places[is_fresh]], scored[is_fresh], k=k)
-
-    def _is_known(self, item_nums: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of the new items are among some items, shape (len(new_items),)."""
-        known = np.zeros(len(self.new_items), bool)
-        if len(known) == 0:
-            return known
-        places = np.minimum(np.searchsorted(self.new_items, item_nums), len(known) - 1)
-        known[places[self.new_items[places] == item_nums]] = True
-        return known
+        named = _spread(found, scores, *self._places_of_text, self.boosts, self.new_items, self._place_of, without)
+        return top_k(*named, k=k)
 
     @cached_property
-    def _places_of_text(self) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    def _place_of(self) -> NDArray[np.int32]:
+        """Place of each item in `new_items`, UNKNOWN where it is not new."""
+        places = np.full(len(self.text_of), UNKNOWN, np.int32)
+        places[self.new_items] = np.arange(len(self.new_items), dtype=np.int32)
+        return places
+
+    @cached_property
+    def _places_of_text(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Places in `new_items` by their text: first of each text, shape (n_texts + 1,), and the places."""
         counts = np.bincount(self.new_text_of, minlength=self.neighbours.shape[1])
-        return np.concatenate([[0], np.cumsum(counts)]), np.argsort(self.new_text_of, kind="stable")
+        return np.concatenate([[0], np.cumsum(counts)]), np.argsort(self.new_text_of, kind="stable").astype(np.int32)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """The links between texts, each item's text, the new items."""
@@ -210,18 +207,24 @@ def _spread(
     texts: NDArray[np.int32],
     scores: NDArray[np.float32],
     starts: NDArray[np.int64],
-    places: NDArray[np.intp],
+    places: NDArray[np.int32],
     boosts: NDArray[np.float32],
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Places of the new items of some texts, and the items' boosted scores, those that are 0 left out."""
+    new_items: NDArray[np.int32],
+    place_of: NDArray[np.int32],
+    without: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The new items of some texts that are not among some items, and their boosted scores, those that are 0 left out."""
+    is_known = np.zeros(len(new_items) + 1, np.bool_)  # the last place, -1, is that of items which are not new
+    for item_num in without:
+        is_known[place_of[item_num]] = True
     size = 0
     for text in texts:
         size += starts[text + 1] - starts[text]
-    found, boosted, kept = np.empty(size, np.intp), np.empty(size, np.float32), 0
+    found, boosted, kept = np.empty(size, np.int32), np.empty(size, np.float32), 0
     for text in range(len(texts)):
         for entry in range(starts[texts[text]], starts[texts[text] + 1]):
-            score = scores[text] * boosts[places[entry]]
-            if score > 0:
-                found[kept], boosted[kept] = places[entry], score
-                kept += 1
+            place = places[entry]
+            score = scores[text] * boosts[place]
+            found[kept], boosted[kept] = new_items[place], score
+            kept += score > 0 and not is_known[place]
     return found[:kept], boosted[:kept]

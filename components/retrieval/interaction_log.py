@@ -17,6 +17,7 @@ from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, SECONDS_PER_DAY, USER_
 LOG_COLUMNS = (USER_ID, ITEM_ID, EVENT_TIMESTAMP, "weight", "store_id")
 """Columns of the canonical table that a log is made of."""
 
+MOST_IN_INT32 = 2**31 - 1
 SparseMatrix: TypeAlias = Any
 """A csr_array of two dimensions: scipy's stubs lose the number of dimensions in sums and products."""
 
@@ -118,6 +119,10 @@ def csr_arrays(matrix: sp.csr_array) -> Mapping[str, NDArray[np.generic]]:
 
 
 def csr_from(arrays: Mapping[str, NDArray[np.generic]]) -> sp.csr_array:
-    """What `csr_arrays` took apart."""
+    """What `csr_arrays` took apart.
+
+    scipy gives both index arrays one type: with starts of 64 bits each column would take as many.
+    """
     rows, columns = arrays["shape"].tolist()
-    return sp.csr_array((arrays["values"], arrays["indices"], arrays["indptr"]), shape=(rows, columns))
+    starts = arrays["indptr"].astype(np.int32 if len(arrays["indices"]) <= MOST_IN_INT32 else np.int64)
+    return sp.csr_array((arrays["values"], arrays["indices"], starts), shape=(rows, columns))

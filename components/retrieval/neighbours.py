@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from components.native.compiler import native
 from components.retrieval.query import Query
-from components.retrieval.retriever import Scored, top_k
-from components.retrieval.weighted_sums import positive_sums
+from components.retrieval.retriever import Scored
+from components.retrieval.weighted_sums import best_sums
 
 RECENT_ITEMS = 200
 """Items of a history, most recent first, whose neighbours are asked: older ones add time, not quality."""
@@ -44,14 +44,14 @@ def walk(neighbours: sp.csr_array, query: Query, *, k: int) -> Scored:
     if len(history) == 0:
         return Scored(np.empty(0, np.int32), np.empty(0, np.float32))
     recent = history.item_nums[:RECENT_ITEMS]
-    weights = np.sqrt(history.decayed_to(query.now_seconds)[:RECENT_ITEMS])
-    return top_k(*positive_sums(neighbours, recent, weights, without=history.item_nums), k=k)
+    weights = query.damped[:RECENT_ITEMS]
+    return best_sums(neighbours, recent, weights, k=k, without=history.item_nums)
 
 
 def strongest_link(neighbours: sp.csr_array, query: Query, item_num: int) -> int | None:
     """The item of the history that leads to an item most; None where none does."""
     recent = query.history.item_nums[:RECENT_ITEMS]
-    weights = np.sqrt(query.history.decayed_to(query.now_seconds)[:RECENT_ITEMS])
+    weights = query.damped[:RECENT_ITEMS]
     best = _strongest(neighbours.indptr, neighbours.indices, neighbours.data, recent, weights, item_num)
     return None if best < 0 else int(best)
 

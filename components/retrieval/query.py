@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 from typing import Any
 
@@ -40,7 +41,7 @@ class History:
         return (self.decayed_counts * np.exp(-age_days / DECAY_DAYS)).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Query:
     """One ranking request.
 
@@ -65,6 +66,16 @@ class Query:
     home_store_id: str | None
     store_id: str | None
     unwanted: NDArray[np.int32]
+
+    @cached_property
+    def decayed(self) -> NDArray[np.float32]:
+        """The history's decayed counts as of now, which every source asks for."""
+        return self.history.decayed_to(self.now_seconds)
+
+    @cached_property
+    def damped(self) -> NDArray[np.float32]:
+        """Their square roots: a staple bought weekly does not speak for everything else."""
+        return np.sqrt(self.decayed)
 
 
 def build_query(

@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from components.native.compiler import native
 from components.retrieval.items import ItemTable
-from components.retrieval.query import History, Query
+from components.retrieval.query import Query
 from components.retrieval.retriever import Scored, top_k
 from feature_repo.schema import SECONDS_PER_DAY
 
@@ -39,16 +40,17 @@ class RepeatPurchase:
     def retrieve(self, query: Query, *, k: int) -> Scored:
         """Items of the history."""
         history = query.history
-        recency_days = (query.now_seconds - history.last_seconds) / SECONDS_PER_DAY
-        ratio = recency_days / self._intervals(history)
-        scores = history.decayed_to(query.now_seconds) * (1 - self.dip * np.exp(-ratio))
-        return top_k(history.item_nums, scores.astype(np.float32), k=k)
-
-    def _intervals(self, history: History) -> NDArray[np.float32]:
-        span_days = (history.last_seconds - history.first_seconds) / SECONDS_PER_DAY
-        has_own = (history.counts > 1) & (span_days > 0)
-        own = span_days / np.maximum(history.counts - 1, 1)
-        return np.where(has_own, own, self.interval_days[history.item_nums]).astype(np.float32)
+        falling = np.exp(
+            _negative_ratios(
+                history.item_nums,
+                history.counts,
+                history.first_seconds,
+                history.last_seconds,
+                query.now_seconds,
+                self.interval_days,
+            )
+        )
+        return top_k(history.item_nums, (query.decayed * (1 - self.dip * falling)).astype(np.float32), k=k)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """The intervals and the two settings."""
@@ -60,3 +62,23 @@ class RepeatPurchase:
         """The way back."""
         dip, default = (float(value) for value in arrays["settings"])
         return cls(arrays["interval_days"], dip=dip, default_interval_days=default)
+
+
+@native
+def _negative_ratios(
+    item_nums: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    first_seconds: NDArray[np.int64],
+    last_seconds: NDArray[np.int64],
+    now_seconds: int,
+    interval_days: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Minus the time since each item's last interaction over its interval: the user's own, else the item's."""
+    ratios = np.empty(len(item_nums), np.float64)
+    for place in range(len(item_nums)):
+        interval = interval_days[item_nums[place]]
+        span_days = (last_seconds[place] - first_seconds[place]) / SECONDS_PER_DAY
+        if counts[place] > 1 and span_days > 0:
+            interval = np.float32(span_days / max(counts[place] - np.float32(1), np.float32(1)))
+        ratios[place] = -((now_seconds - last_seconds[place]) / SECONDS_PER_DAY / interval)
+    return ratios

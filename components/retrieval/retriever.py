@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from components.native.compiler import native
 from components.retrieval.query import Query
 
 LARGEST = np.int32(0x7FFFFFFF)
@@ -14,8 +15,10 @@ LARGEST = np.int32(0x7FFFFFFF)
 BLOCKS, MANY = 4, 16
 """Of k: parts whose maxima bound the k-th best, and scores from which on it pays to look for the bound."""
 LOW_BITS = 0xFFFFFFFF
-POSITIVE_ZERO = np.float32(0)
-"""Added to -0.0 it gives 0.0: the two are equal, and have other bits."""
+MANY_KEYS = 4
+"""Of k: from so many keys on it pays to part the best from the others before they are sorted."""
+AT_ONCE = 16
+"""Scores that are looked at together: most of many are below the bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +61,66 @@ def top_k(item_nums: NDArray[np.int32], scores: NDArray[np.float32], *, k: int) 
 
     A score and its item become one whole number of the same order, which numpy sorts several to an instruction.
     """
-    if len(scores) > MANY * k > 0:
-        promising = np.flatnonzero(scores >= _least_of_best(scores, k))
-        item_nums, scores = item_nums[promising], scores[promising]
-    bits = (np.asarray(scores, np.float32) + POSITIVE_ZERO).view(np.int32)
+    return sorted_best(_promising(item_nums, scores, k), k)
+
+
+def sorted_best(keys: NDArray[np.int64], k: int) -> Scored:
+    """The k largest of keys as `order_key` makes them, at least k or all that there are, the largest first."""
+    if len(keys) > MANY_KEYS * k > 0:
+        keys = np.partition(keys, len(keys) - k)[len(keys) - k :]
+    keys.sort()
+    return Scored(*best_keys(keys, k))
+
+
+@native
+def _promising(item_nums: NDArray[np.int32], scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Keys of the k best and of few others, unsorted: the score's order in the upper half, the item's in the lower."""
+    least = least_of_best(scores, k) if len(scores) > MANY * k else np.float32(-np.inf)
+    size = 0
+    for place in range(len(scores)):
+        size += scores[place] >= least
+    keys, kept = np.empty(size if k > 0 else 0, np.int64), 0
+    for start in range(0, len(scores) if k > 0 else 0, AT_ONCE):
+        stop, there = min(start + AT_ONCE, len(scores)), 0
+        for place in range(start, stop):
+            there += scores[place] >= least
+        if there:
+            for place in range(start, stop):
+                if scores[place] >= least:
+                    keys[kept] = order_key(item_nums[place], scores[place])
+                    kept += 1
+    return keys
+
+
+@native
+def order_key(item_num: int, score: np.float32) -> np.int64:
+    """A whole number that is larger for a larger score, and of equal scores for the smaller item."""
+    bits = np.float32(score + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0: the two are equal, and have other bits
     in_order = bits ^ ((bits >> 31) & LARGEST)
-    keys = (in_order.astype(np.int64) << 32) + (LARGEST - item_nums.astype(np.int64))
-    if len(keys) > k:
-        keys = np.partition(keys, len(keys) - k)[len(keys) - k :] if k else keys[:0]
-    best = np.sort(keys)[::-1]
-    in_order = (best >> 32).astype(np.int32)
-    bits = in_order ^ ((in_order >> 31) & LARGEST)
-    return Scored((LARGEST - (best & LOW_BITS)).astype(np.int32), bits.view(np.float32))
+    return (np.int64(in_order) << 32) + np.int64(LARGEST - item_num)
 
 
-def _least_of_best(scores: NDArray[np.float32], k: int) -> np.float32:
+@native
+def least_of_best(scores: NDArray[np.float32], k: int) -> np.float32:
     """A bound that at least k scores reach: the k-th best of the maxima of BLOCKS * k parts."""
+    if k == 0:
+        return np.float32(np.inf)
     parts = BLOCKS * k
-    maxima = scores[: len(scores) // parts * parts].reshape(-1, parts).max(axis=0)
+    maxima = scores[:parts].copy()
+    for start in range(parts, len(scores) - parts + 1, parts):
+        for part in range(parts):
+            maxima[part] = max(maxima[part], scores[start + part])
     return np.float32(np.partition(maxima, parts - k)[parts - k])
+
+
+@native
+def best_keys(keys: NDArray[np.int64], k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Items and scores of the k largest of sorted keys, the largest first."""
+    size = min(k, len(keys))
+    item_nums, bits = np.empty(size, np.int32), np.empty(size, np.int32)
+    for place in range(size):
+        key = keys[len(keys) - 1 - place]
+        in_order = np.int32(key >> 32)
+        item_nums[place] = LARGEST - np.int32(key & LOW_BITS)
+        bits[place] = in_order ^ ((in_order >> 31) & LARGEST)
+    return item_nums, bits.view(np.float32)

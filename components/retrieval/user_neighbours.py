@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
 from components.retrieval.neighbours import best_per_row
 from components.retrieval.query import Query
-from components.retrieval.retriever import Scored, top_k
-from components.retrieval.weighted_sums import positive_sums
+from components.retrieval.retriever import Scored
+from components.retrieval.weighted_sums import best_sums
 
 PREFIXES = ("profiles", "recent")
 
@@ -67,10 +67,9 @@ class UserNeighbours:
     def retrieve(self, query: Query, *, k: int) -> Scored:
         """Items of the nearest users that the user does not know."""
         history = query.history
-        vector = np.sqrt(history.decayed_to(query.now_seconds)) * self.idf[history.item_nums]
-        nearest = top_k(*positive_sums(self.profiles, history.item_nums, vector), k=self.neighbours)
-        votes = positive_sums(self.recent, nearest.item_nums, nearest.scores, without=history.item_nums)
-        return top_k(*votes, k=k)
+        vector = query.damped * self.idf[history.item_nums]
+        nearest = best_sums(self.profiles, history.item_nums, vector, k=self.neighbours)
+        return best_sums(self.recent, nearest.item_nums, nearest.scores, k=k, without=history.item_nums)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Each item's users, each user's recent items, the items' weights."""

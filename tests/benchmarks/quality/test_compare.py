@@ -1,5 +1,6 @@
 """Which lists are judged, by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -22,7 +23,7 @@ def codes(*values: int) -> np.ndarray:
 
 def asked(user_id: str, *entries: tuple[str, float, float, float]) -> Query:
     found = query(ITEMS, *entries)
-    return Query(**{name: getattr(found, name) for name in Query.__slots__} | {"user_id": user_id})
+    return replace(found, user_id=user_id)
 
 
 def answers(cut: datetime, relevant: list[str], ranked: list[int]) -> Answers:

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.retrieval.candidates import RRF_OFFSET, fuse
+from components.retrieval.pure_svd import PureSvd
 from components.retrieval.retriever import Scored, top_k
-from components.retrieval.weighted_sums import positive_sums
+from components.retrieval.weighted_sums import best_sums, positive_sums
 from feature_repo.schema import RETRIEVERS
+from tests.components.retrieval.builders import item_table, query
 
 
 def plain_top_k(item_nums, scores, k):
@@ -55,20 +57,62 @@ def test_best_of_many_are_those_of_a_sort_with_ties_by_item(seed, size, k, disti
 
 
 @settings(deadline=None)  # the first call compiles
-@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 60))
-def test_sums_over_rows_are_those_of_bincount(seed, rows, columns):
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 40),
+    st.sampled_from([1, 15, 60, 700, 2500]),
+    st.sampled_from([0, 1, 3, 40]),
+)
+def test_sums_over_rows_are_those_of_bincount_and_the_best_those_of_a_sort(seed, rows, columns, k):
     rng = np.random.default_rng(seed)
     matrix = sp.random_array((50, columns), density=0.2, rng=rng, dtype=np.float32, format="csr")
-    matrix.data[rng.random(matrix.nnz) < 0.1] = 0
+    matrix.data = np.round(matrix.data, rng.integers(0, 8)).astype(np.float32)  # zeros and ties
     drawn = rng.integers(0, 50, rows).astype(np.int32)  # a row may come twice
-    weights = rng.random(rows).astype(np.float32)
+    weights = rng.random(rows).astype(np.float32) if seed % 2 else np.ones(rows, np.float32)
     without = rng.integers(0, columns, 3).astype(np.int32)
+    nobody = np.empty(0, np.int32)
     for _ in range(2):  # the second time finds the workspace as it was
-        found, sums = positive_sums(matrix, drawn, weights, without=without)
+        found, sums = positive_sums(matrix, drawn, weights)
         order = np.argsort(found)
-        expected_found, expected_sums = plain_sums(matrix, drawn, weights, without)
+        expected_found, expected_sums = plain_sums(matrix, drawn, weights, nobody)
         assert found[order].tolist() == expected_found.tolist()
         assert sums[order].tobytes() == expected_sums.tobytes()
+        best = best_sums(matrix, drawn, weights, k=k, without=without)
+        expected_found, expected_sums = plain_top_k(*plain_sums(matrix, drawn, weights, without), k)
+        assert best.item_nums.tolist() == expected_found.tolist()
+        assert best.scores.tobytes() == expected_sums.tobytes()
+
+
+def test_sums_that_only_float64_tells_apart_are_a_tie_that_the_smaller_column_wins():
+    matrix = sp.csr_array(np.array([[1, 1], [0, 2**-30]], np.float32))
+    best = best_sums(matrix, np.arange(2, dtype=np.int32), np.ones(2, np.float32), k=1)
+    assert best.item_nums.tolist() == [0]
+
+
+@settings(deadline=None, max_examples=40)  # the first call compiles
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    items=st.sampled_from([1, 40, 900]),
+    factors=st.sampled_from([1, 3, 4, 37, 128]),
+    k=st.sampled_from([0, 1, 5, 60]),
+    spread=st.sampled_from([0.0, 3.0]),
+)
+def test_best_by_coarse_vectors_are_those_of_all_scores_in_full(seed, items, factors, k, spread):
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((items, factors)) * np.exp(spread * rng.standard_normal((items, 1)))
+    vectors[rng.random(items) < 0.2] = vectors[0] * (1 + 1e-7)  # scores whose difference no code shows
+    vectors[rng.random(items) < 0.1] = 0
+    vectors = vectors.astype(np.float32)
+    item_nums, gains = rng.permutation(items).astype(np.int32), (1 + rng.random(items)).astype(np.float32)
+    svd = PureSvd(item_nums, vectors, np.ones(factors, np.float32), gains, items=items, named=items)
+    asked = query(item_table(items), *((name, 1.0, 1.0, 1.0) for name in list(item_table(items).item_ids)[:3]))
+    found = svd.retrieve(asked, k=k)
+    everything = svd._scores(svd._vector(asked), item_nums)
+    known = np.isin(item_nums, asked.history.item_nums)
+    named = (everything > 0) & ~known
+    expected = plain_top_k(item_nums[named], everything[named], k)
+    assert found.item_nums.tolist() == expected[0].tolist()
+    assert found.scores.tobytes() == expected[1].tobytes()
 
 
 @settings(deadline=None)  # the first call compiles
