@@ -10,7 +10,7 @@ from components.artifacts.errors import ContractError
 from components.ranking.packed_trees import PackedTrees, UnpackableError
 
 log = logging.getLogger(__name__)
-CHECKED_ROWS = 600
+CHECKED_ROWS = 1100
 """More than two of the kernel's blocks, and an end that fills none."""
 TINIEST = 1e-45
 """The smallest float32 above 0, a denormal."""
@@ -64,7 +64,7 @@ def awkward_rows(trees: PackedTrees, size: int, rng: np.random.Generator) -> NDA
     """
     rows = np.empty((size, trees.features), np.float32)
     for feature in range(trees.features):
-        cuts = trees.cuts[trees.cut_starts[feature] : trees.cut_starts[feature + 1]]
+        cuts = trees.cuts_of(feature)
         drawn = rng.choice(cuts, size) if len(cuts) else np.zeros(size, np.float32)
         below, above = (np.nextafter(drawn, np.float32(side)) for side in (-np.inf, np.inf))
         strange = rng.choice(STRANGE, size)

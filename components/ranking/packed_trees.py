@@ -1,13 +1,14 @@
-"""A booster's trees as flat arrays: features cut into codes of one byte, nodes in an order that a kernel can run through.
+"""A booster's trees as flat arrays: every question that they ask once, and the trees filled up to perfect ones.
 
-A float32 value x of a feature with the sorted cuts c_0 < c_1 < ... has the bin |{i : c_i <= x}|, and XGBoost's question
-x < c_i is the question bin <= i. So trees can be walked on bins, exactly. A bin that does not fit into one byte is told by
-several codes, each of which covers CUTS_PER_CODE cuts.
+A node asks whether a feature is at least a cut; a missing value goes to one side or the other. Trees ask the same again
+and again: 16,155 nodes of 300 trees had 6,900 different questions. In a perfect tree of depth d the leaf that a candidate
+reaches is the number whose bits are the answers on its way, so a kernel needs no pointers.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import xgboost as xgb
@@ -15,10 +16,8 @@ from numpy.typing import NDArray
 
 from components.artifacts.errors import RecsysError
 
-CUTS_PER_CODE = 254
-"""A code of 0 is below all of its cuts, 254 above them, and 255 is a missing value that goes right."""
-MOST_LEAVES = 256
-"""Of one tree: a leaf's number is one byte."""
+MOST_DEPTH = 8
+"""Of a tree: a leaf's number is one byte."""
 MARGINS = ("rank:ndcg", "rank:pairwise", "rank:map", "reg:squarederror")
 """Objectives whose prediction is the margin itself."""
 LOGISTIC = "binary:logistic"
@@ -32,38 +31,29 @@ class UnpackableError(RecsysError):
 class PackedTrees:
     """All trees of a booster.
 
-    Slots below MOST_LEAVES are a tree's leaves, those from there on its inner nodes in their order: children come before
-    their parents.
-
     Attributes:
         features: Columns of a matrix.
-        cuts: All features' sorted cuts, one after the other.
-        cut_starts: First cut of each feature, shape (features + 1,).
-        codes: What is coded, shape (n_codes, 3): feature, first cut, 1 where a missing value goes left; sorted.
-        node_starts: First inner node of each tree, shape (n_trees + 1,).
-        node_codes: Place in `codes` that a node asks, shape (n_nodes,).
-        node_cuts: A candidate goes right where its code is above.
-        lefts: Slot of the left child.
-        rights: Slot of the right child.
+        cuts: Of each question, sorted within a group; a candidate whose feature is at least the cut goes right.
+        groups: Questions of one feature, shape (n_groups, 4): feature, 1 where a missing value goes right, first question,
+            the one after the last.
+        depths: Of each tree, at most MOST_DEPTH.
+        asked_starts: First node of each tree, shape (n_trees + 1,).
+        asked: Question of each node, level by level, 2 ** depth - 1 of a tree; the number of all questions is one that is
+            always answered with left, for what lies below a leaf.
         leaf_starts: First leaf of each tree, shape (n_trees + 1,).
-        leaves: Values.
-        roots: Slot of each tree's root, shape (n_trees,).
+        leaves: Values, 2 ** depth of a tree, in the order of the answers on the way to each: the root's is the lowest bit.
         base: Margin before the first tree.
         is_logistic: Whether the prediction is the logistic function of the margin.
     """
 
     features: int
     cuts: NDArray[np.float32]
-    cut_starts: NDArray[np.int64]
-    codes: NDArray[np.int64]
-    node_starts: NDArray[np.int64]
-    node_codes: NDArray[np.uint16]
-    node_cuts: NDArray[np.uint8]
-    lefts: NDArray[np.uint16]
-    rights: NDArray[np.uint16]
+    groups: NDArray[np.int64]
+    depths: NDArray[np.int64]
+    asked_starts: NDArray[np.int64]
+    asked: NDArray[np.int32]
     leaf_starts: NDArray[np.int64]
     leaves: NDArray[np.float32]
-    roots: NDArray[np.int64]
     base: np.float32
     is_logistic: bool
 
@@ -72,37 +62,36 @@ class PackedTrees:
         """The booster's trees.
 
         Raises:
-            UnpackableError: Several outputs, categorical splits, no plain trees, another objective, a tree too large.
+            UnpackableError: Several outputs, categorical splits, no plain trees, another objective, a tree too deep.
         """
         learner = json.loads(booster.save_raw("json"))["learner"]
         objective = learner["objective"]["name"]
         trees = _plain_trees(learner)
-        features = int(learner["learner_model_param"]["num_feature"])
-        cuts = _cuts(trees, features)
-        asked = [_asked(tree, cuts) for tree in trees]
-        codes = sorted({code for tree in asked for code, _ in tree.values()})
-        packed = [_packed(tree, ask, codes) for tree, ask in zip(trees, asked, strict=True)]
-        columns = {name: [row for one in packed for row in one[name]] for name in packed[0]}
+        asked = [_asked(tree) for tree in trees]
+        questions = sorted({question for tree in asked for question in tree.values()})
+        place_of = {question: place for place, question in enumerate(questions)}
+        packed = [_packed(tree, ask, place_of) for tree, ask in zip(trees, asked, strict=True)]
         return cls(
-            features=features,
-            cuts=np.concatenate(cuts),
-            cut_starts=_starts([len(of_feature) for of_feature in cuts]),
-            codes=np.array(codes, np.int64).reshape(-1, 3),
-            node_starts=_starts([len(one["lefts"]) for one in packed]),
-            node_codes=np.array(columns["codes"], np.uint16),
-            node_cuts=np.array(columns["cuts"], np.uint8),
-            lefts=np.array(columns["lefts"], np.uint16),
-            rights=np.array(columns["rights"], np.uint16),
-            leaf_starts=_starts([len(one["leaves"]) for one in packed]),
-            leaves=np.array(columns["leaves"], np.float32),
-            roots=np.array(columns["root"], np.int64),
+            features=int(learner["learner_model_param"]["num_feature"]),
+            cuts=np.array([cut for _, _, cut in questions], np.float32),
+            groups=_groups(questions),
+            depths=np.array([_depth(tree) for tree in trees], np.int64),
+            asked_starts=_starts([len(nodes) for nodes, _ in packed]),
+            asked=np.concatenate([nodes for nodes, _ in packed]),
+            leaf_starts=_starts([len(leaves) for _, leaves in packed]),
+            leaves=np.concatenate([leaves for _, leaves in packed]),
             base=_base(learner, is_logistic=objective == LOGISTIC),
             is_logistic=objective == LOGISTIC,
         )
 
+    def cuts_of(self, feature: int) -> NDArray[np.float32]:
+        """What a feature is compared with."""
+        own = self.groups[self.groups[:, 0] == feature]
+        return np.concatenate([self.cuts[:0], *(self.cuts[first:stop] for _, _, first, stop in own.tolist())])
 
-Asked = dict[int, tuple[tuple[int, int, int], int]]
-"""Inner node to what it asks: a code as in `PackedTrees.codes`, and the cut's place in it."""
+
+Question: TypeAlias = tuple[int, int, float]
+"""Feature, 1 where a missing value goes right, cut (a float32's value)."""
 
 
 def _plain_trees(learner: dict[str, Any]) -> list[dict[str, Any]]:
@@ -119,63 +108,73 @@ def _plain_trees(learner: dict[str, Any]) -> list[dict[str, Any]]:
         )
     if any(tree["categories_segments"] for tree in trees):
         raise UnpackableError("booster: categorical splits; expected numbers only.")
-    largest = max(tree["left_children"].count(-1) for tree in trees)
-    if largest > MOST_LEAVES:
-        raise UnpackableError(f"booster: a tree of {largest} leaves; expected at most {MOST_LEAVES}.")
+    deepest = max(_depth(tree) for tree in trees)
+    if deepest > MOST_DEPTH:
+        raise UnpackableError(f"booster: a tree of depth {deepest}; expected at most {MOST_DEPTH}.")
     return trees
 
 
-def _cuts(trees: list[dict[str, Any]], features: int) -> list[NDArray[np.float32]]:
-    """Sorted distinct cuts of each feature. -0.0 and 0.0 are one cut, as they are one number to XGBoost."""
-    found: list[set[np.float32]] = [set() for _ in range(features)]
-    for tree in trees:
-        for left, feature, cut in zip(
-            tree["left_children"], tree["split_indices"], tree["split_conditions"], strict=True
-        ):
-            if left != -1:
-                found[feature].add(np.float32(cut))
-    return [np.array(sorted(of_feature), np.float32) for of_feature in found]
+def _depth(tree: dict[str, Any]) -> int:
+    """Questions on the longest way; 0 for a single leaf."""
+    depth, level = -1, [0]
+    while level:
+        depth += 1
+        inner = [node for node in level if tree["left_children"][node] != -1]
+        level = [tree[side][node] for node in inner for side in ("left_children", "right_children")]
+    return depth
 
 
-def _asked(tree: dict[str, Any], cuts: list[NDArray[np.float32]]) -> Asked:
-    asked: Asked = {}
-    for node, left in enumerate(tree["left_children"]):
-        if left != -1:
-            feature = tree["split_indices"][node]
-            place = int(np.searchsorted(cuts[feature], np.float32(tree["split_conditions"][node])))
-            first = place - place % CUTS_PER_CODE
-            asked[node] = (feature, first, int(tree["default_left"][node])), place - first
-    return asked
+def _asked(tree: dict[str, Any]) -> dict[int, Question]:
+    """Inner node to what it asks. -0.0 and 0.0 are one cut, as they are one number to XGBoost."""
+    return {
+        node: (
+            tree["split_indices"][node],
+            1 - int(tree["default_left"][node]),
+            float(np.float32(tree["split_conditions"][node])),
+        )
+        for node, left in enumerate(tree["left_children"])
+        if left != -1
+    }
 
 
-def _packed(tree: dict[str, Any], asked: Asked, codes: list[tuple[int, int, int]]) -> dict[str, list[Any]]:
-    """One tree's columns, children before parents."""
-    place_of = {code: place for place, code in enumerate(codes)}
-    columns: dict[str, list[Any]] = {name: [] for name in ("codes", "cuts", "lefts", "rights", "leaves")}
-    slots: dict[int, int] = {}
-    for node in reversed(_from_root(tree)):
-        if node not in asked:
-            slots[node] = len(columns["leaves"])
-            columns["leaves"].append(tree["split_conditions"][node])
-            continue
-        code, cut = asked[node]
-        slots[node] = MOST_LEAVES + len(columns["lefts"])
-        columns["codes"].append(place_of[code])
-        columns["cuts"].append(cut)
-        columns["lefts"].append(slots[tree["left_children"][node]])
-        columns["rights"].append(slots[tree["right_children"][node]])
-    return columns | {"root": [slots[0]]}
+def _groups(questions: list[Question]) -> NDArray[np.int64]:
+    kinds = [question[:2] for question in questions]
+    firsts = [place for place, kind in enumerate(kinds) if place == 0 or kinds[place - 1] != kind]
+    stops = [*firsts[1:], len(kinds)][: len(firsts)]
+    rows = [(*kinds[first], first, stop) for first, stop in zip(firsts, stops, strict=True)]
+    return np.array(rows, np.int64).reshape(-1, 4)
 
 
-def _from_root(tree: dict[str, Any]) -> list[int]:
-    """Nodes in an order with parents before children."""
-    order, waiting = [], [0]
-    while waiting:
-        node = waiting.pop()
-        order.append(node)
-        if tree["left_children"][node] != -1:
-            waiting += [tree["left_children"][node], tree["right_children"][node]]
-    return order
+def _packed(
+    tree: dict[str, Any], asked: Mapping[int, Question], place_of: Mapping[Question, int]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """One tree's nodes and leaves, filled up to a perfect tree: below a leaf everything goes left, to the leaf itself."""
+    level: dict[int, int] = {0: 0}  # the answers on the way, the root's the lowest bit, to the node there
+    nodes: list[int] = []
+    for height in range(_depth(tree)):
+        below: dict[int, int] = {}
+        for way in _in_level_order(height):
+            if way not in level or level[way] not in asked:
+                nodes.append(len(place_of))
+                below.update({way: level[way]} if way in level else {})
+                continue
+            node = level[way]
+            nodes.append(place_of[asked[node]])
+            below[way] = tree["left_children"][node]
+            below[way | 1 << height] = tree["right_children"][node]
+        level = below
+    leaves = np.zeros(2 ** _depth(tree), np.float32)
+    for way, node in level.items():
+        leaves[way] = tree["split_conditions"][node]
+    return np.array(nodes, np.int32), leaves
+
+
+def _in_level_order(height: int) -> list[int]:
+    """The ways to the nodes of a level from left to right: siblings, whose ways differ in the highest bit, side by side."""
+    ways = [0]
+    for bit in range(height):
+        ways = [way | answer << bit for way in ways for answer in (0, 1)]
+    return ways
 
 
 def _base(learner: dict[str, Any], *, is_logistic: bool) -> np.float32:

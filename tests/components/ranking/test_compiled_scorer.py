@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from components.artifacts.errors import ContractError
 from components.ranking import tree_kernel
 from components.ranking.compiled_scorer import CompiledScorer, awkward_rows, compile_scorer
-from components.ranking.packed_trees import CUTS_PER_CODE, PackedTrees, UnpackableError
+from components.ranking.packed_trees import PackedTrees, UnpackableError
 from components.ranking.ranker import Ranker
 
 FEATURES = 5
@@ -49,7 +49,7 @@ def assert_same(booster: xgb.Booster, matrix: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("objective", ["rank:ndcg", "rank:pairwise", "binary:logistic", "reg:squarederror"])
-@pytest.mark.parametrize("size", [1, 255, 256, 257, 1000])
+@pytest.mark.parametrize("size", [1, 15, 64, 65, 511, 512, 513, 1100])
 def test_scores_are_those_of_xgboost_bit_by_bit(objective, size):
     assert_same(trained(objective), rows(size, seed=1))
 
@@ -77,27 +77,57 @@ def test_both_stages_of_a_ranker_are_summed():
     assert_same(both, rows(seed=1))
 
 
-def test_more_cuts_than_one_byte_tells_apart_are_told_by_several_codes():
+def test_thousands_of_questions_are_answered_alike():
     rng = np.random.default_rng(0)
     data = rng.standard_normal((4000, FEATURES)).astype(np.float32)
     labels = rng.random(4000).astype(np.float32)
     booster = xgb.train({"max_depth": 8, "max_bin": 1024, "nthread": 1}, xgb.DMatrix(data[:, :1], labels), 40)
     trees = PackedTrees.of(booster)
-    assert len(trees.cuts) > 2 * CUTS_PER_CODE
-    assert len({first for _, first, _ in trees.codes.tolist()}) >= 3
+    assert len(trees.cuts) > 500
     assert_same(booster, awkward_rows(trees, 2000, rng))
+
+
+def test_question_that_trees_repeat_is_kept_once():
+    booster = trained("reg:squarederror", rounds=50, max_depth=1, eta=1e-6, base_score=0.0)  # always the same split
+    trees = PackedTrees.of(booster)
+    assert len(trees.depths) == 50
+    assert len(trees.cuts) == 1
+    assert_same(booster, rows(seed=1))
+
+
+def test_column_of_one_value_is_answered_alike_whatever_the_value_is():
+    booster = trained(rounds=10, data=rows(missing=0.4))
+    trees = PackedTrees.of(booster)
+    assert {0, 1} == set(trees.groups[:, 1].tolist())  # a missing value goes right here, left there
+    cuts = np.concatenate([trees.cuts_of(feature)[:3] for feature in range(FEATURES)])
+    for value in [*cuts, *np.nextafter(cuts, np.float32(-np.inf)), np.nan, np.inf, -np.inf, 0.0, -0.0]:
+        matrix = rows(70, seed=2)
+        matrix[:, :3] = value
+        assert_same(booster, matrix)
+
+
+def test_tree_of_one_long_way_is_filled_up_to_a_perfect_one():
+    data = np.zeros((9, FEATURES), np.float32)
+    data[:, 0] = np.arange(9)
+    params = {"max_depth": 8, "min_child_weight": 0, "reg_lambda": 0, "tree_method": "exact", "nthread": 1}
+    labels = 3.0 ** np.arange(9)  # each split parts the largest from the others
+    booster = xgb.train(params, xgb.DMatrix(data, labels), 1)
+    trees = PackedTrees.of(booster)
+    assert trees.depths.tolist() == [8]
+    assert len(trees.cuts) == 8  # of 255 places for a question
+    assert_same(booster, data)
 
 
 def test_cut_itself_goes_right_and_the_next_number_below_it_left():
     booster = trained(rounds=1, max_depth=1)
     trees = PackedTrees.of(booster)
-    (cut,), feature = trees.cuts.tolist(), int(trees.codes[0, 0])
+    (cut,), feature = trees.cuts.tolist(), int(trees.groups[0, 0])
     matrix = np.zeros((3, FEATURES), np.float32)
     matrix[:, feature] = [np.nextafter(np.float32(cut), np.float32(-np.inf)), cut, np.nan]
     scores = CompiledScorer(booster).score(matrix) - trees.base
-    left, right = trees.leaves[trees.lefts[0]], trees.leaves[trees.rights[0]]
+    left, right = trees.leaves
     assert scores[:2].tolist() == pytest.approx([left, right])
-    assert scores[2] == pytest.approx(left if trees.codes[0, 2] else right)
+    assert scores[2] == pytest.approx(right if trees.groups[0, 1] else left)
 
 
 def test_tree_of_as_many_leaves_as_a_byte_counts_is_exact():
@@ -109,7 +139,7 @@ def test_tree_of_as_many_leaves_as_a_byte_counts_is_exact():
 
 def test_trees_of_a_single_leaf_add_their_value():
     booster = trained("reg:squarederror", rounds=3, min_child_weight=1e9)
-    assert len(PackedTrees.of(booster).lefts) == 0
+    assert len(PackedTrees.of(booster).asked) == 0
     assert_same(booster, rows(seed=1))
 
 
@@ -119,7 +149,7 @@ def test_trees_of_a_single_leaf_add_their_value():
         (lambda: trained("binary:logistic", booster="dart"), "expected gbtree"),
         (lambda: trained("count:poisson"), "gbtree with count:poisson"),
         (lambda: trained("multi:softprob", num_class=2), r"gbtree with multi:softprob"),
-        (lambda: bushy(depth=9), "a tree of 512 leaves; expected at most 256"),
+        (lambda: bushy(depth=9), "a tree of depth 9; expected at most 8"),
     ],
 )
 def test_booster_of_another_kind_is_left_to_xgboost_and_the_log_says_why(booster, message, caplog):
@@ -138,7 +168,7 @@ def test_kernel_that_differs_by_one_bit_is_not_used(monkeypatch, caplog):
     tree_kernel_scores = tree_kernel.score_trees
     monkeypatch.setattr(tree_kernel, "score_trees", off)
     assert compile_scorer(trained()) is None
-    assert "of 600 rows differ from XGBoost" in caplog.text
+    assert "of 1100 rows differ from XGBoost" in caplog.text
 
 
 def test_matrix_of_another_width_is_refused_before_memory_is_read():
