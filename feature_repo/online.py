@@ -70,14 +70,15 @@ class OnlineRows:
         if self._is_sqlite:
             _prepare(self._connection, timeout_seconds, is_durable)
 
-    def of_entity(self, specs: Sequence[ViewSpec]) -> EntityRows:
-        """The rows of some views of one kind of entity."""
+    def of_entity(self, specs: Sequence[ViewSpec], *, as_arrays: bool = False) -> EntityRows:
+        """The rows of some views of one kind of entity; `as_arrays` as for `decoded`, for who does not write them."""
         config = self._store.config
         if self._is_sqlite:
-            return SqliteRows(self._connection, self._lock, config.project, specs)
+            return SqliteRows(self._connection, self._lock, config.project, specs, as_arrays=as_arrays)
         from feature_repo.online_redis import RedisRows
 
-        return RedisRows(self._provider.online_store._get_client(config.online_store), config.project, specs)
+        client = self._provider.online_store._get_client(config.online_store)
+        return RedisRows(client, config.project, specs, as_arrays=as_arrays)
 
     def read(self, spec: ViewSpec, ids: Sequence[str]) -> list[OnlineRow | None]:
         """The rows of some entities in one view, None where there is none: for jobs, not for requests."""

@@ -24,10 +24,12 @@ ATTEMPTS, PAUSE_SECONDS = 50, 0.001
 class RedisRows:
     """Some views of one kind of entity; safe to share between threads."""
 
-    def __init__(self, client: Any, project: str, specs: Sequence[ViewSpec]) -> None:  # a client of redis-py
+    def __init__(  # a client of redis-py
+        self, client: Any, project: str, specs: Sequence[ViewSpec], *, as_arrays: bool = False
+    ) -> None:
         self._client, self._suffix = client, project.encode()
         self._specs = {spec.name: spec for spec in specs}
-        self._entity = specs[0].entity
+        self._entity, self._as_arrays = specs[0].entity, as_arrays
         self._fields = [field for spec in specs for field in _fields(spec)]
 
     def read(self, entity_id: str) -> Rows:
@@ -73,8 +75,11 @@ class RedisRows:
         for name, spec in self._specs.items():
             start, end = end, end + 1 + len(spec.features)
             moment, *values = contents[start:end]
-            rows[name] = None if moment is None else OnlineRow(decoded(spec, values), _seconds(moment))
+            rows[name] = None if moment is None else self._row(spec, moment, values)
         return rows
+
+    def _row(self, spec: ViewSpec, moment: bytes, values: Sequence[bytes | None]) -> OnlineRow:
+        return OnlineRow(decoded(spec, values, as_arrays=self._as_arrays), _seconds(moment))
 
     def _content(self, rows: Mapping[str, OnlineRow]) -> dict[bytes, bytes]:
         content: dict[bytes, bytes] = {}

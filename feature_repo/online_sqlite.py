@@ -15,7 +15,8 @@ from feast.infra.online_stores.helpers import _to_naive_utc, extract_text_and_nu
 
 from feature_repo.schema import ViewSpec
 
-READ = "SELECT feature_name, value, event_ts FROM {table} WHERE entity_key = ?1"
+READ = "SELECT feature_name, value, CAST(event_ts AS INTEGER) FROM {table} WHERE entity_key = ?1"
+"""The number that Feast stores of a time: its converter would be called for each feature."""
 WRITE = (
     "INSERT INTO {table} (entity_key, feature_name, value, value_text, event_ts, created_ts) VALUES (?, ?, ?, ?, ?, NULL) "
     "ON CONFLICT (entity_key, feature_name) DO UPDATE SET value = excluded.value, value_text = excluded.value_text, "
@@ -26,10 +27,18 @@ WRITE = (
 class SqliteRows:
     """Some views of one kind of entity, by Feast's own connection; one call at a time holds its lock."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: Lock, project: str, specs: Sequence[ViewSpec]) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        lock: Lock,
+        project: str,
+        specs: Sequence[ViewSpec],
+        *,
+        as_arrays: bool = False,
+    ) -> None:
         self._connection, self._lock = connection, lock
         self._specs = {spec.name: spec for spec in specs}
-        self._entity = specs[0].entity
+        self._entity, self._as_arrays = specs[0].entity, as_arrays
         self._tables = {spec.name: f'"{project}_{spec.name}"' for spec in specs}
         self._statement = " UNION ALL ".join(READ.format(table=table) for table in self._tables.values())
 
@@ -49,7 +58,7 @@ class SqliteRows:
 
     def _read(self, key: bytes) -> dict[str, OnlineRow | None]:
         found = {name: (content, moment) for name, content, moment in self._connection.execute(self._statement, (key,))}
-        return {name: _row(spec, found) for name, spec in self._specs.items()}
+        return {name: _row(spec, found, self._as_arrays) for name, spec in self._specs.items()}
 
     def _write(self, name: str, key: bytes, row: OnlineRow) -> None:
         moment = _to_naive_utc(datetime.fromtimestamp(row.seconds, UTC))
@@ -60,10 +69,11 @@ class SqliteRows:
         self._connection.executemany(WRITE.format(table=self._tables[name]), rows)
 
 
-def _row(spec: ViewSpec, found: Mapping[str, tuple[bytes, datetime]]) -> OnlineRow | None:
+def _row(spec: ViewSpec, found: Mapping[str, tuple[bytes, int]], as_arrays: bool) -> OnlineRow | None:
     own = [found.get(feature.name) for feature in spec.features]
     moment = next((one[1] for one in own if one is not None), None)
     if moment is None:
         return None
-    values = decoded(spec, [None if one is None else one[0] for one in own])
-    return OnlineRow(values, int(moment.replace(tzinfo=UTC).timestamp()))
+    values = decoded(spec, [None if one is None else one[0] for one in own], as_arrays=as_arrays)
+    # Feast stores UTC as if it were this machine's time, and so is it read back.
+    return OnlineRow(values, int(datetime.fromtimestamp(moment).replace(tzinfo=UTC).timestamp()))  # noqa: DTZ006

@@ -4,15 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types import Value_pb2
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from numpy.typing import NDArray
 
 import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one # isort: split
 from feature_repo.schema import Dtype, ViewSpec
 
 KEY_VERSION = 3
 """Of Feast's serialisation of entity keys, as in feature_store.yaml."""
+
+MORE, SEVEN_BITS, MOST_BYTES = 0x80, 0x7F, 9
+"""Of protocol buffers' whole numbers: what a byte has that is not the last, what it carries, and most bytes of one that is
+not negative."""
+FIRST_FIELD = 0x0A
+"""What stands before the packed numbers in a list's own message."""
 
 _SCALARS = {Dtype.FLOAT32: "float_val", Dtype.STRING: "string_val"}
 _LISTS = {
@@ -52,10 +60,19 @@ def key_bytes(entity: str, entity_id: str) -> bytes:
     return bytes(serialize_entity_key(key, entity_key_serialization_version=KEY_VERSION))
 
 
-def decoded(spec: ViewSpec, contents: Sequence[bytes | None]) -> dict[str, Any]:
-    """A view's features by name, from what the store holds of each, in the view's order."""
-    pairs = zip(spec.features, contents, strict=True)
-    return {feature.name: from_proto(feature.dtype, _parse(content)) for feature, content in pairs}
+def decoded(spec: ViewSpec, contents: Sequence[bytes | None], *, as_arrays: bool = False) -> dict[str, Any]:
+    """A view's features by name, from what the store holds of each, in the view's order.
+
+    Args:
+        spec: The view.
+        contents: Of each feature.
+        as_arrays: Give lists of numbers as numpy arrays, for who reads and does not write: no number of a history becomes
+            a Python object.
+    """
+    read = _as_array if as_arrays else _as_value
+    return {
+        feature.name: read(feature.dtype, content) for feature, content in zip(spec.features, contents, strict=True)
+    }
 
 
 def from_proto(dtype: Dtype, proto: Any) -> Any:  # what a feature may be: number, string, list, None
@@ -72,8 +89,65 @@ def protos(spec: ViewSpec, values: Mapping[str, Any]) -> dict[str, Value_pb2.Val
     return {feature.name: _proto(feature.dtype, values.get(feature.name)) for feature in spec.features}
 
 
-def _parse(content: bytes | None) -> Any:  # Value_pb2.Value
-    return Value_pb2.Value.FromString(content) if content else None
+def _as_value(dtype: Dtype, content: bytes | None) -> Any:  # as from_proto
+    return from_proto(dtype, Value_pb2.Value.FromString(content)) if content else None
+
+
+def _as_array(dtype: Dtype, content: bytes | None) -> Any:  # as from_proto, with arrays
+    if dtype not in _ARRAYS or not content:
+        return _as_value(dtype, content)
+    start = _first_of_packed(content, _TAGS[dtype])
+    found = None if start is None else _NUMBERS[dtype](content, start)
+    if found is not None:
+        return found
+    value = _as_value(dtype, content)
+    return None if value is None else np.array(value, _ARRAYS[dtype])
+
+
+def _first_of_packed(content: bytes, tag: bytes) -> int | None:
+    """Where the numbers of a Value begin that is one packed list and nothing else; None where it is anything else."""
+    if not content.startswith(tag):
+        return None
+    size, start = _length(content, len(tag))
+    if start + size != len(content) or size == 0 or content[start] != FIRST_FIELD:
+        return None
+    size, start = _length(content, start + 1)
+    return start if start + size == len(content) else None
+
+
+def _length(content: bytes, place: int) -> tuple[int, int]:
+    """A number of seven bits a byte, the lowest first, and the place after it."""
+    number, shift = 0, 0
+    while content[place] >= MORE:
+        number |= (content[place] - MORE) << shift
+        place, shift = place + 1, shift + 7
+    return number | content[place] << shift, place + 1
+
+
+def _floats(content: bytes, start: int) -> NDArray[np.float32] | None:
+    return np.frombuffer(content, "<f4", offset=start) if (len(content) - start) % 4 == 0 else None
+
+
+def _whole_numbers(content: bytes, start: int) -> NDArray[np.int64] | None:
+    """Numbers that all take the same number of bytes, as the times of a history do; None for others."""
+    parts = np.frombuffer(content, np.uint8, offset=start)
+    ends = parts < MORE
+    width = int(ends.argmax()) + 1
+    if width > MOST_BYTES or len(parts) % width:
+        return None
+    ends, parts = ends.reshape(-1, width), parts.reshape(-1, width)
+    if np.count_nonzero(ends) != len(ends) or not ends[:, -1].all():
+        return None
+    return (parts & SEVEN_BITS).astype(np.int64) @ (1 << 7 * np.arange(width, dtype=np.int64))
+
+
+_ARRAYS = {Dtype.FLOAT32_LIST: np.float32, Dtype.INT64_LIST: np.int64}
+_NUMBERS: Mapping[Dtype, Callable[[bytes, int], NDArray[Any] | None]] = {
+    Dtype.FLOAT32_LIST: _floats,
+    Dtype.INT64_LIST: _whole_numbers,
+}
+_TAGS = {dtype: Value_pb2.Value(**{_LISTS[dtype][0]: _LISTS[dtype][1]()}).SerializeToString()[:-1] for dtype in _ARRAYS}
+"""What the content of a list begins with: its field in a Value. The last byte of an empty one is its length."""
 
 
 def _proto(dtype: Dtype, value: Any) -> Value_pb2.Value:

@@ -46,7 +46,7 @@ class UserReader:
     """
 
     def __init__(self, home: Path, *, timeout_seconds: float = TIMEOUT_SECONDS, breaker: Breaker | None = None) -> None:
-        self._rows = OnlineRows(home, timeout_seconds=timeout_seconds).of_entity(USER_VIEWS)
+        self._rows = OnlineRows(home, timeout_seconds=timeout_seconds).of_entity(USER_VIEWS, as_arrays=True)
         self._breaker = breaker or Breaker()
 
     def read(self, user_id: str, *, now_seconds: int) -> UserRow:

@@ -6,10 +6,11 @@ Columns are `feature_repo.schema.RANKER_FEATURES`, in that order.
 import numpy as np
 from numpy.typing import NDArray
 
-from components.native.compiler import native
+from components.native.compiler import native, prefetch
+from components.native.hash_table import VACANT, empty_table, slot_of, table_of
 from components.retrieval.candidates import Candidates
 from components.retrieval.items import FEATURE_NAMES, UNKNOWN, ItemTable
-from components.retrieval.query import History, Query
+from components.retrieval.query import Query
 from feature_repo.schema import (
     CANDIDATE_FEATURES,
     CONTEXT_FEATURES,
@@ -51,6 +52,8 @@ ITEM_PRICE, ITEM_REPURCHASE, ITEM_WEEK, ITEM_QUARTER, ITEM_DISPLAY, ITEM_MAILER 
         "item_mailer_rate",
     )
 )
+AHEAD = 8
+"""Rows ahead: items whose features are fetched while the rows before are written."""
 MISSING, ONE = np.float32(np.nan), np.float32(1)
 
 
@@ -62,26 +65,25 @@ def feature_matrix(query: Query, candidates: Candidates, items: ItemTable) -> ND
     """
     matrix = np.empty((len(candidates), len(RANKER_FEATURES)), np.float32)
     history = query.history
-    by_item = _history_table(history, query.now_seconds)
-    group_codes = items.subcategory_codes[history.item_nums]
-    by_code, by_category = np.argsort(group_codes, kind="stable"), np.argsort(query.affinity_codes)
-    groups, group_table = _group_table(
-        group_codes[by_code],
-        history.counts[by_code],
-        query.decayed[by_code],
-        history.first_seconds[by_code],
-        history.last_seconds[by_code],
-        query.now_seconds,
-    )
-    order = np.argsort(history.item_nums)
+    recency_days, exponents = _recencies(history.last_seconds, query.now_seconds)
+    falling = np.exp(exponents)  # by numpy, in training as in serving: another library's last bits are others
+    times = history.first_seconds, history.last_seconds
     _fill(
         matrix,
         candidates.item_nums,
         query.user_features,
         items.features,
-        (history.item_nums[order], by_item[order]),
-        (items.category_codes, query.affinity_codes[by_category], query.affinity_shares[by_category]),
-        (items.subcategory_codes, groups, group_table),
+        (
+            history.item_nums,
+            _history_table(history.counts, history.counts.sum(), *times, recency_days, history.decayed_counts, falling),
+        ),
+        (items.category_codes, query.affinity_codes, query.affinity_shares),
+        (
+            items.subcategory_codes,
+            *_group_table(
+                items.subcategory_codes, history.item_nums, history.counts, query.decayed, *times, query.now_seconds
+            ),
+        ),
         _context(query),
         candidates.ranks,
         candidates.scores,
@@ -96,59 +98,83 @@ def _context(query: Query) -> tuple[np.float32, np.float32, np.float32]:
     return np.float32(hour_of_day(now)[0]), np.float32(weekday(now)[0]), np.float32(is_home)
 
 
-def _history_table(history: History, now_seconds: int) -> NDArray[np.float32]:
+@native
+def _recencies(last_seconds: NDArray[np.int64], now_seconds: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Days since each time, and what the decay takes the exponential of."""
+    recency_days, exponents = np.empty(len(last_seconds), np.float32), np.empty(len(last_seconds), np.float32)
+    for place in range(len(last_seconds)):
+        # An event may carry a time after the request's: clocks differ, baskets overlap. It is not in the future.
+        recency_days[place] = max(now_seconds - last_seconds[place], 0) / SECONDS_PER_DAY
+        exponents[place] = -recency_days[place] / np.float32(DECAY_DAYS)
+    return recency_days, exponents
+
+
+@native
+def _history_table(
+    counts: NDArray[np.float32],
+    total: np.float32,
+    first_seconds: NDArray[np.int64],
+    last_seconds: NDArray[np.int64],
+    recency_days: NDArray[np.float32],
+    decayed_counts: NDArray[np.float32],
+    falling: NDArray[np.float32],
+) -> NDArray[np.float32]:
     """Each item of the history, shape (n, len(HISTORY_COLUMNS))."""
-    counts, total = history.counts, history.counts.sum()
-    # An event may carry a time after the request's: clocks differ, baskets overlap. It is not in the future.
-    recency_days = (np.maximum(now_seconds - history.last_seconds, 0) / SECONDS_PER_DAY).astype(np.float32)
-    span_days = ((history.last_seconds - history.first_seconds) / SECONDS_PER_DAY).astype(np.float32)
-    interval_days = np.where(counts > 1, span_days / np.maximum(counts - 1, 1), MISSING)
-    columns = [
-        counts,
-        recency_days,
-        np.where(interval_days > 0, interval_days, MISSING),
-        history.decayed_counts * np.exp(-recency_days / DECAY_DAYS),
-        counts / total if total > 0 else np.zeros_like(counts),
-    ]
-    return np.ascontiguousarray(np.stack(columns, axis=1), np.float32)
+    table = np.empty((len(counts), 5), np.float32)
+    for place in range(len(counts)):
+        count, interval = counts[place], MISSING
+        if count > ONE:
+            span_days = np.float32((last_seconds[place] - first_seconds[place]) / SECONDS_PER_DAY)
+            interval = span_days / max(count - ONE, ONE)
+        table[place, 0], table[place, 1] = count, recency_days[place]
+        table[place, 2] = interval if interval > 0 else MISSING
+        table[place, 3] = decayed_counts[place] * falling[place]
+        table[place, 4] = count / total if total > 0 else np.float32(0)
+    return table
 
 
 @native
 def _group_table(
-    codes: NDArray[np.int32],
+    subcategory_codes: NDArray[np.int32],
+    item_nums: NDArray[np.int32],
     counts: NDArray[np.float32],
     decayed: NDArray[np.float32],
     first_seconds: NDArray[np.int64],
     last_seconds: NDArray[np.int64],
     now_seconds: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Distinct codes in ascending order, and what the items of each come to, shape (n_codes, len(GROUP_COLUMNS)).
+    """Distinct subcategories of the history, and what the items of each come to, shape (n_codes, len(GROUP_COLUMNS)).
 
     Args:
-        codes: Group of each item of the history, not decreasing; within a group, as in the history.
-        counts: Interactions with each item.
+        subcategory_codes: Of all items.
+        item_nums: The history's items.
+        counts: Interactions with each.
         decayed: The same, decayed to now.
         first_seconds: Unix time of the first interaction with each.
         last_seconds: Unix time of the last interaction with each.
         now_seconds: Unix time of the request.
     """
-    size, found, table = 0, np.empty(len(codes), np.int32), np.empty((len(codes), 5), np.float32)
-    start = 0
-    while start < len(codes):
-        stop, count, decayed_count = start, 0.0, 0.0
-        first, last = first_seconds[start], last_seconds[start]
-        while stop < len(codes) and codes[stop] == codes[start]:
-            count += counts[stop]
-            decayed_count += decayed[stop]
-            first, last = min(first, first_seconds[stop]), max(last, last_seconds[stop])
-            stop += 1
-        found[size] = codes[start]
-        table[size, 0], table[size, 1], table[size, 2] = count, stop - start, decayed_count
-        table[size, 3] = max(now_seconds - last, 0) / SECONDS_PER_DAY
-        table[size, 4] = (last - first) / SECONDS_PER_DAY / max(count - 1, 1.0) if count > 1 else np.nan
-        start = stop
-        size += 1
-    return found[:size], table[:size]
+    size, found, slots = 0, np.empty(len(item_nums), np.int32), empty_table(len(item_nums))
+    sums, times = np.zeros((len(item_nums), 3), np.float64), np.empty((len(item_nums), 2), np.int64)
+    for place in range(len(item_nums)):
+        code = subcategory_codes[item_nums[place]]
+        slot = slot_of(code, slots, found)
+        row, first, last = slots[slot], first_seconds[place], last_seconds[place]
+        if row == VACANT:
+            row, slots[slot], found[size] = size, size, code
+            times[row, 0], times[row, 1] = first, last
+            size += 1
+        sums[row, 0] += counts[place]
+        sums[row, 1] += 1
+        sums[row, 2] += decayed[place]
+        times[row, 0], times[row, 1] = min(times[row, 0], first), max(times[row, 1], last)
+    table = np.empty((size, 5), np.float32)
+    for row in range(size):
+        count, span_days = sums[row, 0], (times[row, 1] - times[row, 0]) / SECONDS_PER_DAY
+        table[row, 0], table[row, 1], table[row, 2] = count, sums[row, 1], sums[row, 2]
+        table[row, 3] = max(now_seconds - times[row, 1], 0) / SECONDS_PER_DAY
+        table[row, 4] = span_days / max(count - 1, 1.0) if count > 1 else np.nan
+    return found[:size], table
 
 
 @native
@@ -171,21 +197,28 @@ def _fill(
         item_nums: Of the candidates.
         user: The user's features.
         items: The features of all items.
-        history: Item numbers in ascending order, and their rows of `_history_table`.
-        categories: Code of every item; codes of the user's in ascending order, and their shares.
-        groups: Code of every item; the history's codes in ascending order, and their rows of `_group_table`.
+        history: Item numbers, and their rows of `_history_table`.
+        categories: Code of every item; codes of the user's, and their shares.
+        groups: Code of every item; the history's codes, and their rows of `_group_table`.
         context: What `_context` gives.
         ranks: Of the candidates.
         scores: Of the candidates.
     """
+    own_table, category_table, group_table = table_of(history[0]), table_of(categories[1]), table_of(groups[1])
     for row in range(len(item_nums)):
+        if row + AHEAD < len(item_nums):
+            soon = item_nums[row + AHEAD]
+            prefetch(items, soon * items.shape[1])
+            prefetch(items, (soon + 1) * items.shape[1] - 1)
+            prefetch(categories[0], soon)
+            prefetch(groups[0], soon)
         num, line = item_nums[row], matrix[row]
         item = items[num]
         line[USER_START:USER_STOP] = user
         line[ITEM_START:ITEM_STOP] = item
-        own_decayed = _fill_own(line, num, item, history)
-        _fill_category(line, categories[0][num], categories)
-        _fill_group(line, groups[0][num], own_decayed, groups)
+        own_decayed = _fill_own(line, num, item, history, own_table)
+        _fill_category(line, categories[0][num], categories, category_table)
+        _fill_group(line, groups[0][num], own_decayed, groups, group_table)
         line[CROSS_START + 13] = _ratio(item[ITEM_PRICE], user[USER_PRICE], MISSING)
         week = item[ITEM_WEEK] * np.float32(WEEKS_PER_90_DAYS)
         line[CROSS_START + 14] = _ratio(week, item[ITEM_QUARTER], np.float32(0))
@@ -202,11 +235,12 @@ def _fill_own(
     num: int,
     item: NDArray[np.float32],
     history: tuple[NDArray[np.int32], NDArray[np.float32]],
+    places: NDArray[np.int32],
 ) -> np.float32:
     """What the user did with the item itself: the first six of CROSS_FEATURES. The decayed count, which others need."""
     known, table = history
-    place = _place(known, num)
-    if place == UNKNOWN:
+    place = places[slot_of(num, places, known)]
+    if place == VACANT:
         count, recency, interval, decayed, share = np.float32(0), MISSING, MISSING, np.float32(0), np.float32(0)
     else:
         count, recency, interval, decayed, share = (
@@ -228,14 +262,15 @@ def _fill_category(
     line: NDArray[np.float32],
     code: int,
     categories: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
+    places: NDArray[np.int32],
 ) -> None:
     """The user's share of the category; 0 for one that the user did not touch, NaN where nothing is known."""
     _, known, shares = categories
     if len(known) == 0 or code == UNKNOWN:
         line[CROSS_START + 6] = MISSING
         return
-    place = _place(known, code)
-    line[CROSS_START + 6] = 0 if place == UNKNOWN else shares[place]
+    place = places[slot_of(code, places, known)]
+    line[CROSS_START + 6] = 0 if place == VACANT else shares[place]
 
 
 @native
@@ -244,6 +279,7 @@ def _fill_group(
     code: int,
     own_decayed: np.float32,
     groups: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
+    places: NDArray[np.int32],
 ) -> None:
     """What the user did with the item's subcategory, in the order of CROSS_FEATURES; missing where the item has none."""
     _, known, table = groups
@@ -251,8 +287,8 @@ def _fill_group(
     if code == UNKNOWN:
         line[first : first + 6] = MISSING
         return
-    place = _place(known, code)
-    if place == UNKNOWN:
+    place = places[slot_of(code, places, known)]
+    if place == VACANT:
         line[first : first + 3] = 0
         line[first + 3 : first + 6] = MISSING
         return
@@ -260,19 +296,6 @@ def _fill_group(
     line[first + 4] = _ratio(table[place, 3], table[place, 4], MISSING)
     share = _ratio(own_decayed, table[place, 2], MISSING)
     line[first + 5] = ONE if share > ONE else share  # of rounding
-
-
-@native
-def _place(known: NDArray[np.int32], code: int) -> int:
-    """Where a code stands among codes in ascending order; UNKNOWN where it does not."""
-    low, high = 0, len(known)
-    while low < high:
-        middle = (low + high) // 2
-        if known[middle] < code:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < len(known) and known[low] == code else UNKNOWN
 
 
 @native

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.native.compiler import native
-from components.retrieval.items import UNKNOWN
+from components.native.hash_table import VACANT, empty_table, slot_of
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever, Scored, best_keys, order_key
 from feature_repo.schema import RETRIEVERS
@@ -15,8 +15,6 @@ from feature_repo.schema import RETRIEVERS
 RRF_OFFSET = 20.0
 """k0 of reciprocal rank fusion: a source's share of an item is 1 / (k0 + rank)."""
 SOURCES = len(RETRIEVERS)
-KNUTH, HASH_SHIFT = 2_654_435_761, 12
-"""Multiplicative hashing: neighbouring numbers are spread, and the upper bits of a product are the mixed ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def _joined(
         columns: Of each list, its retriever.
         sizes: Of each list, its length.
     """
-    table, item_nums = np.full(_table_size(len(entries)), UNKNOWN, np.int32), np.empty(len(entries), np.int32)
+    table, item_nums = empty_table(len(entries)), np.empty(len(entries), np.int32)
     ranks, found = (
         np.full((len(entries), SOURCES), np.float32(np.nan)),
         np.full((len(entries), SOURCES), np.float32(np.nan)),
@@ -84,9 +82,9 @@ def _joined(
     for number in range(len(sizes)):
         for place in range(sizes[number]):
             item_num = entries[start + place]
-            slot = _slot(item_num, table, item_nums)
+            slot = slot_of(item_num, table, item_nums)
             row = table[slot]
-            if row == UNKNOWN:
+            if row == VACANT:
                 row, table[slot], item_nums[size] = size, size, item_num
                 size += 1
             rank = np.float32(place + 1)
@@ -111,28 +109,10 @@ def _in_order(
     best_nums, fused = best_keys(keys, len(keys))
     best_ranks, best_scores = np.empty((len(keys), SOURCES), np.float32), np.empty((len(keys), SOURCES), np.float32)
     for place in range(len(keys)):
-        row = table[_slot(best_nums[place], table, item_nums)]
+        row = table[slot_of(best_nums[place], table, item_nums)]
         for column in range(SOURCES):
             best_ranks[place, column], best_scores[place, column] = ranks[row, column], scores[row, column]
     return best_nums, best_ranks, best_scores, fused
-
-
-@native
-def _slot(item_num: int, table: NDArray[np.int32], item_nums: NDArray[np.int32]) -> int:
-    """Place in an open hash table, of a power of two places, where an item's row stands or would stand."""
-    slot = (item_num * KNUTH >> HASH_SHIFT) & (len(table) - 1)
-    while table[slot] != UNKNOWN and item_nums[table[slot]] != item_num:
-        slot = (slot + 1) & (len(table) - 1)
-    return slot
-
-
-@native
-def _table_size(entries: int) -> int:
-    """A power of two that leaves most places empty."""
-    size = 16
-    while size < 4 * entries:
-        size *= 2
-    return size
 
 
 def unnamed(item_nums: NDArray[np.int32]) -> Candidates:

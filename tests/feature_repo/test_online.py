@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -55,6 +56,30 @@ def test_rows_come_back_with_types_nulls_and_times_and_absent_ones_are_none(home
         "user_category_affinity": None,
     }
     assert set(rows.read("nobody").values()) == {None}
+
+
+def test_lists_of_numbers_as_arrays_are_the_lists(home):
+    rows, arrays = rows_of(home), OnlineRows(home).of_entity(USER_VIEWS, as_arrays=True)
+    rng = np.random.default_rng(0)
+    for whole in [
+        [],
+        [0],
+        [127, 128],  # one byte and two
+        [128, 127],
+        [1, 2**14 + 1],  # one and three: four in all, as two of two
+        [2**35 - 1, 2**28],
+        [2**62, -1, -(2**63)],  # what is negative takes ten
+        rng.integers(2**28, 2**35, 300).tolist(),  # times: five each
+    ]:
+        numbers = rng.standard_normal(len(whole)).astype(np.float32).tolist()
+        values = {**HISTORY, "user_history_first_seconds": whole, "user_history_counts": numbers}
+        rows.update(["u"], lambda _id, _there, values=values: {USER_HISTORY.name: OnlineRow(values, LATER)})
+        found = arrays.read("u")[USER_HISTORY.name].values
+        assert (found["user_history_first_seconds"].dtype, found["user_history_counts"].dtype) == (np.int64, np.float32)
+        assert found["user_history_first_seconds"].tolist() == whole
+        assert found["user_history_counts"].tolist() == numbers
+        assert found["user_history_item_ids"] == HISTORY["user_history_item_ids"]
+        assert found["user_history_last_seconds"] is None
 
 
 def test_feast_reads_what_is_written_here(home):
