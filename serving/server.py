@@ -29,6 +29,9 @@ from serving.settings import Settings
 from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
+SWITCH_SECONDS = 0.001
+"""Longest that a request waits for the interpreter each time that another thread wants it, a writer of logs or the look for
+a bundle: a request lets go of it some dozen times, at each row from SQLite for one, and Python's own bound is 5 ms."""
 
 
 def run_server(settings: Settings) -> None:
@@ -39,6 +42,7 @@ def run_server(settings: Settings) -> None:
         ContractError: The bundle is damaged, or its golden requests are answered otherwise than in training.
         ConfigError: The rules file is wrong, exploration would break its rules, or the stores are not as they should be.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     source = BundleSource(settings)
     bundle = source.open_checked()
     predictions = None

