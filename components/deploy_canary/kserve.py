@@ -262,6 +262,9 @@ def twin_of(stable: Manifest, name: str, uri: str, replicas: int) -> Manifest:
         own["topologySpreadConstraints"] = [
             _of_pods(one, metadata["name"], name) for one in predictor["topologySpreadConstraints"]
         ]
+    if "autoScaling" in predictor:  # a query names the pods whose load it asks for
+        text = json.dumps(predictor["autoScaling"])
+        own["autoScaling"] = json.loads(text.replace(f"{metadata['name']}-predictor", f"{name}-predictor"))
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "InferenceService",

@@ -203,7 +203,9 @@ def test_target_of_the_other_mode_is_refused(mode, target):
 def test_twin_is_what_people_wrote_of_stable_and_nothing_that_the_cluster_keeps_of_it():
     spread = {"maxSkew": 1, "labelSelector": {"matchLabels": {SERVICE_LABEL: "recommender", "app": "x"}}}
     by_app = {"maxSkew": 1, "labelSelector": {"matchLabels": {"app": "x"}}}
-    stable = service("Standard", topologySpreadConstraints=[spread, by_app])
+    query = 'sum(rate(requests_total{pod=~"%s-predictor-.*"}[1m]))'
+    scaling = {"metrics": [{"type": "External", "external": {"metric": {"query": query % "recommender"}}}]}
+    stable = service("Standard", topologySpreadConstraints=[spread, by_app], autoScaling=scaling)
     stable["metadata"] |= {
         "finalizers": ["inferenceservice.finalizers"],
         "ownerReferences": [{}],
@@ -221,6 +223,8 @@ def test_twin_is_what_people_wrote_of_stable_and_nothing_that_the_cluster_keeps_
     }
     own = {**spread, "labelSelector": {"matchLabels": {SERVICE_LABEL: "recommender-canary", "app": "x"}}}
     assert twin["spec"]["predictor"]["topologySpreadConstraints"] == [own, by_app]
+    [metric] = twin["spec"]["predictor"]["autoScaling"]["metrics"]
+    assert metric["external"]["metric"]["query"] == query % "recommender-canary"  # its own load, not stable's
     assert twin["spec"]["predictor"]["model"]["env"] == [
         {"name": "A", "value": "1"},
         {"name": "RECSYS_VARIANT", "value": "canary"},
