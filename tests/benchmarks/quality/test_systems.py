@@ -1,5 +1,7 @@
 """Each baseline against a hand-worked answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -26,8 +28,7 @@ def known(*rows: tuple[str, str, float]) -> Known:
 
 
 def ranked(system: System, world: Known, user_id: str = "u", k: int = 5, **params: object) -> list[str]:
-    asked = query(ITEMS)
-    asked = type(asked)(**{name: getattr(asked, name) for name in asked.__slots__} | {"user_id": user_id})
+    asked = replace(query(ITEMS), user_id=user_id)
     (nums,) = system.fit(world, system.initial | params)([asked], [k])
     return [str(ITEMS.item_ids[num]) for num in nums]
 
