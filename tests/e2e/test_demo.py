@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+]  # four minutes on an idle machine, five times that on a full one
 RECSYS = str(Path(sys.executable).parent / "recsys")
 STAGES = ["train", "features", "serve", "ask", "replay", "monitor", "drill", "monitor the drill", "retrain", "rollouts"]
 
@@ -26,7 +30,6 @@ def demo(tmp_path_factory):
     return json.loads(done.stdout), done.stderr
 
 
-@pytest.mark.slow
 def test_demo_does_everything_and_says_what(demo):
     summary, progress = demo
     assert summary["dataset"] == "complete_journey"
@@ -38,7 +41,6 @@ def test_demo_does_everything_and_says_what(demo):
     assert "train-ranker" in progress
 
 
-@pytest.mark.slow
 def test_demo_beats_popularity_with_its_interval(demo):
     metrics = demo[0]["metrics"]
     assert {"two_stage", "popularity", "repeat_purchase"} <= set(metrics)
@@ -48,7 +50,6 @@ def test_demo_beats_popularity_with_its_interval(demo):
     assert metrics["two_stage"]["ndcg_at_10"]["low"] > metrics["popularity"]["ndcg_at_10"]["high"]
 
 
-@pytest.mark.slow
 def test_drill_is_a_shift_that_starts_one_retraining(demo):
     summary = demo[0]
     assert summary["monitoring"]["replay"]["state"] in {"OK", "WARN"}
@@ -57,7 +58,6 @@ def test_drill_is_a_shift_that_starts_one_retraining(demo):
     assert summary["retraining"]["bundle_id"].startswith("b-")
 
 
-@pytest.mark.slow
 def test_rollouts_are_run_by_the_verdict_and_no_broken_candidate_is_promoted(demo):
     ended = {name: one["ended"] for name, one in demo[0]["rollouts"].items()}
     assert list(ended) == ["better", "equal", "slow", "failing", "worse"]
@@ -66,7 +66,6 @@ def test_rollouts_are_run_by_the_verdict_and_no_broken_candidate_is_promoted(dem
     assert ended["better"] in {"promote", "stop"}  # the same: the difference is there, and not surely found
 
 
-@pytest.mark.slow
 def test_gate_passes_all_candidates_but_the_worse_one_which_is_started_by_force(demo):
     rollouts = demo[0]["rollouts"]
     refused = {
@@ -76,7 +75,6 @@ def test_gate_passes_all_candidates_but_the_worse_one_which_is_started_by_force(
     assert rollouts["worse"]["started"].startswith("forced: ")
 
 
-@pytest.mark.slow
 def test_reports_lie_where_the_summary_says(demo):
     assert "console" in demo[0]["reports"]
     for page in demo[0]["reports"].values():
