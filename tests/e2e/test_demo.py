@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-]  # four minutes on an idle machine, five times that on a full one
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # five rollouts took more than ten minutes on a full machine
 RECSYS = str(Path(sys.executable).parent / "recsys")
 STAGES = ["train", "features", "serve", "ask", "replay", "monitor", "drill", "monitor the drill", "retrain", "rollouts"]
 
