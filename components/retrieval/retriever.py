@@ -110,7 +110,33 @@ def least_of_best(scores: NDArray[np.float32], k: int) -> np.float32:
     for start in range(parts, len(scores) - parts + 1, parts):
         for part in range(parts):
             maxima[part] = max(maxima[part], scores[start + part])
-    return np.float32(np.partition(maxima, parts - k)[parts - k])
+    return kth_largest(maxima, k)
+
+
+@native
+def kth_largest(values: NDArray[np.float32], k: int) -> np.float32:
+    """The k-th largest value, 1 <= k <= n; the values are left in another order.
+
+    Hoare's selection: numpy's own, compiled, brings its sorts along, seconds at a server's first start.
+    """
+    wanted, first, last = len(values) - k, 0, len(values) - 1
+    while first < last:
+        pivot, low, high = values[(first + last) // 2], first, last
+        while low <= high:
+            while values[low] < pivot:
+                low += 1
+            while values[high] > pivot:
+                high -= 1
+            if low <= high:
+                values[low], values[high] = values[high], values[low]
+                low, high = low + 1, high - 1
+        if wanted <= high:
+            last = high
+        elif wanted >= low:
+            first = low
+        else:
+            break
+    return np.float32(values[wanted])
 
 
 @native

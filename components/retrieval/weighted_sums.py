@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from components.native.compiler import native, prefetch
-from components.retrieval.retriever import MANY, Scored, least_of_best, order_key, sorted_best
+from components.retrieval.retriever import MANY, Scored, kth_largest, least_of_best, order_key, sorted_best
 
 Workspace: TypeAlias = tuple[NDArray[np.float64], NDArray[np.uint8]]
 """Sums, of the size of a matrix's columns, and a flag for each LINE of them; all are 0 between two calls."""
@@ -119,7 +119,7 @@ def _promising_sums(
     if len(lines) > MANY * k:
         least = least_of_best(maxima, k)
     elif len(lines) > k > 0:
-        least = np.partition(maxima, len(lines) - k)[len(lines) - k]
+        least = kth_largest(maxima.copy(), k)
     size = 0
     for place in range(len(lines)):
         if maxima[place] >= least:

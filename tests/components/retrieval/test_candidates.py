@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.retrieval.candidates import RRF_OFFSET, fuse
@@ -35,6 +35,7 @@ def test_no_source_gives_no_candidates():
     assert candidates.ranks.shape == (0, len(RETRIEVERS))
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.lists(st.integers(0, 50), unique=True, max_size=20), min_size=1, max_size=len(RETRIEVERS)))
 def test_union_holds_every_item_once_best_first(lists):
     candidates = fuse({name: scored(*items) for name, items in zip(RETRIEVERS, lists, strict=False)})
@@ -42,6 +43,7 @@ def test_union_holds_every_item_once_best_first(lists):
     assert np.all(np.diff(candidates.fused) <= 0)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.floats(-5, 5, width=32), max_size=30), st.integers(1, 40))
 def test_top_k_equals_the_head_of_a_full_sort(scores, k):
     values = np.array(scores, np.float32)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.retrieval.candidates import RRF_OFFSET, fuse
 from components.retrieval.pure_svd import PureSvd
-from components.retrieval.retriever import Scored, top_k
+from components.retrieval.retriever import Scored, kth_largest, top_k
 from components.retrieval.weighted_sums import best_sums, positive_sums
 from feature_repo.schema import RETRIEVERS
 from tests.components.retrieval.builders import item_table, query
@@ -84,9 +84,17 @@ def test_sums_over_rows_are_those_of_bincount_and_the_best_those_of_a_sort(seed,
 
 
 def test_sums_that_only_float64_tells_apart_are_a_tie_that_the_smaller_column_wins():
-    matrix = sp.csr_array(np.array([[1, 1], [0, 2**-30]], np.float32))
-    best = best_sums(matrix, np.arange(2, dtype=np.int32), np.ones(2, np.float32), k=1)
+    sums = np.zeros((2, 50), np.float32)
+    sums[0, [0, 40]], sums[1, 40] = 1, 2**-30  # the columns' lines differ, so a bound is looked for
+    best = best_sums(sp.csr_array(sums), np.arange(2, dtype=np.int32), np.ones(2, np.float32), k=1)
     assert best.item_nums.tolist() == [0]
+
+
+@given(st.lists(st.sampled_from([-np.inf, -1.5, 0.0, 2.0, 3.5]), min_size=1, max_size=40), st.data())
+@settings(deadline=None)  # the first call compiles
+def test_kth_largest_is_that_of_a_sort(values, data):
+    k = data.draw(st.integers(1, len(values)))
+    assert kth_largest(np.array(values, np.float32), k) == sorted(values, reverse=True)[k - 1]
 
 
 @settings(deadline=None, max_examples=40)  # the first call compiles
@@ -100,7 +108,8 @@ def test_sums_that_only_float64_tells_apart_are_a_tie_that_the_smaller_column_wi
 def test_best_by_coarse_vectors_are_those_of_all_scores_in_full(seed, items, factors, k, spread):
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((items, factors)) * np.exp(spread * rng.standard_normal((items, 1)))
-    vectors[rng.random(items) < 0.2] = vectors[0] * (1 + 1e-7)  # scores whose difference no code shows
+    near = rng.random(items) < 0.5  # scores that differ by less than codes are rounded
+    vectors[near] = vectors[0] + 1e-5 * rng.standard_normal((near.sum(), factors))
     vectors[rng.random(items) < 0.1] = 0
     vectors = vectors.astype(np.float32)
     item_nums, gains = rng.permutation(items).astype(np.int32), (1 + rng.random(items)).astype(np.float32)
@@ -126,6 +135,17 @@ def test_fused_lists_are_those_of_numpy(seed, names):
     found = fuse(lists)
     for ours, theirs in zip((found.item_nums, found.ranks, found.scores, found.fused), plain_fuse(lists), strict=True):
         assert np.array_equal(ours, theirs, equal_nan=True)
+
+
+def test_scores_that_lie_nearer_than_codes_are_rounded_are_told_apart():
+    rng, size = np.random.default_rng(0), 900
+    vectors = (rng.standard_normal(128) + 1e-5 * rng.standard_normal((size, 128))).astype(np.float32)
+    item_nums, ones = rng.permutation(size).astype(np.int32), np.ones(size, np.float32)
+    svd = PureSvd(item_nums, vectors, np.ones(128, np.float32), ones, items=size, named=size)
+    items = item_table(size)
+    asked = query(items, (str(items.item_ids[0]), 1.0, 1.0, 1.0))
+    scores = np.where(item_nums == 0, 0, svd._scores(svd._vector(asked), item_nums))
+    assert svd.retrieve(asked, k=5).item_nums.tolist() == plain_top_k(item_nums, scores, 5)[0].tolist()
 
 
 @pytest.mark.parametrize("k", [0, 3])
