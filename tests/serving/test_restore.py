@@ -1,8 +1,10 @@
 """An online store that was lost comes back from the snapshot and the log, and one that was not stays as it is."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.artifacts.cuts import seconds
@@ -12,7 +14,7 @@ from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
 from serving.feedback import FeedbackLog
 from serving.live_events import LiveEvents
-from serving.online_features import UserReader
+from serving.online_features import UserReader, UserRow
 from serving.protocol import FeedbackRequest
 from serving.restore import restore_rows
 from tests.toy_world import moment, write_toy_events
@@ -49,15 +51,21 @@ def home(tmp_path) -> Path:
     return tmp_path
 
 
+def read(home: Path, user_id: str) -> UserRow:
+    """With lists in place of arrays, which cannot be compared as a whole."""
+    found = UserReader(home).read(user_id, now_seconds=NOW)
+    return replace(found, row={name: np.asarray(value).tolist() for name, value in found.row.items()})
+
+
 def test_rows_of_a_lost_store_come_back(home):
-    before = UserReader(home).read("u1", now_seconds=NOW)
+    before = read(home, "u1")
     for path in (home / "feast").glob("online.db*"):
         path.unlink()
     apply(home)
     materialize_features(home, end=SNAPSHOT)
-    assert UserReader(home).read("u1", now_seconds=NOW) != before
+    assert read(home, "u1") != before
     assert restore_rows(home) == 5
-    assert UserReader(home).read("u1", now_seconds=NOW) == before
+    assert read(home, "u1") == before
 
 
 def test_logs_of_several_hosts_are_applied(home):
@@ -67,18 +75,18 @@ def test_logs_of_several_hosts_are_applied(home):
     other.append(FeedbackRequest.parse({"events": [told | {"event_timestamp": at}]}).events)
     other.close()
     assert restore_rows(home) == 5 + 1
-    assert UserReader(home).read("u3", now_seconds=NOW).row["user_verdict_item_ids"] == ["i1"]
+    assert read(home, "u3").row["user_verdict_item_ids"] == ["i1"]
 
 
 def test_a_store_that_was_not_lost_stays_as_it_is(home):
-    before = UserReader(home).read("u1", now_seconds=NOW)
+    before = read(home, "u1")
     assert restore_rows(home) == 5
     assert restore_rows(home) == 5
-    assert UserReader(home).read("u1", now_seconds=NOW) == before
+    assert read(home, "u1") == before
 
 
 def test_an_event_from_before_the_snapshot_is_not_counted_again(home):
-    assert UserReader(home).read("u2", now_seconds=NOW).row["user_history_counts"]
+    assert read(home, "u2").row["user_history_counts"]
     late = {
         "event_id": "late",
         "user_id": "u2",
@@ -89,6 +97,6 @@ def test_an_event_from_before_the_snapshot_is_not_counted_again(home):
     events = LiveEvents.of(home, max_events=10)
     events.log.append(FeedbackRequest.parse({"events": [late]}).events)
     events.close()
-    before = UserReader(home).read("u2", now_seconds=NOW).row["user_history_counts"]
+    before = read(home, "u2").row["user_history_counts"]
     restore_rows(home)
-    assert UserReader(home).read("u2", now_seconds=NOW).row["user_history_counts"] == before
+    assert read(home, "u2").row["user_history_counts"] == before
