@@ -25,6 +25,7 @@ from feature_repo.online_values import OnlineRow
 from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS, USER_HISTORY
 from feature_repo.store import apply, open_store
 from serving.online_features import UserReader
+from tests.serving.rows import as_lists
 from tests.toy_world import USERS, moment, toy_tables
 
 NOW = moment(12)
@@ -124,7 +125,7 @@ def test_threads_that_read_and_write_side_by_side_see_whole_rows(home):
         for user_id in IDS[first::4]:
             known = reader.read(user_id, now_seconds=now)
             write_history(home, user_id, known.row, now)
-            if reader.read(user_id, now_seconds=now) != known:
+            if as_lists(reader.read(user_id, now_seconds=now)) != as_lists(known):
                 wrong.append(user_id)
 
     threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]

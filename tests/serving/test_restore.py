@@ -1,10 +1,8 @@
 """An online store that was lost comes back from the snapshot and the log, and one that was not stays as it is."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from components.artifacts.cuts import seconds
@@ -17,6 +15,7 @@ from serving.live_events import LiveEvents
 from serving.online_features import UserReader, UserRow
 from serving.protocol import FeedbackRequest
 from serving.restore import restore_rows
+from tests.serving.rows import as_lists
 from tests.toy_world import moment, write_toy_events
 
 SNAPSHOT = moment(6)
@@ -52,9 +51,7 @@ def home(tmp_path) -> Path:
 
 
 def read(home: Path, user_id: str) -> UserRow:
-    """With lists in place of arrays, which cannot be compared as a whole."""
-    found = UserReader(home).read(user_id, now_seconds=NOW)
-    return replace(found, row={name: np.asarray(value).tolist() for name, value in found.row.items()})
+    return as_lists(UserReader(home).read(user_id, now_seconds=NOW))
 
 
 def test_rows_of_a_lost_store_come_back(home):
