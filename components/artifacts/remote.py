@@ -45,8 +45,9 @@ def ensure_copied(bundle: Path, uri: str) -> bool:
         if there.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File:
             return False
         names = sorted(file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file())
+        for folder in sorted({f"{path}/{name}".rpartition("/")[0] for name in names}):
+            there.create_dir(folder)
         for name in (*(one for one in names if one != MANIFEST), MANIFEST):
-            there.create_dir(f"{path}/{name}".rpartition("/")[0])
             fs.copy_files(str(bundle / name), f"{path}/{name}", fs.LocalFileSystem(), there)
     except OSError as error:
         raise CopyFailedError(
