@@ -230,13 +230,15 @@ def put_experiment(home: Path, experiment: Experiment) -> Experiments:
 class ExperimentBook:
     """The file as the door sees it: read anew when it changes.
 
-    A file that makes no sense assigns nobody and is said in the log; one that cannot be read just now changes nothing.
+    A file that makes no sense assigns nobody and is said in the log; one that cannot be read just now changes nothing and
+    is asked for again.
     """
 
     def __init__(self, home: Path) -> None:
         self._file = home / FILE
         self._path = str(self._file)
         self._seen: tuple[int, int, int] | None = None
+        self._fault: str | None = "not read yet"
         self._content = b""
         self.current = Experiments()
         self.refresh()
@@ -244,7 +246,7 @@ class ExperimentBook:
     def refresh(self) -> bool:
         """Read the file again if its time or size changed; whether its content did. Cheap enough for each request."""
         stamp = self._stamp()
-        if stamp == self._seen:
+        if stamp == self._seen and not self._fault:
             return False
         self._seen = stamp
         return self.reread()
@@ -257,8 +259,11 @@ class ExperimentBook:
         try:
             content = _content(self._file)
         except OSError as error:
-            log.error("%s: not read, what held holds on: %s", self._file, error)
+            if str(error) != self._fault:
+                log.error("%s: not read, what held holds on: %s", self._file, error)
+            self._fault = str(error)
             return False
+        self._fault = None
         if content == self._content:
             return False
         self._content = content

@@ -2,6 +2,7 @@ import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +171,25 @@ def test_book_that_cannot_be_read_just_now_holds_what_held(tmp_path, caplog):
     (tmp_path / FILE).rmdir()
     assert book.refresh()
     assert book.current == Experiments()
+
+
+def test_book_asks_again_for_a_change_that_it_could_not_read(tmp_path, monkeypatch, caplog):
+    """The file does not change once more when it can be read again: an abort must not be missed."""
+    put_experiment(tmp_path, half("ranker"))
+    book = ExperimentBook(tmp_path)
+    put_experiment(tmp_path, half("ranker", is_active=False))
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", fails_to_read)
+        assert not book.refresh()
+        assert not book.refresh()
+    assert book.current == running(half("ranker"))
+    assert caplog.text.count("what held holds on") == 1
+    assert book.refresh()
+    assert book.current == running(half("ranker", is_active=False))
+
+
+def fails_to_read(path: Path) -> bytes:
+    raise OSError(5, "Input/output error", str(path))
 
 
 def test_book_that_is_reread_finds_what_its_time_does_not_show(tmp_path):
