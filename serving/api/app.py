@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -170,7 +170,8 @@ def build_app(settings: DoorSettings, drain: Drain | None = None, traces: Tracin
         yield
         for one in refreshing:
             one.cancel()
-        await asyncio.gather(*refreshing, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await one
         await door.forwarder.shadows.close()
         await door.upstreams.close()
         door.forwarder.experiments.close()
