@@ -14,11 +14,11 @@ import xgboost as xgb
 
 from components.ranking.ranker import PROBABILITY
 from components.ranking.stages import Stage
-from components.ranking.training import LOSS, MAX_BIN, METRIC, Fitted, RankingRows, better_of, ndcg_of
+from components.ranking.training import LOSS, METRIC, Fitted, RankingRows, better_of, booster_params, ndcg_of
 from feature_repo.schema import RANKER_FEATURE_NAMES
 
 FEATURES, LABEL, QUERY, JUDGES = "features", "label", "query", "judges"
-NAMES = {"eta": "learning_rate"}
+NAMES = {"eta": "learning_rate", "seed": "random_state"}
 """XGBoost's parameters that its estimators call otherwise."""
 
 Frame = Any
@@ -118,36 +118,27 @@ class SparkFit:
         from xgboost.spark import SparkXGBClassifier, SparkXGBRanker
 
         is_ranking = stage.objective != PROBABILITY
-        given = self._own_params(is_ranking=is_ranking) | {
+        own = booster_params(self.params, stage.objective, self.seed) | {"eval_metric": METRIC if is_ranking else LOSS}
+        given = {NAMES.get(name, name): value for name, value in own.items()} | {
             "features_col": FEATURES,
             "label_col": LABEL,
             "num_workers": self.workers,
             "n_estimators": stage.rounds,
-            "tree_method": "hist",
-            "max_bin": MAX_BIN,
-            "random_state": self.seed,
             "missing": float("nan"),
             "verbose": False,
         }
         if is_ranking:
-            given |= {"objective": stage.objective, "lambdarank_pair_method": "topk", "qid_col": QUERY}
+            given["qid_col"] = QUERY
+        else:
+            del given["objective"]  # the classifier's own, which it takes from nobody
         if before is not None:
             given["xgb_model"] = before
         if judges is not None:
-            metric = METRIC if is_ranking else LOSS
-            given |= {"validation_indicator_col": JUDGES, "early_stopping_rounds": patience, "eval_metric": metric}
+            given |= {"validation_indicator_col": JUDGES, "early_stopping_rounds": patience}
         estimator = SparkXGBRanker if is_ranking else SparkXGBClassifier
-        rows = _numbered(training, judges).repartition(
-            self.workers, QUERY
-        )  # a barrier's stage may not begin with a union
+        # Parted anew: a barrier's stage may not begin with a union.
+        rows = _numbered(training, judges).repartition(self.workers, QUERY)
         return estimator(**given).fit(rows).get_booster()
-
-    def _own_params(self, *, is_ranking: bool) -> dict[str, Any]:
-        return {
-            NAMES.get(name, name): value
-            for name, value in self.params.items()
-            if is_ranking or not name.startswith("lambdarank")
-        }
 
 
 def _numbered(training: SparkRows, judges: SparkRows | None) -> Frame:

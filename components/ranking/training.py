@@ -175,7 +175,7 @@ def fit_ranker(
     losing = thinned.dmatrix(ref=learning) if thinned is not None and validation is not None else None
     fitted: Fitted | None = None
     for stage in stages:
-        boosting = _Boosting(learning, judging, losing, _booster_params(params, stage.objective, seed), stage)
+        boosting = _Boosting(learning, judging, losing, booster_params(params, stage.objective, seed), stage)
         fitted = boosting.go_on(fitted, early_stopping_rounds, report)
     if fitted is None:
         raise ContractError("ranker: no stage to train; expected at least one objective with its rounds.")
@@ -248,7 +248,8 @@ def ndcg_of(booster: xgb.Booster, judging: xgb.DMatrix) -> float:
     return float(values[f"{WATCHED}-{METRIC}"])
 
 
-def _booster_params(params: Mapping[str, Any], objective: str, seed: int) -> dict[str, Any]:
+def booster_params(params: Mapping[str, Any], objective: str, seed: int) -> dict[str, Any]:
+    """What XGBoost is told in a stage of that objective, by its own names; hyperparameters of others are left out."""
     fitting = {
         name: value
         for name, value in params.items()

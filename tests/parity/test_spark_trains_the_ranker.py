@@ -14,7 +14,8 @@ import xgboost as xgb
 
 from components.ranking.config import RankerConfig
 from components.ranking.ranker import Ranker
-from components.ranking.training import DEFAULT_PARAMS, RankingRows, ndcg_of
+from components.ranking.stages import Stage
+from components.ranking.training import DEFAULT_PARAMS, Fitted, RankingRows, ndcg_of
 from components.train_ranker.train import PARTS, RankerRows, fit_and_refit, fit_probabilities
 from feature_repo.schema import RANKER_FEATURE_NAMES
 from tests.components.train_ranker.test_train import rows
@@ -102,10 +103,10 @@ def test_what_serves_has_learnt_from_the_validation_cut_too_and_its_scores_are_c
     fitted, served = (Ranker.load(folder / f"{name}.ubj").booster for name in ("fitted", "served"))
     assert fitted.save_raw("ubj") != served.save_raw("ubj")
     found = json.loads((folder / "found.json").read_text())
-    here, _ = fit_and_refit(made, DEFAULT_PARAMS, config=CONFIG, seed=0)
     lists = made.validation.joined(made.unanswered)
     judged = Ranker(fitted)
-    probabilities = fit_probabilities(type(here)(fitted, here.stages, found["ndcg"]), made).of(
+    stages = tuple(Stage(*one) for one in found["stages"])
+    probabilities = fit_probabilities(Fitted(fitted, stages, found["ndcg"]), made).of(
         judged.log_odds(judged.score(lists.matrix))
     )
     assert probabilities.mean() == pytest.approx(lists.labels.mean(), rel=1e-3)
