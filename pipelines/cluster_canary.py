@@ -22,12 +22,11 @@ from components.artifacts.errors import ConfigError
 from components.artifacts.registry import open_registry
 from components.artifacts.remote import ensure_copied, is_on_a_volume
 from components.deploy_canary.kserve import KnativeTarget, Services, StandardTarget
-from components.deploy_canary.rollout import Phase, Rollout
+from components.deploy_canary.rollout import LOCAL, Phase, Rollout
 from components.deploy_canary.target import Target
 from pipelines.local_canary import LocalTarget, divide_users, point_champion
 from serving.api.assignment import LOOK_SECONDS
 
-LOCAL = "local"
 KINDS: dict[str, type[KnativeTarget] | type[StandardTarget]] = {"knative": KnativeTarget, "standard": StandardTarget}
 
 

@@ -149,12 +149,12 @@ class PredictionLog:
         """Write what waits; the number of rows."""
         with self._writing:
             with self._lock:
-                waiting, self._waiting, self._rows = self._waiting, [], 0
+                (waiting, self._waiting), (rows, self._rows) = (self._waiting, []), (self._rows, 0)
             if not waiting:
                 return 0
             for day, answers in _by_day(waiting):
                 self._write(_table_in_parts(answers), self.home / FOLDER / f"date={day}")
-            return sum(len(one.item_ids) for one in waiting)
+            return rows
 
     def find(self, query_id: str) -> pa.Table:
         """The rows of one answer, best first, from memory or from the disk; empty where it is in neither."""

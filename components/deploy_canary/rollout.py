@@ -21,6 +21,9 @@ from components.artifacts.errors import ConfigError
 STEPS = (0.05, 0.25, 0.5)
 """Shares of users after the dark launch; at the last one it is decided whether the candidate is better."""
 
+LOCAL = "local"
+"""Address of the target that is server processes of this machine."""
+
 
 class Phase(StrEnum):
     """Where a rollout is."""
@@ -98,7 +101,7 @@ class Rollout:
     is_paused: bool
     is_done: bool
     records: tuple[Record, ...]
-    target: str = "local"
+    target: str = LOCAL
 
     @property
     def share(self) -> float:
@@ -124,7 +127,7 @@ class Rollout:
 
 
 def started(
-    name: str, *, stable: str, candidate: str, cause: Cause, steps: tuple[float, ...] = STEPS, target: str = "local"
+    name: str, *, stable: str, candidate: str, cause: Cause, steps: tuple[float, ...] = STEPS, target: str = LOCAL
 ) -> Rollout:
     """A candidate in the dark.
 

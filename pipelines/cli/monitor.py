@@ -74,6 +74,12 @@ def run(
     from pipelines.retraining import retrain_if_advised
     from pipelines.run import run_training
 
+    if on_kubeflow and not endpoint:
+        raise ConfigError("--on-kubeflow: name the API with --endpoint or KF_PIPELINES_ENDPOINT.")
+    console = Console()
+    show_log(console)
+    settings, home = load_config(config, overrides(sets)), recsys_home()
+
     def train(retraining: "PipelineConfig") -> "Trained":
         if not on_kubeflow:
             return run_training(retraining, home, progress=ConsoleProgress(console))
@@ -87,11 +93,6 @@ def run(
         shape = Shape(image, Platform(home_claim))
         return train_on_kubeflow(connect(endpoint, token_file), retraining, home, target, shape)
 
-    if on_kubeflow and not endpoint:
-        raise ConfigError("--on-kubeflow: name the API with --endpoint or KF_PIPELINES_ENDPOINT.")
-    console = Console()
-    show_log(console)
-    settings, home = load_config(config, overrides(sets)), recsys_home()
     moment = parse_moment(now) if now else datetime.now(UTC)
     last = parse_moment(end or moment.date().isoformat())
     first = parse_moment(start) if start else last - timedelta(days=days)

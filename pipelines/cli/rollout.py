@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from components.deploy_canary.rollout import LOCAL
+
 if TYPE_CHECKING:
     from components.deploy_canary.book import RolloutBook
     from components.deploy_canary.rollout import Cause, Rollout
@@ -17,7 +19,7 @@ app = typer.Typer(help="Roll a bundle out to growing groups of users, by evidenc
 
 MODEL = "recommender"
 BY_HAND = "started by hand"
-TARGET_VARIABLE, LOCAL = "RECSYS_ROLLOUT_TARGET", "local"
+TARGET_VARIABLE = "RECSYS_ROLLOUT_TARGET"
 Name = Annotated[str, typer.Argument(help="Of the rollout, and of the experiment that divides its users.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 Target = Annotated[

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from components.deploy_canary.kserve import twin_of
+from components.deploy_canary.rollout import LOCAL
 from pipelines.cli.rollout import TARGET_VARIABLE
 from pipelines.cluster_canary import parse_address
 from tests.k8s.manifests import K8S, Resource, containers, name, pods
@@ -48,7 +49,7 @@ def dangling(all_: list[Resource]) -> list[str]:
 
 def _twins(all_: list[Resource]) -> Iterator[Resource]:
     """What a rollout in Standard mode adds: the twin of the service that it runs on."""
-    targets = [one["data"].get(TARGET_VARIABLE, "local") for one in all_ if one["kind"] == "ConfigMap"]
+    targets = [one["data"].get(TARGET_VARIABLE, LOCAL) for one in all_ if one["kind"] == "ConfigMap"]
     for address in (parse_address(target) for target in targets if target.startswith("standard:")):
         [stable] = [one for one in all_ if name(one) == f"InferenceService/{address.service}"]
         yield twin_of(stable, f"{address.service}-canary", f"{address.bundles}/b-111111111111", 1)
