@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from numpy.typing import NDArray
 
 import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one # isort: split
+from feature_repo.packed_strings import PackedStrings
 from feature_repo.schema import Dtype, ViewSpec
 
 KEY_VERSION = 3
@@ -20,7 +22,7 @@ MORE, SEVEN_BITS, MOST_BYTES = 0x80, 0x7F, 9
 """Of protocol buffers' whole numbers: what a byte has that is not the last, what it carries, and most bytes of one that is
 not negative."""
 FIRST_FIELD = 0x0A
-"""What stands before the packed numbers in a list's own message."""
+"""What stands before the packed numbers, or each string, in a list's own message."""
 
 _SCALARS = {Dtype.FLOAT32: "float_val", Dtype.STRING: "string_val"}
 _LISTS = {
@@ -66,8 +68,8 @@ def decoded(spec: ViewSpec, contents: Sequence[bytes | None], *, as_arrays: bool
     Args:
         spec: The view.
         contents: Of each feature.
-        as_arrays: Give lists of numbers as numpy arrays, for who reads and does not write: no number of a history becomes
-            a Python object.
+        as_arrays: Give lists of numbers as numpy arrays and lists of strings as PackedStrings, for who reads and does not
+            write: no number and no id of a history becomes a Python object.
     """
     read = _as_array if as_arrays else _as_value
     return {
@@ -94,9 +96,14 @@ def _as_value(dtype: Dtype, content: bytes | None) -> Any:  # as from_proto
 
 
 def _as_array(dtype: Dtype, content: bytes | None) -> Any:  # as from_proto, with arrays
-    if dtype not in _ARRAYS or not content:
+    if dtype is Dtype.FLOAT32 and content and len(content) == FLOAT.size and content[0] == FLOAT_TAG:
+        return FLOAT.unpack(content)[1]
+    if dtype not in _TAGS or not content:
         return _as_value(dtype, content)
-    start = _first_of_packed(content, _TAGS[dtype])
+    start = _first_of_list(content, _TAGS[dtype])
+    if dtype is Dtype.STRING_LIST:
+        return _as_value(dtype, content) if start is None else PackedStrings(content[start:])
+    start = None if start is None else _first_of_packed(content, start)
     found = None if start is None else _NUMBERS[dtype](content, start)
     if found is not None:
         return found
@@ -104,14 +111,19 @@ def _as_array(dtype: Dtype, content: bytes | None) -> Any:  # as from_proto, wit
     return None if value is None else np.array(value, _ARRAYS[dtype])
 
 
-def _first_of_packed(content: bytes, tag: bytes) -> int | None:
-    """Where the numbers of a Value begin that is one packed list and nothing else; None where it is anything else."""
+def _first_of_list(content: bytes, tag: bytes) -> int | None:
+    """Where the message of a Value begins that is one list, and nothing else; None where it is anything else."""
     if not content.startswith(tag):
         return None
     size, start = _length(content, len(tag))
-    if start + size != len(content) or size == 0 or content[start] != FIRST_FIELD:
+    return start if start + size == len(content) else None
+
+
+def _first_of_packed(content: bytes, first: int) -> int | None:
+    """Where the numbers of a list's message begin that are packed, and all of it; None where it is anything else."""
+    if first == len(content) or content[first] != FIRST_FIELD:
         return None
-    size, start = _length(content, start + 1)
+    size, start = _length(content, first + 1)
     return start if start + size == len(content) else None
 
 
@@ -146,8 +158,14 @@ _NUMBERS: Mapping[Dtype, Callable[[bytes, int], NDArray[Any] | None]] = {
     Dtype.FLOAT32_LIST: _floats,
     Dtype.INT64_LIST: _whole_numbers,
 }
-_TAGS = {dtype: Value_pb2.Value(**{_LISTS[dtype][0]: _LISTS[dtype][1]()}).SerializeToString()[:-1] for dtype in _ARRAYS}
+_TAGS = {
+    dtype: Value_pb2.Value(**{name: container()}).SerializeToString()[:-1]
+    for dtype, (name, container) in _LISTS.items()
+}
 """What the content of a list begins with: its field in a Value. The last byte of an empty one is its length."""
+
+FLOAT, FLOAT_TAG = Struct("<Bf"), Value_pb2.Value(float_val=0.0).SerializeToString()[0]
+"""A Value that is one number: its field, then the number."""
 
 
 def _proto(dtype: Dtype, value: Any) -> Value_pb2.Value:

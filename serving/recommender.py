@@ -161,7 +161,7 @@ class Recommender:
     def prepare(self) -> None:
         """Make now what the first request would make."""
         model, items = self.bundle.model, self.bundle.model.items
-        _ = items.features, items.num_of, labels_of(model, self._popular[:1]), self._popular
+        _ = items.features, items.num_of, items.id_index, labels_of(model, self._popular[:1]), self._popular
         compile_links(model, build_query("", {}, items, now_seconds=seconds(self.clock())))
 
     def similar(self, request: SimilarRequest) -> SimilarResponse:

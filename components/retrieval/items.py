@@ -4,9 +4,10 @@
 indexes, the matrix and the response all come from the same `ItemTable`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,8 @@ import pyarrow.feather as feather
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
+from components.retrieval.id_index import IdIndex
+from feature_repo.packed_strings import PackedStrings
 from feature_repo.schema import ITEM_ID, ITEM_NUMERIC
 
 FEATURE_NAMES = tuple(spec.name for spec in ITEM_NUMERIC)
@@ -28,8 +31,10 @@ LABEL_COLUMNS = ("category", "department", "brand")
 OF_THE_CATALOGUE = (
     "item_ids",
     "num_of",
+    "id_index",
     "categories",
     "category_codes",
+    "category_index",
     "label_codes",
     "category_code_of",
     "subcategory_codes",
@@ -105,6 +110,11 @@ class ItemTable:
         return {item_id: num for num, item_id in enumerate(self.item_ids)}
 
     @cached_property
+    def id_index(self) -> IdIndex:
+        """The items by the bytes of their ids."""
+        return IdIndex.of(self.table[ITEM_ID])
+
+    @cached_property
     def features(self) -> NDArray[np.float32]:
         """Shape (n_items, len(FEATURE_NAMES)), C order; NaN is missing."""
         columns = [self.table[name].to_numpy(zero_copy_only=False) for name in FEATURE_NAMES]
@@ -128,6 +138,11 @@ class ItemTable:
     def categories(self) -> tuple[str, ...]:
         """Sorted distinct categories; a category's code is its place here."""
         return _distinct(self.table["category"])
+
+    @cached_property
+    def category_index(self) -> IdIndex:
+        """The categories by their bytes."""
+        return IdIndex.of(pa.chunked_array([pa.array(self.categories, pa.string())]))
 
     @cached_property
     def category_codes(self) -> NDArray[np.int32]:
@@ -160,10 +175,24 @@ class ItemTable:
         codes = pc.index_in(self.table[column], pa.array(labels, pa.string()))
         return np.asarray(pc.fill_null(codes, UNKNOWN).to_numpy(zero_copy_only=False), dtype=np.int32)
 
+    def nums_of(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
+        """item_num of each id, shape (n,); UNKNOWN where the table has none. As fast as can be for PackedStrings."""
+        found = self.id_index.places_of(item_ids) if isinstance(item_ids, PackedStrings) else None
+        return _places(item_ids, self.num_of) if found is None else found
+
+    def codes_of(self, categories: Sequence[str]) -> NDArray[np.int32]:
+        """The code of each category, shape (n,); UNKNOWN where no item has it. As fast as can be for PackedStrings."""
+        found = self.category_index.places_of(categories) if isinstance(categories, PackedStrings) else None
+        return _places(categories, self.category_code_of) if found is None else found
+
     def nums(self, item_ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int32]:
         """item_num of each id; UNKNOWN where the table has none."""
         codes = pc.index_in(item_ids, self.table[ITEM_ID].combine_chunks())
         return np.asarray(pc.fill_null(codes, UNKNOWN).to_numpy(zero_copy_only=False), dtype=np.int32)
+
+
+def _places(names: Sequence[str], place_of: Mapping[str, int]) -> NDArray[np.int32]:
+    return np.fromiter(map(place_of.get, names, repeat(UNKNOWN)), np.int32, len(names))
 
 
 def _distinct(labels: pa.ChunkedArray) -> tuple[str, ...]:

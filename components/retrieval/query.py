@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -92,11 +91,8 @@ def build_query(
         store_id: Where the request comes from.
     """
     home_store_id = row.get("user_store_id")
-    codes = np.array(
-        [items.category_code_of.get(category, UNKNOWN) for category in _sequence(row, "user_affinity_categories")],
-        np.int32,
-    )
-    known = codes != UNKNOWN
+    codes = items.codes_of(_sequence(row, "user_affinity_categories"))
+    known, hidden = codes != UNKNOWN, items.nums_of(unwanted(row))
     return Query(
         user_id=user_id,
         now_seconds=now_seconds,
@@ -106,13 +102,12 @@ def build_query(
         affinity_shares=np.asarray(_sequence(row, "user_affinity_shares_90d"), np.float32)[known],
         home_store_id=home_store_id,
         store_id=store_id or home_store_id,
-        unwanted=np.array([items.num_of[item_id] for item_id in unwanted(row) if item_id in items.num_of], np.int32),
+        unwanted=hidden[hidden != UNKNOWN],
     )
 
 
 def _history(row: Mapping[str, Any], items: ItemTable) -> History:
-    item_ids = _sequence(row, "user_history_item_ids")
-    nums = np.fromiter(map(items.num_of.get, item_ids, repeat(UNKNOWN)), np.int32, len(item_ids))
+    nums = items.nums_of(_sequence(row, "user_history_item_ids"))
     known = nums != UNKNOWN
     return History(
         item_nums=nums[known],
