@@ -19,11 +19,13 @@ class Load:
         seconds: Wall time of the whole.
         latencies: Of each answer, seconds; at a rate, from the moment at which the request was due.
         failures: Answers that were no 200.
+        arrivals: When each request was due, by `time.perf_counter`; of requests that wait for the one before, none.
     """
 
     seconds: float
     latencies: NDArray[np.float64]
     failures: int
+    arrivals: NDArray[np.float64]
 
     def percentile(self, share: float) -> float:
         """Milliseconds."""
@@ -68,7 +70,7 @@ async def _load(port: int, requests: Sequence[bytes], connections: int, due: NDA
     seconds = time.perf_counter() - began
     for _, writer in streams:
         writer.close()
-    return Load(seconds, latencies, failures)
+    return Load(seconds, latencies, failures, np.empty(0) if due is None else began + due)
 
 
 async def _is_answered(reader: asyncio.StreamReader) -> bool:

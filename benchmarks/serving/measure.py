@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import orjson
 import psutil
 
 from benchmarks.serving.client import Load, as_fast_as_answered, at_rate, request
+from benchmarks.serving.stalls import Stalls, watched
 from benchmarks.serving.synthetic import AS_OF, Shop
 from components.artifacts.bundle import load_bundle
 from components.artifacts.cuts import seconds
@@ -48,13 +50,28 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """Requests that arrive at random, at a share of what the server can answer."""
+    """Requests that arrive at random, at a share of what the server can answer.
+
+    Attributes:
+        per_second: Requests.
+        share_of_capacity: In (0, 1).
+        p50_ms: Of all requests, from the moment at which each was due.
+        p99_ms: Of all requests.
+        failures: Answers that were no 200.
+        queue_p99_ms: What the same arrivals would see of a server that takes the same time for each: the queue's own.
+        stalls: How often a core of the machine stood still; None where this user cannot see it.
+        p99_between_stalls_ms: Of the requests of those seconds that neither had a stall nor came behind one; None where
+            stalls are not seen or no such second is left.
+    """
 
     per_second: float
     share_of_capacity: float
     p50_ms: float
     p99_ms: float
     failures: int
+    queue_p99_ms: float
+    stalls: int | None
+    p99_between_stalls_ms: float | None
 
 
 @contextmanager
@@ -124,8 +141,36 @@ def closed(port: int, pids: Sequence[int], requests: Sequence[bytes], *, connect
 def steady(port: int, requests: Sequence[bytes], *, capacity: float, connections: int) -> Steady:
     """Measure at a share of the capacity (answers per second)."""
     rate = SHARE_OF_CAPACITY * capacity
-    load = at_rate(port, requests, per_second=rate, connections=connections)
-    return Steady(rate, SHARE_OF_CAPACITY, load.percentile(0.5), load.percentile(0.99), load.failures)
+    with watched() as stalls:
+        load = at_rate(port, requests, per_second=rate, connections=connections)
+    return Steady(
+        rate,
+        SHARE_OF_CAPACITY,
+        load.percentile(0.5),
+        load.percentile(0.99),
+        load.failures,
+        queue_p99_ms=_queue_p99(load, 1 / capacity),
+        stalls=len(stalls.spans) if stalls.is_known else None,
+        p99_between_stalls_ms=_between(load, stalls) if stalls.is_known else None,
+    )
+
+
+def _queue_p99(load: Load, service_seconds: float) -> float:
+    free, waits = 0.0, []
+    for moment in load.arrivals:
+        free = max(free, moment) + service_seconds
+        waits.append(free - moment)
+    return float(np.quantile(waits, 0.99) * 1e3)
+
+
+def _between(load: Load, stalls: Stalls) -> float | None:
+    """What is left of the seconds without a stall; the second behind one works off its queue."""
+    arrivals = load.arrivals
+    second = np.floor(arrivals - arrivals[0])
+    starts = arrivals[0] + np.unique(second)
+    is_calm = np.array([not stalls.touches(start - 1, start + 1) for start in starts])
+    calm = load.latencies[np.isin(second, np.unique(second)[is_calm])]
+    return float(np.quantile(calm, 0.99) * 1e3) if len(calm) else None
 
 
 def checked(load: Load) -> Load:

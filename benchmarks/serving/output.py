@@ -6,6 +6,7 @@ import platform
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.serving.measure import Steady
 from benchmarks.serving.run import Results
 
 HEAD = """# Cost of serving
@@ -72,7 +73,8 @@ def _beside(results: Results) -> list[str]:
         f"| ratio | {pair.cpu_ms / ours.cpu_ms:.1f} | {ours.per_second / pair.per_second:.1f} | | |",
         "",
         f"At {steady.share_of_capacity:.0%} of one core's capacity ({steady.per_second:.0f} requests a second, arriving at "
-        f"random): p50 {steady.p50_ms:.1f}, p99 {steady.p99_ms:.1f} ms, {steady.failures} failures.",
+        f"random): p50 {steady.p50_ms:.1f}, p99 {steady.p99_ms:.1f} ms, {steady.failures} failures. A server that takes the "
+        f"same time for each request would have a p99 of {steady.queue_p99_ms:.1f} ms there: the queue's own. {_stalls(steady)}",
         "",
         "Measured in the same minutes, to tell the machine from the product:",
         "",
@@ -80,6 +82,16 @@ def _beside(results: Results) -> list[str]:
         "|---|---:|",
         *(f"| {name} | {value:.3f} |" for name, value in floors.items()),
     ]
+
+
+def _stalls(steady: Steady) -> str:
+    if steady.stalls is None:
+        return "Whether the machine itself stood still meanwhile cannot be seen by this user."
+    if steady.stalls == 0:
+        return "No core of the machine stood still meanwhile."
+    calm = steady.p99_between_stalls_ms
+    rest = "no second was without one" if calm is None else f"p99 in the seconds without one {calm:.1f} ms"
+    return f"Cores of the machine stood still {steady.stalls} times meanwhile, for 20 ms or more; {rest}."
 
 
 def _page(results: Results) -> str:
