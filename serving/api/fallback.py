@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from serving.api.assignment import STABLE
 from serving.api.errors import BadRequestError, RefusedError
-from serving.api.rejected import Rejected, read_log
+from serving.api.rejected import Rejected, VerdictLog
 from serving.api.upstream import Upstreams
 from serving.protocol import (
     POPULAR_PATH,
@@ -45,7 +45,7 @@ class Fallback:
         self._seconds = seconds
         self._lists = _read(self._path)
         self._tag: str | None = None
-        self._home, self.rejected = home, Rejected()
+        self._verdicts, self.rejected = VerdictLog(home), Rejected()
 
     @property
     def is_armed(self) -> bool:
@@ -59,15 +59,17 @@ class Fallback:
         return float("nan") if made is None else (datetime.now(UTC) - made).total_seconds()
 
     async def keep_fresh(self) -> None:
-        """Learn what the log says that users hid, then take newer lists until it is cancelled."""
-        said = await asyncio.to_thread(read_log, self._home)
+        """Learn what the log says that users hid, and take newer lists, again and again until it is cancelled."""
+        while True:
+            await self._learn()
+            await self.refresh()
+            await asyncio.sleep(self._seconds if self.is_armed else min(self._seconds, 1.0))
+
+    async def _learn(self) -> None:
+        said = await asyncio.to_thread(self._verdicts.new)
         for start in range(0, len(said), LEARNED_AT_ONCE):
             self.rejected.learn(said[start : start + LEARNED_AT_ONCE])
             await asyncio.sleep(0)
-        del said
-        while True:
-            await self.refresh()
-            await asyncio.sleep(self._seconds if self.is_armed else min(self._seconds, 1.0))
 
     async def refresh(self) -> None:
         """Take newer lists, where the server has any and answers."""

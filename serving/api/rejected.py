@@ -1,7 +1,8 @@
 """What users hid or disliked, as far as the door knows it: its own lists leave that out while no server does.
 
-Two sources: the events that a server acknowledged through this door, and the newest part of the log of events where the
-door shares the servers' state folder. A door without that folder knows what passed it since its start.
+Two sources: the events that a server acknowledged through this door, at once, and where the door shares the servers' state
+folder the log of events, its newest part at the start and what others wrote since now and then. A door without that folder knows
+what passed it since its start.
 """
 
 import logging
@@ -80,33 +81,48 @@ class Rejected:
             self._count -= len(row[VERDICT_IDS])
 
 
-def said_in_log(home: Path, *, now: datetime, most_bytes: int = MOST_BYTES) -> list[dict[str, Any]]:
-    """Events of the log that say something of their item, of the newest days; empty where there is no log here.
+class VerdictLog:
+    """What the log of events says of items, each event once: of this host and of all others that share the state folder.
 
     Args:
-        home: State folder.
-        now: The end of the days.
-        most_bytes: Days are read from the newest on until they are larger together; a day is read whole or not at all.
+        home: State folder; nothing is said where it has no log.
     """
-    paths = [
-        path for path in (home / FEEDBACK_FOLDER).rglob("*.jsonl") if overlaps(path, now - timedelta(days=DAYS), now)
-    ]
-    said: list[dict[str, Any]] = []
-    for path in sorted(paths, key=lambda path: path.name, reverse=True):
-        most_bytes -= path.stat().st_size
-        if most_bytes < 0:
-            log.warning("%s and older: too large to read at the start; hidden items of then may be shown", path)
-            break
-        with path.open("rb") as file:
-            lines = (parse_line(line) for line in file if any(mark in line for mark in MARKS))
-            said += [event for event in lines if event is not None and event.get("interaction_type") in SPOKEN]
-    return said
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / FEEDBACK_FOLDER
+        self._read: dict[Path, int] = {}
+
+    def new(self) -> list[dict[str, Any]]:
+        """As `since_last`, now; a log that cannot be read costs the door what it says, nothing else."""
+        try:
+            return self.since_last(now=datetime.now(UTC))
+        except OSError as error:
+            log.warning("%s: not read (%s); hidden items may be shown", self._folder, error)
+            return []
+
+    def since_last(self, *, now: datetime, most_bytes: int = MOST_BYTES) -> list[dict[str, Any]]:
+        """Events of the newest days that say something of their item and were not there before.
+
+        Args:
+            now: The end of the days.
+            most_bytes: Days are read from the newest on until they are larger together; a day is read whole or not at all.
+        """
+        paths = [path for path in self._folder.rglob("*.jsonl") if overlaps(path, now - timedelta(days=DAYS), now)]
+        said: list[dict[str, Any]] = []
+        for path in sorted(paths, key=lambda path: path.name, reverse=True):
+            start, size = self._read.get(path, 0), path.stat().st_size
+            if most_bytes >= 0 > most_bytes - (size - start):
+                log.warning("%s and older: too large to be read; hidden items of then may be shown", path)
+            most_bytes -= size - start
+            lines = _lines(path, start) if most_bytes >= 0 and size > start else []
+            self._read[path] = start + sum(map(len, lines)) if most_bytes >= 0 else size
+            events = (parse_line(line) for line in lines if any(mark in line for mark in MARKS))
+            said += [event for event in events if event is not None and event.get("interaction_type") in SPOKEN]
+        return said
 
 
-def read_log(home: Path) -> list[dict[str, Any]]:
-    """As `said_in_log`, now; a log that cannot be read costs the door what it says, nothing else."""
-    try:
-        return said_in_log(home, now=datetime.now(UTC))
-    except OSError as error:
-        log.warning("%s: not read (%s); hidden items of before may be shown", home / FEEDBACK_FOLDER, error)
-        return []
+def _lines(path: Path, start: int) -> list[bytes]:
+    """From a byte on; one that is not ended yet is left for later."""
+    with path.open("rb") as file:
+        file.seek(start)
+        return [line for line in file if line.endswith(b"\n")]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from serving.api.rejected import Rejected, said_in_log
+from serving.api.rejected import Rejected, VerdictLog
 
 NOW = datetime(2024, 4, 22, 12, tzinfo=UTC)
 
@@ -54,18 +54,49 @@ def test_body_that_a_careless_server_acknowledged_harms_nobody():
     assert set(rejected.of("u")) == {"a"}
 
 
+def said(home: Path, **options: Any) -> list[str]:
+    return [one["item_id"] for one in VerdictLog(home).since_last(now=NOW, **options)]
+
+
 def test_log_is_read_of_every_host_newest_days_first_up_to_a_size(tmp_path, caplog):
-    assert said_in_log(tmp_path, now=NOW) == []
+    assert said(tmp_path) == []
     size = write(tmp_path, "2024-04-21", event("u", "new"), event("u", "seen", "click"), host="pod-1")
     write(tmp_path, "2024-04-20", event("u", "before"))
+    write(tmp_path, "2024-04-19", event("u", "long before"))
     write(tmp_path, "2023-04-20", event("u", "of last year"))
-    assert [one["item_id"] for one in said_in_log(tmp_path, now=NOW)] == ["new", "before"]
-    assert [one["item_id"] for one in said_in_log(tmp_path, now=NOW, most_bytes=size)] == ["new"]
+    assert said(tmp_path) == ["new", "before", "long before"]
+    caplog.clear()
+    assert said(tmp_path, most_bytes=size) == ["new"]
+    assert caplog.text.count("too large") == 1
     assert "2024-04-20.jsonl and older: too large" in caplog.text
 
 
-def test_line_that_a_crash_cut_off_is_passed_over(tmp_path):
+def test_what_another_host_wrote_since_is_read_once(tmp_path):
+    log = VerdictLog(tmp_path)
+    write(tmp_path, "2024-04-21", event("u", "a"), host="pod-1")
+    assert [one["item_id"] for one in log.since_last(now=NOW)] == ["a"]
+    write(tmp_path, "2024-04-21", event("u", "a"), event("v", "b"), host="pod-1")
+    write(tmp_path, "2024-04-22", event("u", "c"), host="pod-2")
+    assert [one["item_id"] for one in log.since_last(now=NOW)] == ["c", "b"]
+    assert log.since_last(now=NOW) == []
+
+
+def test_days_that_were_too_large_are_not_read_later_in_parts(tmp_path):
+    log = VerdictLog(tmp_path)
+    write(tmp_path, "2024-04-20", event("u", "a"))
+    assert log.since_last(now=NOW, most_bytes=10) == []
+    assert log.since_last(now=NOW) == []
+    write(tmp_path, "2024-04-20", event("u", "a"), event("u", "b"))
+    assert [one["item_id"] for one in log.since_last(now=NOW)] == ["b"]
+
+
+def test_line_that_is_not_ended_is_passed_over_until_it_is(tmp_path):
+    log = VerdictLog(tmp_path)
     write(tmp_path, "2024-04-21", event("u", "a"))
-    with (tmp_path / "logs" / "feedback" / "2024-04-21.jsonl").open("a") as file:
-        file.write('{"interaction_type": "hide", "user')
-    assert [one["item_id"] for one in said_in_log(tmp_path, now=NOW)] == ["a"]
+    line = json.dumps(event("u", "b"))
+    with (tmp_path / "logs" / "feedback" / "2024-04-21.jsonl").open("a", buffering=1) as file:
+        file.write(line[:40])
+        file.flush()
+        assert [one["item_id"] for one in log.since_last(now=NOW)] == ["a"]
+        file.write(line[40:] + "\n")
+    assert [one["item_id"] for one in log.since_last(now=NOW)] == ["b"]
