@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2# of the test suite: a process each, with servers of its own and about 2 GB
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers spark demo test test-cluster control-plane control-plane-down check bench bench-quality bench-cost bench-serving lock clean
@@ -32,9 +33,9 @@ spark: .venv/.spark ## PySpark (450 MB) into .venv, for features.engine=spark an
 demo: setup ## Real retail data -> features -> training -> serving -> monitoring -> retraining, with a summary
 	@$(BIN)/recsys demo
 
-test: setup ## Lint, types and the whole test suite
+test: setup ## Lint, types and the whole test suite, two files at a time (WORKERS=4 for more)
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
 
 test-cluster: setup ## The manifests, rights and rollouts against the cluster that KUBECONFIG names, in namespaces of their own (k8s/README.md)
 	@test -n "$$KUBECONFIG" || { echo "KUBECONFIG names no cluster: KUBECONFIG=FILE make test-cluster, with rights to make namespaces, custom resource definitions and roles." \
