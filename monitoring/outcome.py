@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from monitoring.history import read_history
-from monitoring.retraining_policy import REFUSED, LaunchRecord, read_launches
+from monitoring.retraining_policy import REFUSED_OUTCOME, LaunchRecord, read_launches
 from monitoring.verdict import Check, State, Verdict, percent
 
 HIT_SHARE = "quality:hit_share"
@@ -54,7 +54,7 @@ def _outcome(launch: LaunchRecord, history: Sequence[Verdict]) -> Outcome:
         return Outcome(
             launch, Help.NO_BUNDLE, f"The run is {launch.state}: {launch.outcome or 'nothing came of it yet'}."
         )
-    if launch.outcome.startswith(REFUSED):
+    if launch.outcome.startswith(REFUSED_OUTCOME):
         return Outcome(launch, Help.NO_BUNDLE, f"The run was {launch.outcome}; the champion stays.")
     after = [
         verdict

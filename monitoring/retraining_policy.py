@@ -27,7 +27,7 @@ from monitoring.verdict import Check, State, Verdict, digest, moment
 
 T = TypeVar("T")
 
-REFUSED = "refused by the gate: "
+REFUSED_OUTCOME = "refused by the gate: "
 """Begins the outcome of a run whose bundle may not serve."""
 BUNDLE_AGE = "freshness:bundle"
 LOCK_SECONDS = 60

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from components.artifacts.cuts import newest_as_of
 from components.artifacts.registry import require_champion
 from components.retrieval.config import RetrieversConfig
-from monitoring.retraining_policy import REFUSED, Action, decide, launch_once
+from monitoring.retraining_policy import REFUSED_OUTCOME, Action, decide, launch_once
 from monitoring.verdict import Verdict
 from pipelines.config import PipelineConfig
 
@@ -105,7 +105,7 @@ def retraining_config(config: PipelineConfig, home: Path, now: datetime) -> Pipe
 
 
 def _outcome(run: Trained) -> str:
-    return run.bundle_id if run.gate["passed"] else f"{REFUSED}{run.bundle_id}"
+    return run.bundle_id if run.gate["passed"] else f"{REFUSED_OUTCOME}{run.bundle_id}"
 
 
 def _budget(config: PipelineConfig) -> dict[str, int]:

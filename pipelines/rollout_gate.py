@@ -62,14 +62,27 @@ def check_candidate(
     return [golden, _off_policy(home, model, ours, theirs, now), _replay(home, model, ours, theirs, now, config)]
 
 
-def require_passed(name: str, checks: Sequence[Check]) -> None:
-    """Raises GateRefusedError, with the figures, where one is not passed."""
+def reason_to_start(name: str, checks: Sequence[Check], reason: str, *, force: str | None = None) -> str:
+    """Why the rollout starts, for its record: `reason`, or what somebody insists on where the gate speaks against it.
+
+    Args:
+        name: Of the rollout.
+        checks: Of the gate.
+        reason: Where all are passed.
+        force: Why it is started all the same; None where it is not.
+
+    Raises:
+        GateRefusedError: One is not passed and nobody insists; with the figures.
+    """
     failed = [f"{check.name}: {check.sentence}" for check in checks if not check.is_passed]
-    if failed:
+    if not failed:
+        return reason
+    if force is None:
         raise GateRefusedError(
             f"rollout {name}: not started. {'. '.join(failed)}. `--force` with a `--reason` starts it all the same, and "
             "both are on record."
         )
+    return f"forced: {force}"
 
 
 def evidence(checks: Sequence[Check]) -> dict[str, str]:

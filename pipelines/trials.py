@@ -23,7 +23,7 @@ from pipelines.experiments import show_experiment
 from pipelines.known_candidates import Change, publish_candidate, unchanged
 from pipelines.local_canary import LocalTarget, wait_for_bundle
 from pipelines.replay import BEFORE, Replayed, Visit, is_drawn, replay, visits, wait_for_logs, wait_until_logged
-from pipelines.rollout_gate import Check, check_candidate, evidence, require_passed
+from pipelines.rollout_gate import Check, check_candidate, evidence, reason_to_start
 from pipelines.rollouts import VERDICT, step_by_verdict
 from pipelines.server_process import free_ports
 from pipelines.stack import CANARY, down, running, stop_part, up
@@ -247,19 +247,9 @@ def _started(shop: Shop, trial: Trial, begin: datetime) -> tuple[Rollout, list[C
         wait_for_bundle(shop.home, stable)
     checks = check_candidate(shop.home, shop.model, candidate, stable, now=begin, config=ASKED_AGAIN)
     steps = tuple(share for share in shop.config.steps if share)
-    cause = Cause(BY, begin, _reason(trial, checks), evidence(checks))
+    reason = reason_to_start(trial.name, checks, trial.about, force=trial.force)
+    cause = Cause(BY, begin, reason, evidence(checks))
     return shop.book.start(started(trial.name, stable=stable, candidate=candidate, cause=cause, steps=steps)), checks
-
-
-def _reason(trial: Trial, checks: Sequence[Check]) -> str:
-    """Why it is started.
-
-    Raises:
-        GateRefusedError: It may not be.
-    """
-    if trial.force is None:
-        require_passed(trial.name, checks)
-    return trial.about if all(check.is_passed for check in checks) else f"forced: {trial.force}"
 
 
 def _published(shop: Shop, change: Change, now: datetime) -> str:

@@ -50,8 +50,8 @@ def run(
     token_file: TokenFile = None,
     home_claim: HomeClaim = "recsys-home",
     experiment: Experiment = "recommender",
-    namespace: Namespace = "",
-    service_account: ServiceAccount = "",
+    namespace: Namespace = None,
+    service_account: ServiceAccount = None,
     config: Config = DEFAULT,
     sets: Set = None,
 ) -> None:
@@ -89,7 +89,7 @@ def run(
         from pipelines.kubeflow.submission import Target
         from pipelines.kubeflow.training import Shape
 
-        target = Target(experiment, namespace or None, service_account or None)
+        target = Target(experiment, namespace, service_account)
         shape = Shape(image, Platform(home_claim))
         return train_on_kubeflow(connect(endpoint, token_file), retraining, home, target, shape)
 

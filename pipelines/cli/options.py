@@ -28,8 +28,8 @@ TokenFile = Annotated[
 ]
 HomeClaim = Annotated[str, typer.Option(help="The cluster's volume claim of the state folder.")]
 Experiment = Annotated[str, typer.Option(help="Kubeflow's experiment.")]
-Namespace = Annotated[str, typer.Option(help="Namespace of a multi-user Kubeflow.")]
-ServiceAccount = Annotated[str, typer.Option(help="Service account of the steps' pods.")]
+Namespace = Annotated[str | None, typer.Option(help="Namespace of a multi-user Kubeflow.")]
+ServiceAccount = Annotated[str | None, typer.Option(help="Service account of the steps' pods.")]
 
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:

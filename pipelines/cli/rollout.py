@@ -14,6 +14,7 @@ from components.deploy_canary.rollout import LOCAL
 if TYPE_CHECKING:
     from components.deploy_canary.book import RolloutBook
     from components.deploy_canary.rollout import Cause, Rollout
+    from pipelines.rollout_gate import Check
 
 app = typer.Typer(help="Roll a bundle out to growing groups of users, by evidence.", no_args_is_help=True)
 
@@ -67,29 +68,29 @@ def _begin(
     from components.artifacts.registry import require_champion
     from components.deploy_canary.rollout import started
     from pipelines.cluster_canary import target_of
+    from pipelines.rollout_gate import evidence, reason_to_start
 
     home, book = recsys_home(), open_book()
     stable = require_champion(home, MODEL).bundle_id
     target_of(target, home, MODEL)  # refused before anything is written down
     started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)  # refuses a wrong plan
     is_new = name not in {one.name for one in book.all()}
-    figures = _checked(name, candidate, stable, is_forced=is_forced) if is_new else {}
-    cause = _cause(f"forced: {reason}" if is_forced else reason, figures)
+    checks = _checked(candidate, stable) if is_new else []
+    said = reason_to_start(name, checks, reason, force=reason if is_forced else None)
+    cause = _cause(said, evidence(checks))
     _tell(book.start(started(name, stable=stable, candidate=candidate, cause=cause, steps=steps, target=target)))
 
 
-def _checked(name: str, candidate: str, stable: str, *, is_forced: bool) -> dict[str, str]:
-    """What speaks for and against the candidate, by name; told, and refused unless it is forced."""
+def _checked(candidate: str, stable: str) -> "list[Check]":
+    """What speaks for and against the candidate; told."""
     from components.artifacts.home import recsys_home
     from monitoring.experiments.replay_comparison import ReplayConfig
-    from pipelines.rollout_gate import check_candidate, evidence, require_passed
+    from pipelines.rollout_gate import check_candidate
 
     checks = check_candidate(recsys_home(), MODEL, candidate, stable, now=datetime.now(UTC), config=ReplayConfig())
     for check in checks:
         typer.echo(str(check))
-    if not is_forced:
-        require_passed(name, checks)
-    return evidence(checks)
+    return checks
 
 
 @app.command()

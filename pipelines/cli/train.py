@@ -66,8 +66,8 @@ def submit(
     token_file: TokenFile = None,
     home_claim: HomeClaim = "recsys-home",
     experiment: Experiment = "recommender",
-    namespace: Namespace = "",
-    service_account: ServiceAccount = "",
+    namespace: Namespace = None,
+    service_account: ServiceAccount = None,
     trial_pods: TrialPods = 1,
     cron: Annotated[
         str,
@@ -95,7 +95,7 @@ def submit(
         raise ConfigError("--cron: chooses the date and starts by itself. Leave out --as-of, --again and --wait.")
     chosen = load_config(config, overrides(sets) | ({"as_of": as_of} if as_of else {}))
     client = connect(endpoint, token_file)
-    target = Target(experiment, namespace or None, service_account or None)
+    target = Target(experiment, namespace, service_account)
     shape = Shape(image, Platform(home_claim), trial_pods)
     if cron:
         typer.echo(schedule_training(client, chosen, target, shape, cron).sentence)

@@ -14,7 +14,12 @@ from pipelines.config import PipelineConfig
 from pipelines.kubeflow.submission import Target, wait
 from pipelines.kubeflow.training import Shape, submit_training
 
-REFUSED: Mapping[str, Any] = {"passed": False, "sentence": "its evaluation is among the run's artifacts", "checks": []}
+UNREGISTERED: Mapping[str, Any] = {
+    "passed": False,
+    "sentence": "its evaluation is among the run's artifacts",
+    "checks": [],
+}
+"""The gate's verdict of a run that has registered no bundle: what it was is not to be seen from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def train_on_kubeflow(
     wait(client, run.run_id)
     found = _registered(home, config, since=client.get_run(run.run_id).created_at)
     if found is None:
-        return KubeflowTraining(run.name, REFUSED)
+        return KubeflowTraining(run.name, UNREGISTERED)
     return KubeflowTraining(found.bundle_id, found.evaluation()["gate"])
 
 

@@ -15,7 +15,6 @@ Source:
 """
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +27,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from components.artifacts.errors import ConfigError, ContractError
-from components.artifacts.whole_file import write_whole
+from components.artifacts.whole_file import FileStamp, file_stamp, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +236,7 @@ class ExperimentBook:
     def __init__(self, home: Path) -> None:
         self._file = home / FILE
         self._path = str(self._file)
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: FileStamp | None = None
         self._fault: str | None = "not read yet"
         self._content = b""
         self.current = Experiments()
@@ -245,7 +244,7 @@ class ExperimentBook:
 
     def refresh(self) -> bool:
         """Read the file again if its time or size changed; whether its content did. Cheap enough for each request."""
-        stamp = self._stamp()
+        stamp = file_stamp(self._path)
         if stamp == self._seen and not self._fault:
             return False
         self._seen = stamp
@@ -277,10 +276,3 @@ class ExperimentBook:
     def addresses(self) -> dict[str, str]:
         """Upstream to URL of the active experiments that bring one."""
         return {one.upstream: one.url for one in self.current.experiments if one.is_active and one.url}
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            facts = os.stat(self._path)  # noqa: PTH116 - once per request, and a Path costs as much again
-        except OSError:
-            return None
-        return facts.st_mtime_ns, facts.st_ino, facts.st_size

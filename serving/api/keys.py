@@ -10,7 +10,6 @@ it would only cost each request milliseconds and give strangers a way to burn th
 import hashlib
 import hmac
 import logging
-import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts.errors import ContractError, NotFoundError
-from components.artifacts.whole_file import write_whole
+from components.artifacts.whole_file import file_stamp, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ class KeyRing:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._path = str(home / FILE)
-        self._seen = self._stamp()
+        self._seen = file_stamp(self._path)
         self._keys = {key.key_id: key for key in read_keys(home)}
         self._is_locked = bool(self._keys)
 
@@ -136,7 +135,7 @@ class KeyRing:
 
     def refresh(self) -> None:
         """Read the file again if it changed; once per request."""
-        stamp = self._stamp()
+        stamp = file_stamp(self._path)
         if stamp == self._seen:
             return
         self._seen = stamp
@@ -146,13 +145,6 @@ class KeyRing:
             log.error("no key is taken until this is mended: %s", error)
             self._keys, self._is_locked = {}, True
         self._is_locked = self._is_locked or bool(self._keys)
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            facts = os.stat(self._path)  # noqa: PTH116 - once per request, and a Path costs as much again
-        except OSError:
-            return None
-        return facts.st_mtime_ns, facts.st_ino, facts.st_size
 
 
 def _digest(secret: str) -> str:

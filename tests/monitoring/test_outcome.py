@@ -9,7 +9,7 @@ import pytest
 from monitoring import history
 from monitoring.config import RetrainingPolicy
 from monitoring.outcome import Help, outcomes
-from monitoring.retraining_policy import REFUSED, decide, launch_once
+from monitoring.retraining_policy import REFUSED_OUTCOME, decide, launch_once
 from monitoring.verdict import Check, Group, State, Verdict
 
 NOW, WEEK = datetime(2017, 11, 13, tzinfo=UTC), timedelta(days=7)
@@ -58,7 +58,7 @@ def test_a_bundle_that_the_gate_refused_is_not_waited_for(tmp_path):
     asked = verdict([check(State.FAIL)])
     history.append(tmp_path, asked)
     decision = decide(asked, RetrainingPolicy(), home=tmp_path, now=NOW)
-    launch_once(tmp_path, decision, lambda key: f"{REFUSED}b-new", now=NOW)
+    launch_once(tmp_path, decision, lambda key: f"{REFUSED_OUTCOME}b-new", now=NOW)
     (found,) = outcomes(tmp_path, "recommender")
     assert (found.help, found.sentence) == (
         Help.NO_BUNDLE,

@@ -15,7 +15,7 @@ from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
 from monitoring.experiments.replay_comparison import ReplayConfig
 from pipelines.known_candidates import popular_only, publish_candidate, the_same
-from pipelines.rollout_gate import GOLDEN, OFF_POLICY, REPLAY, Check, check_candidate, require_passed
+from pipelines.rollout_gate import GOLDEN, OFF_POLICY, REPLAY, Check, check_candidate, reason_to_start
 from pipelines.stack import down
 from serving.live_events import LiveEvents
 from serving.online_features import UserReader
@@ -92,14 +92,17 @@ def test_equal_candidate_passes_and_what_cannot_be_said_is_not_held_against_it(s
     assert checks[OFF_POLICY].sentence.startswith("no list was drawn in the last four weeks")
     assert checks[REPLAY].sentence.startswith("of what the champion shows for 120 logged questions")  # 60 users, twice
     assert checks[REPLAY].sentence.endswith("of what the candidate shows +0.00% (+0.00% to +0.00%)")
-    require_passed("spring", list(checks.values()))
+    assert (
+        reason_to_start("spring", list(checks.values()), "by hand", force="at once") == "by hand"
+    )  # nothing was forced
 
 
 def test_candidate_that_would_have_shown_less_of_what_was_taken_is_refused_with_the_figures(shop):
     checks = shop.check(publish_candidate(shop.home, MODEL, "champion", popular_only, now=NOW).bundle_id)
     assert [name for name, check in checks.items() if not check.is_passed] == [REPLAY]
     with pytest.raises(GateRefusedError, match=r"rollout spring: not started\. logged questions: .* candidate shows -"):
-        require_passed("spring", list(checks.values()))
+        reason_to_start("spring", list(checks.values()), "by hand")
+    assert reason_to_start("spring", list(checks.values()), "by hand", force="at once") == "forced: at once"
 
 
 def test_few_logged_questions_are_no_comparison(shop):

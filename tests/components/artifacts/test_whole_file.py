@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from components.artifacts.whole_file import write_whole
+from components.artifacts.whole_file import file_stamp, write_whole
 
 
 def test_file_is_replaced_whole_and_a_leftover_of_a_crash_does_not_matter(tmp_path):
@@ -28,3 +28,14 @@ def test_mode_holds_from_the_first_byte_on(tmp_path):
     finally:
         os.umask(umask)
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_stamp_tells_a_file_from_the_one_in_its_place_though_size_and_time_are_the_same(tmp_path):
+    path = tmp_path / "facts.json"
+    assert file_stamp(path) is None
+    write_whole(path, "first")
+    before, facts = file_stamp(str(path)), path.stat()
+    assert before == file_stamp(path)
+    write_whole(path, "other")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert before != file_stamp(path)
