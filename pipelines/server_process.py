@@ -20,6 +20,7 @@ START_SECONDS = 300.0
 STOP_SECONDS = 30.0
 REFRESH_SECONDS = 60.0
 POLL_SECONDS = 0.2
+READY_SECONDS = 2.0
 
 
 class ServerFailedError(RecsysError):
@@ -109,11 +110,9 @@ def wait_until_ready(name: str, url: str, log: Path, ended: Callable[[], int | N
         if code is not None:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
             raise ServerFailedError(f"the {name} ended with exit code {code}: {last[0]}. Its log: {log}")
-        try:
-            if httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
+        answer = _readyz(url)
+        if answer is not None and answer.status_code == httpx.codes.OK:
+            return
         time.sleep(POLL_SECONDS)
     raise ServerFailedError(f"the {name} was not ready after {START_SECONDS:.0f} s. Its log: {log}")
 
@@ -126,12 +125,21 @@ def wait_for_items(running: RunningServer, moment: datetime) -> None:
     """
     end = time.monotonic() + REFRESH_SECONDS
     while time.monotonic() < end:
-        if httpx.get(f"{running.url}/readyz", timeout=2.0).json()["items_as_of"] >= moment.isoformat():
+        answer = _readyz(running.url)
+        if answer is not None and answer.json()["items_as_of"] >= moment.isoformat():
             return
         time.sleep(POLL_SECONDS)
     raise ServerFailedError(
         f"the server has no item features as of {moment.isoformat()} after {REFRESH_SECONDS:.0f} s. Its log: {running.log}"
     )
+
+
+def _readyz(url: str) -> httpx.Response | None:
+    """What it answers; None while it does not, as on a machine that is busy."""
+    try:
+        return httpx.get(f"{url}/readyz", timeout=READY_SECONDS, trust_env=False)
+    except httpx.TransportError:
+        return None
 
 
 def free_ports(count: int) -> list[int]:
