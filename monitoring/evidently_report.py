@@ -22,8 +22,9 @@ import pandas as pd
 
 from components.artifacts.errors import ContractError
 from monitoring.config import DriftConfig, MonitoringConfig
+from monitoring.moved_values import moved_values
 from monitoring.stability_index import Bins, population_stability_index
-from monitoring.verdict import FeatureFinding, State, Verdict, days
+from monitoring.verdict import FeatureFinding, State, Verdict, days, percent
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,21 @@ def _banner(verdict: Verdict, left_out: Sequence[str], *, current_rows: int, ref
     )
     return (
         '<div style="font:15px/1.5 system-ui,sans-serif;padding:16px 24px;border-left:8px solid #334155">'
-        f"<strong>{verdict.state}: {escape(verdict.sentence)}</strong><br>{escape(facts)}</div>"
+        f"<strong>{verdict.state}: {escape(verdict.sentence)}</strong><br>{escape(facts)}{_moved(verdict)}</div>"
+    )
+
+
+def _moved(verdict: Verdict) -> str:
+    """Evidently's pictures have bins of their own; these are the verdict's."""
+    rows = [
+        f"<tr><td>{escape(one.name)}</td><td>{percent(one.importance)}</td><td>{escape(moved_values(one))}</td></tr>"
+        for one in verdict.moved
+    ]
+    head = "<tr><th>moved</th><th>importance</th><th>values: share of users' lists at training → now</th></tr>"
+    return (
+        f'<table style="margin-top:8px;text-align:left;border-spacing:12px 0">{head}{"".join(rows)}</table>'
+        if rows
+        else ""
     )
 
 

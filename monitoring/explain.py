@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from components.artifacts.errors import NotFoundError
 from monitoring.findings import SegmentFinding, SkewFinding
+from monitoring.moved_values import moved_values, own_past
 from monitoring.verdict import Check, FeatureFinding, Verdict, days, percent
 
 WINDOWS = 8
@@ -44,6 +45,10 @@ def _features(verdict: Verdict, name: str) -> Iterator[str]:
             yield f"  {percent(one.importance)} of the ranker's importance, {one.users:,} users"
             yield f"  median {_said(one.reference_median)} at training, {_said(one.current_median)} now"
             yield f"  missing {percent(one.reference_null_share)} at training, {percent(one.current_null_share)} now"
+            if values := moved_values(one):
+                yield f"  values, share of users' lists at training → now: {values}"
+            if past := own_past(one):
+                yield f"  beside its own windows without drift, {past}"
 
 
 def _skew(verdict: Verdict, name: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from monitoring.moved_values import moved_values, own_past
 from monitoring.stability_index import bin_name
 from monitoring.verdict import Check, FeatureFinding, State, Verdict, days, percent
 
@@ -113,9 +114,17 @@ def _card(finding: FeatureFinding) -> str:
     return (
         f'<div class="card"><h3>{escape(finding.name)}</h3><p>{percent(finding.importance)} of importance; '
         f"{escape(finding.reason)}; {medians}</p>"
-        f"{_histogram(finding)}"
+        f"{_histogram(finding)}{_values(finding)}"
         f"<p>{nulls}</p></div>"
     )
+
+
+def _values(finding: FeatureFinding) -> str:
+    told = (
+        ("values, share of users' lists, training → now: ", moved_values(finding)),
+        ("beside its own windows without drift, ", own_past(finding)),
+    )
+    return "".join(f"<p>{escape(label + values)}</p>" for label, values in told if values)
 
 
 def _histogram(finding: FeatureFinding) -> str:

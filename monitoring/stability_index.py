@@ -74,14 +74,22 @@ def bin_name(edges: Sequence[float], place: int) -> str:
     if not edges:
         return "there"
     if place == 0:
-        return f"under {edges[0]:.3g}"
-    return f"{edges[place - 1]:.3g} or more" if place == len(edges) else f"{edges[place - 1]:.3g} to {edges[place]:.3g}"
+        return f"under {_said(edges[0])}"
+    low = edges[place - 1]
+    if place == len(edges):
+        return f"over {_said(edges[-2])}" if len(edges) > 1 and low == _next(edges[-2]) else f"{_said(low)} or more"
+    return _said(low) if edges[place] == _next(low) else f"{_said(low)} to {_said(edges[place])}"
 
 
 def population_stability_index(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum over bins of (p - q) ln(p / q); the last axis are the bins, shares under SMALLEST_SHARE count as it."""
+    return np.asarray(index_parts(reference, current).sum(axis=-1))
+
+
+def index_parts(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each bin adds to the index, in the shape of both; not negative."""
     p, q = (np.clip(shares, SMALLEST_SHARE, None) for shares in (reference, current))
-    return np.asarray(((p - q) * np.log(p / q)).sum(axis=-1))
+    return np.asarray((p - q) * np.log(p / q))
 
 
 def histogram(places: NDArray[np.intp], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
@@ -153,7 +161,16 @@ def _edges(known: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
     if edges[-1] < known.max():
         return edges
-    return np.append(edges, float(np.nextafter(np.float32(edges[-1]), np.float32(np.inf))))  # features are float32
+    return np.append(edges, _next(edges[-1]))
+
+
+def _next(edge: float) -> float:
+    """The least feature value above an edge: features are float32."""
+    return float(np.nextafter(np.float32(edge), np.float32(np.inf)))
+
+
+def _said(edge: float) -> str:
+    return f"{edge:,.4g}"
 
 
 def _raw(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:

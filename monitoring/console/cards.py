@@ -6,6 +6,7 @@ from html import escape
 from components.deploy_canary.rollout import Rollout
 from monitoring.console.state import ModelState
 from monitoring.experiments.charts import Line, line_chart
+from monitoring.moved_values import moved_values
 from monitoring.outcome import Outcome
 from monitoring.verdict import SEVERITY, Check, FeatureFinding, Group, State, Verdict, days, percent, worst
 
@@ -143,8 +144,14 @@ def _drift(state: ModelState) -> str:
 def _feature(finding: FeatureFinding) -> str:
     return (
         f'<li><span class="bar" style="width:{100 * finding.importance:.1f}%"></span><b>{escape(finding.name)}</b> '
-        f"{ARROWS[finding.direction]}, {percent(finding.importance)} of the importance, {escape(_evidence(finding))}</li>"
+        f"{ARROWS[finding.direction]}, {percent(finding.importance)} of the importance, {escape(_evidence(finding))}"
+        f"{_values(finding)}</li>"
     )
+
+
+def _values(finding: FeatureFinding) -> str:
+    values = moved_values(finding)
+    return f"<br><small>at training → now: {escape(values)}</small>" if values else ""
 
 
 def _evidence(finding: FeatureFinding) -> str:

@@ -1,5 +1,6 @@
 """What is behind one name of a verdict."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from components.artifacts.errors import NotFoundError
 from monitoring.explain import explain
 from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.verdict import Check, Group, State, Verdict
+from tests.monitoring.test_moved_values import FINDING
 
 NOW, WEEK = datetime(2017, 11, 13, tzinfo=UTC), timedelta(days=7)
 SKEW = SkewFinding("user_spend_usd_30d", "user_stats", 60, 0.5, 0.1, 1200.0, 12.0)
@@ -28,6 +30,15 @@ def test_a_check_is_told_with_its_numbers_and_the_windows_before():
     assert lines[0] == "drift:features: FAIL, week 1"
     assert "observed 0.2 against 0.1" in lines[1]
     assert lines[2] == "  2017-11-06 to 2017-11-12: OK, week 0"
+
+
+def test_a_feature_is_told_with_the_values_that_moved_and_with_its_own_past():
+    known = replace(FINDING, moved_bin=3, moved_bin_z=6.24, moved_bin_usual=0.029)
+    lines = explain([replace(HISTORY[1], features=(known,))], FINDING.name)
+    assert lines[-2:] == (
+        "  values, share of users' lists at training → now: missing 3.1 % → 9.4 %",
+        "  beside its own windows without drift, missing: usually 2.9 %, now 9.4 % (6.2 standard errors)",
+    )
 
 
 def test_a_skewed_feature_is_told_with_an_example():

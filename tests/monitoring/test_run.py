@@ -10,6 +10,7 @@ import pytest
 from components.artifacts.errors import ConfigError, ContractError
 from monitoring.config import QualityConfig, ReportConfig
 from monitoring.history import read_history
+from monitoring.moved_values import moved_values
 from monitoring.verdict import State, Verdict
 from tests.monitoring.conftest import AGE, CATEGORY, END, NOW, PRICE, RANK, START, USERS, World, lost, times
 
@@ -223,6 +224,7 @@ def test_the_report_says_the_sentence_and_shows_what_moved_without_loading_anyth
     assert verdict.reference_id in page
     assert "2017-10-30 to 2017-11-05" in page
     assert page.count("<svg") == len(verdict.moved) == 1
+    assert f"now: {moved_values(verdict.moved[0])}</p>" in page
     assert "http" not in page
     assert "<script" not in page
 
@@ -255,6 +257,7 @@ def test_evidently_renders_a_page_that_names_our_verdict_and_survives_an_empty_c
     snapshot = (served.home / "out" / "evidently.json").read_text()
     assert "quantile_psi" in snapshot
     assert CATEGORY in snapshot
+    assert moved_values(next(one for one in verdict.moved if one.name == CATEGORY)) in page
     assert 'href="evidently.html"' in (served.home / "out" / "report.html").read_text()
 
 

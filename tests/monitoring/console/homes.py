@@ -32,7 +32,8 @@ def verdict(*checks: Check, weeks: int = 0, bundle_id: str = "b-old", name: str 
     moved = FeatureFinding(
         name=name, state=State.WARN, importance=0.4, score=1.25, threshold=0.1, threshold_source="noise", direction="up",
         reference_median=1.0, current_median=2.0, reference_null_share=0.0, current_null_share=0.0, null_threshold=0.05,
-        out_of_range_share=0.0, users=900, reason="moved",
+        out_of_range_share=0.0, users=900, reason="moved", edges=(2.0, 5.0),
+        reference_shares=(0.6, 0.269, 0.1, 0.031), current_shares=(0.6, 0.206, 0.1, 0.094),
     )  # fmt: skip
     findings = (moved,) if DRIFTED in checks else ()
     return Verdict(MODEL, bundle_id, "ref", end - WEEK, end, end, 900, 9000, checks, features=findings)
