@@ -32,7 +32,7 @@ def is_known(current: pd.DataFrame) -> pd.Series:
 
 def _unknown(share: float, config: AudienceConfig) -> Check:
     state = State.WARN if share > config.unknown_share else State.OK
-    reason = f"{percent(share)} of the users are new to the feature store"
+    reason = f"{percent(share)} of the users are new to the feature store, {percent(config.unknown_share)} are accepted"
     return Check("audience:new_users", Group.WINDOW, state, reason, share, config.unknown_share)
 
 

@@ -51,6 +51,7 @@ EXPECTED_WITH_VALUE = 10.0
 """Users who should have a value of such a feature, before none of them having one says that it was lost: e^-10."""
 NOTHING_LEFT = 1 - 1e-9
 SCORE = FeatureSpec("score", RANKER_FEATURES[0].dtype, "1", "The ranker's score")
+SCORE_CHECK = "prediction:score"
 
 
 def importances(booster: xgb.Booster) -> dict[str, float]:
@@ -97,12 +98,18 @@ def feature_checks(findings: Sequence[FeatureFinding], config: MonitoringConfig)
     ]
 
 
-def score_check(reference: pd.DataFrame, current: pd.DataFrame, config: MonitoringConfig) -> Check:
-    """The distribution of the ranker's own score: its moves follow the features' or a change of the traffic."""
+def score_check(reference: pd.DataFrame, current: pd.DataFrame, history: Past, config: MonitoringConfig) -> Check:
+    """The distribution of the ranker's own score: its moves follow the features' or a change of the traffic.
+
+    Args:
+        reference: Rows of the bundle's reference.
+        current: Rows of the window.
+        history: Its earlier windows without drift.
+        config: Bins, thresholds.
+    """
     sides = _Sides.of(reference, current, np.random.default_rng(config.seed), config)
-    finding = _judge(SCORE, sides, 0.0, Past(), config)
-    state = State.WARN if finding.is_moved else finding.state
-    return Check("prediction:score", Group.PREDICTION, state, finding.reason, finding.score, finding.threshold)
+    finding = _judge(SCORE, sides, 0.0, history, config)
+    return Check(SCORE_CHECK, Group.PREDICTION, finding.state, finding.reason, finding.score, finding.threshold)
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,7 @@ def _judge(
         null_threshold=null_threshold(spec.name, per_user[:, -1], sides.users, config.drift),
         out_of_range_share=_out_of_range(spec, after),
         users=sides.users,
+        windows=len(history),
         reason=reason,
         reference_shares=tuple(old.tolist()),
         current_shares=tuple(new.tolist()),
@@ -234,7 +242,13 @@ def _limit(
     """As `threshold`, with draws that all features share."""
     if len(history) >= config.history_needed:
         return of_history(history, config)
-    return of_noise(sides.reference_draws @ per_user, sides.current_draws @ per_user, config, learning_floor)
+    limit, source = of_noise(sides.reference_draws @ per_user, sides.current_draws @ per_user, config, learning_floor)
+    return limit, f"{source}; {_known(len(history), config)}"
+
+
+def _known(windows: int, config: DriftConfig) -> str:
+    """What is still to come before a feature is held against its own past."""
+    return f"what is usual is known after {config.history_needed} windows of this bundle, {windows} were judged before"
 
 
 def null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, config: DriftConfig) -> float | None:
@@ -259,6 +273,9 @@ def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Che
     if moved:
         state = State.FAIL if weight >= config.importance_to_fail else State.WARN
         reason = f"{len(moved)} features with {percent(weight)} of the ranker's importance moved: {names}"
+        windows = min(finding.windows for finding in moved)
+        if state is State.WARN and windows < config.history_needed:
+            reason += f"; {_known(windows, config)}"
     elif any(finding.state is State.LEARNING for finding in judged):
         state, reason = State.LEARNING, f"{config.history_needed} windows without drift are needed for the thresholds"
     else:

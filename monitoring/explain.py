@@ -44,7 +44,8 @@ def _features(verdict: Verdict, name: str) -> Iterator[str]:
             yield f"{one.name}: {one.state}, {one.reason}"
             yield f"  {percent(one.importance)} of the ranker's importance, {one.users:,} users"
             yield f"  median {_said(one.reference_median)} at training, {_said(one.current_median)} now"
-            yield f"  missing {percent(one.reference_null_share)} at training, {percent(one.current_null_share)} now"
+            nulls = f"{percent(one.reference_null_share)} at training, {percent(one.current_null_share)} now"
+            yield f"  missing {nulls} for users who are known"
             if values := moved_values(one):
                 yield f"  values, share of users' lists at training → now: {values}"
             if past := own_past(one):

@@ -13,12 +13,12 @@ ENOUGH = 0.5
 
 
 def moved_values(finding: FeatureFinding) -> str:
-    """`missing 3.1 % → 9.4 %, 12 or more 20 % → 14 %`: shares at training and now, each user with the same weight.
+    """`missing: 3.1 % → 9.4 %; 12 or more: 20 % → 14 %`: shares at training and now, each user with the same weight.
 
     What adds most to the index comes first, and no more is told than makes up half of it. Empty where nothing was measured
     or nothing moved.
     """
-    return ", ".join(f"{held} {percent(before)} → {percent(now)}" for held, before, now in _furthest(finding))
+    return "; ".join(f"{held}: {percent(before)} → {percent(now)}" for held, before, now in _furthest(finding))
 
 
 def own_past(finding: FeatureFinding) -> str:

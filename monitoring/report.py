@@ -62,7 +62,9 @@ def render_report(verdict: Verdict, *, evidently: str | None = None) -> str:
 
 EXPLANATION = """<p>The index is the population stability index between training and this window, over quantile bins of the
 training values and one bin for missing ones; each user counts once. A feature has moved when the index is over what
-sampling alone can do (or over its own quiet windows, once there are enough). Moved features fail the window when
+sampling alone can do (or over its own quiet windows, once there are enough). The training values were ranked at one
+moment, so what counts days or demand differs from them in every window of visits: a new bundle is worth a look until its
+own first windows have taught what is usual. Moved features fail the window when
 together they carry enough of the ranker's importance. Missing data is never green: no data is STALE, too few users is
 INSUFFICIENT, outcomes that are not known yet are LEARNING. Broken data (freshness, missing or impossible values) blocks
 retraining, because a new model would learn the fault.</p>"""

@@ -17,7 +17,7 @@ from components.ranking.ranker import Ranker
 from components.retrieval.items import ItemTable
 from monitoring.audience import audience_checks
 from monitoring.config import MonitoringConfig, SkewConfig
-from monitoring.drift import feature_checks, importances, judge_features, score_check
+from monitoring.drift import SCORE_CHECK, feature_checks, importances, judge_features, score_check
 from monitoring.evidently_report import PAGE, SNAPSHOT, write_evidently
 from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.freshness import freshness_checks
@@ -88,11 +88,12 @@ def judge(
     findings: tuple[FeatureFinding, ...] = ()
     if len(window.frame):
         shares = importances(Ranker.load(bundle / RANKER).booster)
-        findings = judge_features(
-            reference, window.frame, shares, _quiet_windows(home, window, reference_id, config), config
-        )
+        history = read_history(home, config.model)
+        earlier = comparable(history, reference_id=reference_id, start=window.start, end=window.end)
+        findings = judge_features(reference, window.frame, shares, _quiet_windows(earlier, config), config)
         checks += audience_checks(reference, window.frame, config.audience)
-        checks += [*feature_checks(findings, config), score_check(reference, window.frame, config)]
+        checks += feature_checks(findings, config)
+        checks.append(score_check(reference, window.frame, _quiet_scores(earlier, config), config))
         checks += quality_checks(reference, window, config)
     skew, segments = _from_the_bundle(home, bundle, manifest, reference, window, now, checks, config)
     return Verdict(
@@ -222,17 +223,29 @@ def _notes(window: Window) -> list[str]:
     return notes
 
 
-def _quiet_windows(home: Path, window: Window, reference_id: str, config: MonitoringConfig) -> dict[str, Past]:
+def _quiet_windows(earlier: Sequence[Verdict], config: MonitoringConfig) -> dict[str, Past]:
     """Feature to its earlier windows of the same kind: the first ones, and later ones in which it did not move."""
-    earlier = read_history(home, config.model)
     known: dict[str, list[FeatureFinding]] = {}
-    for verdict in comparable(earlier, reference_id=reference_id, start=window.start, end=window.end):
+    for verdict in earlier:
         for finding in verdict.features:
-            if finding.score is not None and finding.state in {State.OK, State.WARN, State.LEARNING}:
-                before = known.setdefault(finding.name, [])
-                if finding.state is not State.WARN or len(before) < config.drift.history_needed:
-                    before.append(finding)
+            before = known.setdefault(finding.name, [])
+            if finding.score is not None and _teaches(finding.state, len(before), config):
+                before.append(finding)
     return {name: _past(findings) for name, findings in known.items()}
+
+
+def _quiet_scores(earlier: Sequence[Verdict], config: MonitoringConfig) -> Past:
+    """The same of the ranker's score, of which a verdict keeps the index alone."""
+    known: list[float] = []
+    for check in (check for verdict in earlier for check in verdict.checks if check.name == SCORE_CHECK):
+        if check.observed is not None and _teaches(check.state, len(known), config):
+            known.append(check.observed)
+    return Past(tuple(known))
+
+
+def _teaches(state: State, known: int, config: MonitoringConfig) -> bool:
+    """Whether a window says what is usual: one without drift, and each of the first ones."""
+    return state in {State.OK, State.LEARNING} or (state is State.WARN and known < config.drift.history_needed)
 
 
 def _past(findings: Sequence[FeatureFinding]) -> Past:

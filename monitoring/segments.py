@@ -132,7 +132,7 @@ def _findings(kind: str, ratios: Ratios, scores: Scores, config: CalibrationConf
 def _check(found: list[SegmentFinding], config: CalibrationConfig) -> Check:
     learnt = [one for one in found if one.is_learnt]
     if not found:
-        return Check(CALIBRATION, Group.QUALITY, State.INSUFFICIENT, "no impression is old enough for its label")
+        return Check(CALIBRATION, Group.QUALITY, State.LEARNING, "no impression is old enough for its label")
     if not learnt:
         reason = f"{config.base_days_needed} days with enough users are needed before the newest {config.pooled_days}"
         return Check(CALIBRATION, Group.QUALITY, State.LEARNING, reason)

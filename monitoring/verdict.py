@@ -13,6 +13,8 @@ from components.artifacts.errors import ContractError
 from monitoring.findings import SegmentFinding, SkewFinding
 
 FORMAT_VERSION = 1
+MOST_NAMES = 3
+"""Checks that a sentence names beside the one whose reason it gives."""
 VERDICT_VERSION = "2"
 """Changes when the checks change what they mean: a window judged by another version is another verdict."""
 
@@ -115,6 +117,7 @@ class FeatureFinding:
         null_threshold: Missing share above which it alarms; None where missing values carry meaning and few have any.
         out_of_range_share: Share of values outside [low, high] or infinite, in [0, 1].
         users: Distinct users behind the score: the effective sample size.
+        windows: Earlier windows of the same kind that say what is usual of it.
         reason: One sentence for people.
         reference_shares: Share per bin, the last one holds the missing values.
         current_shares: As above.
@@ -145,6 +148,7 @@ class FeatureFinding:
     moved_bin: int | None = None
     moved_bin_z: float | None = None
     moved_bin_usual: float | None = None
+    windows: int = 0
 
     @property
     def is_moved(self) -> bool:
@@ -357,8 +361,10 @@ def _wait(verdict: Verdict) -> str:
 
 
 def _because(checks: Sequence[Check]) -> str:
-    others = f" (and {len(checks) - 1} more)" if len(checks) > 1 else ""
-    return checks[0].reason.rstrip(".") + others
+    """The first one's reason, and the names of others, which `recsys monitor explain` takes."""
+    others = ", ".join(check.name for check in checks[1 : 1 + MOST_NAMES])
+    more = f" and {len(checks) - 1 - MOST_NAMES} more" if len(checks) > 1 + MOST_NAMES else ""
+    return checks[0].reason.rstrip(".") + (f" (and {others}{more})" if others else "")
 
 
 def _check(facts: Mapping[str, Any]) -> Check:

@@ -23,6 +23,8 @@ def test_known_users_are_fine():
 def test_crowd_of_new_users_is_worth_a_look_and_no_fault():
     found = states(window(u1="ok", n1="new", n2="missing"))
     assert found == {"new_users": State.WARN, "lost_users": State.OK, "unanswered": State.OK}
+    check = audience_checks(REFERENCE, window(u1="ok", n1="new", n2="missing"), AudienceConfig())[0]
+    assert check.reason == "67 % of the users are new to the feature store, 20 % are accepted"
 
 
 def test_user_of_the_reference_that_the_store_knows_no_more_is_a_fault_that_blocks_retraining():

@@ -1,13 +1,15 @@
 """Observed over expected successes, day by day and segment by segment."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.calibration import Delays, Ratios, codes_of, delays_of, is_learnt, is_off, score
+from monitoring.calibration import EXPECTED, Delays, Ratios, codes_of, delays_of, is_learnt, is_off, score
 from monitoring.config import CalibrationConfig
+from monitoring.segments import judge_segments
+from monitoring.verdict import State
 
 DAYS, USERS, SHOWN = 35, 200, 5
 CONFIG = CalibrationConfig()
@@ -89,6 +91,13 @@ def test_a_segment_that_loses_much_makes_no_other_one_gain():
     assert is_off(scores, CONFIG).tolist() == [True, False]
     assert scores.change[0] == pytest.approx(-0.7, abs=0.1)
     assert abs(scores.change[1]) < 0.1
+
+
+def test_impressions_whose_labels_are_still_to_come_are_waited_for_as_by_the_other_checks_of_quality():
+    """The first window of each bundle: INSUFFICIENT would outrank what else was found in it."""
+    nothing = pd.DataFrame({EXPECTED: [], "taken": []})
+    check = judge_segments(nothing, end=datetime(2024, 4, 29, tzinfo=UTC), config=CONFIG).check
+    assert (check.state, check.reason) == (State.LEARNING, "no impression is old enough for its label")
 
 
 def test_a_short_past_is_learning_and_never_alarms():

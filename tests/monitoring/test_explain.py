@@ -36,7 +36,7 @@ def test_a_feature_is_told_with_the_values_that_moved_and_with_its_own_past():
     known = replace(FINDING, moved_bin=3, moved_bin_z=6.24, moved_bin_usual=0.029)
     lines = explain([replace(HISTORY[1], features=(known,))], FINDING.name)
     assert lines[-2:] == (
-        "  values, share of users' lists at training → now: missing 3.1 % → 9.4 %",
+        "  values, share of users' lists at training → now: missing: 3.1 % → 9.4 %",
         "  beside its own windows without drift, missing: usually 2.9 %, now 9.4 % (6.2 standard errors)",
     )
 

@@ -17,7 +17,7 @@ FINDING = FeatureFinding(
 
 def test_values_are_told_by_what_they_add_to_the_index_until_they_make_up_half_of_it():
     # missing: (.094 - .031) ln(.094 / .031) = .070; 3 to 12: (.269 - .206) ln(.269 / .206) = .017; the others did not move
-    assert moved_values(FINDING) == "missing 3.1 % → 9.4 %"
+    assert moved_values(FINDING) == "missing: 3.1 % → 9.4 %"
 
 
 def test_three_values_are_told_at_most():
@@ -25,7 +25,7 @@ def test_three_values_are_told_at_most():
         FINDING, edges=(1.0, 2.0, 3.0), reference_shares=(0.2,) * 5, current_shares=(0.3, 0.3, 0.1, 0.1, 0.2)
     )
     # .1 ln(.2 / .1) = .069 twice, .1 ln(.3 / .2) = .041 twice: half of .220 is made up by two
-    assert moved_values(spread) == "2 to 3 20 % → 10 %, 3 or more 20 % → 10 %"
+    assert moved_values(spread) == "2 to 3: 20 % → 10 %; 3 or more: 20 % → 10 %"
     even_spread = replace(spread, current_shares=(0.1, 0.1, 0.1, 0.1, 0.6))
     assert moved_values(even_spread).count("→") == 1  # .4 ln 3 = .439 of .716
     many = replace(

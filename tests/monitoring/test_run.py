@@ -266,11 +266,24 @@ def test_first_windows_teach_a_feature_its_own_level_though_they_alarmed(served:
     drift = served.config.drift.model_copy(update={"history_needed": 2})
     for day in range(4):
         served.serve(times(PRICE, 3), seed=20 + day, moment=START + timedelta(days=day, hours=9))
-    found = [
-        {
-            one.name: one.state
-            for one in served.judge(start=START + day * DAY, end=START + (day + 1) * DAY, drift=drift).features
-        }
-        for day in range(4)
-    ]
-    assert [states[PRICE] for states in found] == [State.WARN, State.WARN, State.OK, State.OK]
+    judged = [served.judge(start=START + day * DAY, end=START + (day + 1) * DAY, drift=drift) for day in range(4)]
+    found = [{one.name: one.state for one in verdict.features}[PRICE] for verdict in judged]
+    assert found == [State.WARN, State.WARN, State.OK, State.OK]
+    checks = [verdict.check("drift:features") for verdict in judged]
+    for known, check in enumerate(checks[:2]):  # what it waits for is said while it waits
+        assert check.reason.endswith(
+            f"; what is usual is known after 2 windows of this bundle, {known} were judged before"
+        )
+    assert "what is usual" not in checks[2].reason
+
+
+def test_first_windows_teach_the_score_its_own_level_too(served: World) -> None:
+    """It would be held against the sampling noise of one moment for ever."""
+    drift = served.config.drift.model_copy(update={"history_needed": 2})
+    for day in range(3):
+        served.serve(times(CATEGORY, 3), seed=20 + day, moment=START + timedelta(days=day, hours=9))
+    judged = [served.judge(start=START + day * DAY, end=START + (day + 1) * DAY, drift=drift) for day in range(3)]
+    checks = [verdict.check("prediction:score") for verdict in judged]
+    assert [check.state for check in checks] == [State.WARN, State.WARN, State.OK]
+    known = [check.observed for check in checks[:2] if check.observed is not None]
+    assert checks[2].threshold == pytest.approx(1.5 * max(known))

@@ -82,7 +82,7 @@ def test_page_has_the_six_cards_in_their_order(tmp_path):
 def test_cards_say_what_moved_where_to_what_is_waited_for_and_how_far_the_canary_is(tmp_path):
     said = text_of(page_of(eventful(tmp_path)))
     assert (
-        "user_sessions_90d ↑ higher, 40 % of the importance, index 1.25 over 0.10 at training → now: missing 3.1 % → 9.4 %"
+        "user_sessions_90d ↑ higher, 40 % of the importance, index 1.25 over 0.10 at training → now: missing: 3.1 % → 9.4 %"
         in said
     )
     assert "the outcomes of 12 users are known after 7 days" in said
