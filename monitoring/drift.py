@@ -272,7 +272,8 @@ def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Che
     names = ", ".join(finding.name for finding in moved[:3])
     if moved:
         state = State.FAIL if weight >= config.importance_to_fail else State.WARN
-        reason = f"{len(moved)} features with {percent(weight)} of the ranker's importance moved: {names}"
+        count = f"{len(moved)} feature{'s' if moved[1:] else ''}"
+        reason = f"{count} with {percent(weight)} of the ranker's importance moved: {names}"
         windows = min(finding.windows for finding in moved)
         if state is State.WARN and windows < config.history_needed:
             reason += f"; {_known(windows, config)}"

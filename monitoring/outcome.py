@@ -35,11 +35,15 @@ class Outcome:
         launch: The run.
         help: What it did.
         sentence: For a person.
+        asked: The verdict that asked for it; None where it is not in the history.
+        after: The newest verdict of its bundle; None where there is none since.
     """
 
     launch: LaunchRecord
     help: Help
     sentence: str
+    asked: Verdict | None = None
+    after: Verdict | None = None
 
 
 def outcomes(home: Path, model: str) -> tuple[Outcome, ...]:
@@ -51,33 +55,39 @@ def outcomes(home: Path, model: str) -> tuple[Outcome, ...]:
 def _outcome(launch: LaunchRecord, history: Sequence[Verdict]) -> Outcome:
     asked = next((verdict for verdict in history if verdict.id == launch.verdict_id), None)
     if launch.state != "launched":
-        return Outcome(
-            launch, Help.NO_BUNDLE, f"The run is {launch.state}: {launch.outcome or 'nothing came of it yet'}."
-        )
+        said = f"The run is {launch.state}: {launch.outcome or 'nothing came of it yet'}."
+        return Outcome(launch, Help.NO_BUNDLE, said, asked)
     if launch.outcome.startswith(REFUSED_OUTCOME):
-        return Outcome(launch, Help.NO_BUNDLE, f"The run was {launch.outcome}; the champion stays.")
+        return Outcome(launch, Help.NO_BUNDLE, f"The run was {launch.outcome}; the champion stays.", asked)
     after = [
         verdict
         for verdict in history
         if verdict.bundle_id == launch.outcome and (asked is None or verdict.end > asked.end)
     ]
     if not after:
-        return Outcome(launch, Help.NOT_SERVING, f"No window of {launch.outcome} was judged: is it promoted?")
+        return Outcome(launch, Help.NOT_SERVING, f"No window of {launch.outcome} was judged: is it promoted?", asked)
     return _compared(launch, asked, after[-1])
 
 
 def _compared(launch: LaunchRecord, asked: Verdict | None, after: Verdict) -> Outcome:
+    """A run that no check asked for is one of the schedule: it has helped where nothing fails since."""
     triggers = asked.triggers if asked is not None else ()
-    now = [_check(after, trigger.name) for trigger in triggers]
+    now = [_check(after, trigger.name) for trigger in triggers or after.triggers]
     failing = [check for check in now if check is not None and check.state is State.FAIL]
-    waiting = [check for check in now if check is None or check.state in UNJUDGED]
-    taken = _taken(asked, after)
+    serves, taken = f"since {launch.outcome} serves", _taken(asked, after)
     if failing:
-        return Outcome(launch, Help.NOT_HELPED, f"{failing[0].name} still fails: {failing[0].reason}{taken}.")
-    if waiting:
-        return Outcome(launch, Help.TOO_EARLY, f"{launch.outcome} serves and cannot be judged yet{taken}.")
-    names = " and ".join(trigger.name for trigger in triggers) or "what the schedule watched"
-    return Outcome(launch, Help.HELPED, f"{names} is quiet since {launch.outcome} serves{taken}.")
+        fails = "still fails" if triggers else f"fails {serves}"
+        return Outcome(launch, Help.NOT_HELPED, f"{failing[0].name} {fails}: {failing[0].reason}{taken}.", asked, after)
+    if after.state is State.ERROR or any(check is None or check.state in UNJUDGED for check in now):
+        said = f"{launch.outcome} serves and cannot be judged yet{taken}."
+        return Outcome(launch, Help.TOO_EARLY, said, asked, after)
+    names = " and ".join(trigger.name for trigger in triggers)
+    said = (
+        f"{names} failed before and no longer fails {serves}"
+        if names
+        else f"Nothing failed before, and nothing does {serves}"
+    )
+    return Outcome(launch, Help.HELPED, f"{said}{taken}.", asked, after)
 
 
 def _taken(before: Verdict | None, after: Verdict) -> str:

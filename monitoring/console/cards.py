@@ -8,6 +8,7 @@ from monitoring.console.state import ModelState
 from monitoring.experiments.charts import Line, line_chart
 from monitoring.moved_values import moved_values
 from monitoring.outcome import Outcome
+from monitoring.retraining_report import Fact
 from monitoring.verdict import SEVERITY, Check, FeatureFinding, Group, State, Verdict, days, percent, worst
 
 DATA = (Group.WINDOW, Group.FRESHNESS, Group.NULLS, Group.RANGE, Group.SKEW)
@@ -227,23 +228,33 @@ def _form(rollout: Rollout, acts: str) -> str:
 
 def _retraining(state: ModelState) -> str:
     """Every decision, the skipped ones too, between what runs gave and what became champion; the newest first."""
-    entries = sorted(_entries(state), reverse=True)
+    entries = sorted(_entries(state), key=lambda entry: entry[:3], reverse=True)
     if not entries:
         return "<p>Nothing was decided yet.</p>"
     rows = [
-        f'<li><time>{escape(at[:16].replace("T", " "))}</time> <b class="act {kind}">{escape(kind)}</b> {escape(said)}</li>'
-        for at, kind, said in entries[:MOST_ENTRIES]
+        f'<li><time>{escape(at[:16].replace("T", " "))}</time> <b class="act {kind}">{escape(kind)}</b> {escape(said)}'
+        f"{_facts(facts)}</li>"
+        for at, kind, said, facts in entries[:MOST_ENTRIES]
     ]
     return f'<ol class="timeline">{"".join(rows)}</ol>{_more(len(entries) - MOST_ENTRIES, "entries")}'
 
 
-def _entries(state: ModelState) -> Iterable[tuple[str, str, str]]:
-    yield from ((one.at, str(one.action), one.reason) for one in state.decisions)
-    yield from ((one.launch.started_at, str(one.help), _told(one)) for one in state.outcomes)
-    yield from ((one.at, one.alias, f"{one.bundle_id or 'nobody'}: {one.reason}") for one in state.moves)
+def _facts(facts: Sequence[Fact]) -> str:
+    """What is known of a run afterwards opens below it."""
+    rows = "".join(f"<li><b>{escape(one.name)}</b> {escape(one.said)}</li>" for one in facts)
+    return f"<details><summary>before and after</summary><ul>{rows}</ul></details>" if rows else ""
+
+
+def _entries(state: ModelState) -> Iterable[tuple[str, str, str, Sequence[Fact]]]:
+    yield from ((one.at, str(one.action), one.reason, ()) for one in state.decisions)
+    for one in state.outcomes:
+        yield one.launch.started_at, str(one.help), _told(one), state.reports[one.launch.run_key]
+    yield from ((one.at, one.alias, f"{one.bundle_id or 'nobody'}: {one.reason}", ()) for one in state.moves)
     for rollout in state.rollouts:
         acts = (record for record in rollout.records if record.act != "hold")
-        yield from ((one.cause.at.isoformat(), one.act, f"rollout {rollout.name}: {one.cause.reason}") for one in acts)
+        yield from (
+            (one.cause.at.isoformat(), one.act, f"rollout {rollout.name}: {one.cause.reason}", ()) for one in acts
+        )
 
 
 def _told(one: Outcome) -> str:

@@ -12,6 +12,7 @@ from components.deploy_canary.rollout import Rollout
 from monitoring.history import read_history, report_folder
 from monitoring.outcome import Outcome, outcomes
 from monitoring.retraining_policy import DecisionRecord, read_decisions
+from monitoring.retraining_report import Fact, retraining_report
 from monitoring.verdict import State, Verdict, days
 
 OVERDUE = timedelta(days=2)
@@ -31,6 +32,7 @@ class ModelState:
         history: Verdicts, the newest window last.
         decisions: Of the retraining policy, oldest first.
         outcomes: Of every run that was launched, oldest first.
+        reports: Run of a launch to what is known of it afterwards.
         rollouts: The newest first; those of the state folder, which has one model in front of users.
         pages: Name to a page that lies deeper, where it exists.
     """
@@ -43,6 +45,7 @@ class ModelState:
     history: Sequence[Verdict]
     decisions: Sequence[DecisionRecord]
     outcomes: Sequence[Outcome]
+    reports: Mapping[str, Sequence[Fact]]
     rollouts: Sequence[Rollout]
     pages: Mapping[str, Path]
 
@@ -99,6 +102,8 @@ def _read(home: Path, model: str, now: datetime) -> ModelState:
     registry, history = open_registry(home), read_history(home, model)
     aliases, rollouts = registry.aliases(model), tuple(reversed(read_rollouts(home)))
     has_decided = (home / "monitoring" / "decisions.db").exists()  # to read is not to make one
+    decisions = read_decisions(home, model) if has_decided else ()
+    launched = outcomes(home, model) if has_decided else ()
     return ModelState(
         model=model,
         now=now.astimezone(UTC),
@@ -106,8 +111,9 @@ def _read(home: Path, model: str, now: datetime) -> ModelState:
         evaluation=_evaluation(home, model, aliases),
         moves=registry.history(model),
         history=history,
-        decisions=read_decisions(home, model) if has_decided else (),
-        outcomes=outcomes(home, model) if has_decided else (),
+        decisions=decisions,
+        outcomes=launched,
+        reports={one.launch.run_key: retraining_report(home, model, one, decisions) for one in launched},
         rollouts=rollouts,
         pages=_pages(home, model, aliases, history, rollouts),
     )

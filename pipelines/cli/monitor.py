@@ -156,14 +156,21 @@ def explain(
 
 @app.command()
 def outcomes(model: Model = "recommender") -> None:
-    """List what each retraining did: whether the check that asked for it is silent since."""
+    """Report of each retraining, the oldest first: why it ran, champion beside challenger, and whether it has helped."""
     from components.artifacts.home import recsys_home
     from monitoring.outcome import outcomes as of_launches
+    from monitoring.retraining_policy import read_decisions
+    from monitoring.retraining_report import retraining_report
 
-    table = Table("when", "run", "helped", "why", box=None)
-    for one in of_launches(recsys_home(), model):
-        table.add_row(one.launch.started_at[:19], one.launch.run_key, one.help, one.sentence)
-    Console().print(table if table.row_count else f"no run was launched for {model} yet")
+    console, home = Console(soft_wrap=True, highlight=False), recsys_home()
+    found, decided = of_launches(home, model), read_decisions(home, model)
+    for one in found:
+        launch = one.launch
+        console.print(f"{launch.started_at[:16].replace('T', ' ')} UTC {launch.run_key}: {one.help}. {one.sentence}")
+        for fact in retraining_report(home, model, one, decided):
+            console.print(f"  {fact.name}: {fact.said}", markup=False)
+    if not found:
+        console.print(f"no run was launched for {model} yet")
 
 
 @app.command()

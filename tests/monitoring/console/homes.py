@@ -15,7 +15,7 @@ NOW, WEEK = datetime(2026, 3, 9, tzinfo=UTC), timedelta(days=7)
 MODEL = "recommender"
 FRESH = Check("freshness:feedback", Group.FRESHNESS, State.OK, "the newest feedback is 2 h old", 2.0, 48.0, "h")
 LATE = Check("freshness:feedback", Group.FRESHNESS, State.STALE, "there is no feedback at all", unit="h")
-DRIFTED = Check("drift:features", Group.DRIFT, State.FAIL, "1 features with 40 % of the ranker's importance moved")
+DRIFTED = Check("drift:features", Group.DRIFT, State.FAIL, "1 feature with 40 % of the ranker's importance moved")
 WAITING = Check("quality:ndcg", Group.QUALITY, State.LEARNING, "the outcomes of 12 users are known after 7 days")
 
 

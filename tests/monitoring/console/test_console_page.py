@@ -99,8 +99,17 @@ def test_timeline_has_every_decision_the_skipped_and_the_blocked_too_the_newest_
     assert "advance" in acts
 
 
+def test_launch_opens_to_what_is_known_of_it_afterwards(tmp_path):
+    timeline = page_of(eventful(tmp_path)).partition('class="timeline"')[2]
+    (facts,) = re.findall(r"<details><summary>before and after</summary>(.*?)</details>", timeline)
+    said = text_of(f"</head>{facts}")
+    assert "decided 2026-03-09 00:00 launch: drift:features failed: 1 feature with 40 %" in said
+    assert "with users rollout spring is ramp 5%" in said
+    assert "next `recsys rollout status`" in said
+
+
 def test_quiet_checks_are_folded_and_loud_ones_are_open(tmp_path):
-    page = page_of(eventful(tmp_path))
+    page = page_of(eventful(tmp_path)).partition('class="timeline"')[0]
     folded = "".join(re.findall(r"<details>.*?</details>", page))
     assert "freshness:feedback" in folded
     assert "drift:features" not in folded
