@@ -109,7 +109,8 @@ def score_check(reference: pd.DataFrame, current: pd.DataFrame, history: Past, c
     """
     sides = _Sides.of(reference, current, np.random.default_rng(config.seed), config)
     finding = _judge(SCORE, sides, 0.0, history, config)
-    return Check(SCORE_CHECK, Group.PREDICTION, finding.state, finding.reason, finding.score, finding.threshold)
+    reason = finding.reason + (_wait(len(history), config.drift) if finding.is_moved else "")
+    return Check(SCORE_CHECK, Group.PREDICTION, finding.state, reason, finding.score, finding.threshold)
 
 
 @dataclass(frozen=True)
@@ -242,13 +243,16 @@ def _limit(
     """As `threshold`, with draws that all features share."""
     if len(history) >= config.history_needed:
         return of_history(history, config)
-    limit, source = of_noise(sides.reference_draws @ per_user, sides.current_draws @ per_user, config, learning_floor)
-    return limit, f"{source}; {_known(len(history), config)}"
+    return of_noise(sides.reference_draws @ per_user, sides.current_draws @ per_user, config, learning_floor)
 
 
-def _known(windows: int, config: DriftConfig) -> str:
-    """What is still to come before a feature is held against its own past."""
-    return f"what is usual is known after {config.history_needed} windows of this bundle, {windows} were judged before"
+def _wait(windows: int, config: DriftConfig) -> str:
+    """What is still to come before something is held against its own past; empty where nothing is."""
+    if windows >= config.history_needed:
+        return ""
+    return (
+        f"; what is usual is known after {config.history_needed} windows of this bundle, {windows} were judged before"
+    )
 
 
 def null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, config: DriftConfig) -> float | None:
@@ -274,9 +278,8 @@ def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Che
         state = State.FAIL if weight >= config.importance_to_fail else State.WARN
         count = f"{len(moved)} feature{'s' if moved[1:] else ''}"
         reason = f"{count} with {percent(weight)} of the ranker's importance moved: {names}"
-        windows = min(finding.windows for finding in moved)
-        if state is State.WARN and windows < config.history_needed:
-            reason += f"; {_known(windows, config)}"
+        if state is State.WARN:
+            reason += _wait(min(finding.windows for finding in moved), config)
     elif any(finding.state is State.LEARNING for finding in judged):
         state, reason = State.LEARNING, f"{config.history_needed} windows without drift are needed for the thresholds"
     else:

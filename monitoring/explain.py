@@ -42,7 +42,8 @@ def _features(verdict: Verdict, name: str) -> Iterator[str]:
     for one in verdict.features:
         if one.name == name:
             yield f"{one.name}: {one.state}, {one.reason}"
-            yield f"  {percent(one.importance)} of the ranker's importance, {one.users:,} users"
+            known = f"{one.windows} earlier windows say what is usual"
+            yield f"  {percent(one.importance)} of the ranker's importance, {one.users:,} users; {known}"
             yield f"  median {_said(one.reference_median)} at training, {_said(one.current_median)} now"
             nulls = f"{percent(one.reference_null_share)} at training, {percent(one.current_null_share)} now"
             yield f"  missing {nulls} for users who are known"

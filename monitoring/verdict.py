@@ -352,7 +352,7 @@ def _advice(verdict: Verdict) -> str:
 def _wait(verdict: Verdict) -> str:
     waits = {
         State.INSUFFICIENT: "too little data for a verdict",
-        State.WARN: "worth a look, no reason to retrain",
+        State.WARN: "worth a look",
         State.LEARNING: "nothing is wrong so far",
         State.OK: "all is well",
     }

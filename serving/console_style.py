@@ -1,7 +1,9 @@
 """The frame that the console's pages share: style and head. No script, no font, no address elsewhere."""
 
+import re
 from html import escape
 
+COMMAND = re.compile(r"`([^`]+)`")
 STYLE = """
 :root{color-scheme:light dark;--bg:#f8fafc;--card:#fff;--ink:#0f172a;--soft:#475569;--line:#dbe3ec;--link:#1d4ed8;--bar:#dbeafe;
 --ok:#15803d;--learning:#0369a1;--warn:#b45309;--insufficient:#57606f;--fail:#b91c1c;--stale:#7e22ce;--error:#7f1d1d}
@@ -20,7 +22,7 @@ white-space:nowrap;background:var(--insufficient)}.OK{background:var(--ok)}.LEAR
 summary{cursor:pointer;padding:3px 0}.bars li{position:relative;padding:2px 6px;isolation:isolate}.bar{position:absolute;
 z-index:-1;inset:0 auto 0 0;background:var(--bar);border-radius:4px;min-width:3px}.chart{background:#fff;border-radius:8px;
 padding:4px;margin:8px 0}.chart svg{display:block;max-width:100%;height:auto}progress{width:100%;accent-color:var(--link)}
-.timeline{max-height:420px;overflow-y:auto}.timeline time{color:var(--soft);font-variant-numeric:tabular-nums}
+.timeline time{color:var(--soft);font-variant-numeric:tabular-nums}
 .act::first-letter{text-transform:uppercase}.act{display:inline-block}.blocked,.failed,.escalate{color:var(--fail)}@media(prefers-color-scheme:dark){
 .blocked,.failed,.escalate{color:#fca5a5}}form{display:flex;flex-wrap:wrap;gap:8px;align-items:center;margin:14px 0 0}
 input,button{font:inherit;padding:7px 10px;border:1px solid var(--line);border-radius:8px;background:var(--card);color:inherit}
@@ -28,6 +30,11 @@ input{flex:1 1 160px;max-width:320px}button{cursor:pointer}:focus-visible{outlin
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:6px 10px 6px 0;
 border-bottom:1px solid var(--line)}th,td.n{white-space:nowrap}td.n{font-variant-numeric:tabular-nums}
 """
+
+
+def prose(text: str) -> str:
+    """A sentence as HTML: commands in their own type, a number not parted from its per cent."""
+    return COMMAND.sub(r"<code>\1</code>", escape(text)).replace(" %", "&nbsp;%")
 
 
 def document(title: str, body: str) -> str:

@@ -10,13 +10,14 @@ from monitoring.moved_values import moved_values
 from monitoring.outcome import Outcome
 from monitoring.retraining_report import Fact
 from monitoring.verdict import SEVERITY, Check, FeatureFinding, Group, State, Verdict, days, percent, worst
+from serving.console_style import prose
 
 DATA = (Group.WINDOW, Group.FRESHNESS, Group.NULLS, Group.RANGE, Group.SKEW)
 QUIET = (State.OK, State.NOT_APPLICABLE)
-MOST_FEATURES, MOST_SEGMENTS, MOST_ENTRIES = 8, 5, 30
+MOST_FEATURES, MOST_SEGMENTS, OPEN_ENTRIES, MOST_ENTRIES = 8, 5, 8, 30
 QUALITY_LINES = ("quality:ndcg", "quality:hit_share")
 ARROWS = {"up": "↑ higher", "down": "↓ lower", "": "→ same median"}
-SYSTEMS = ("two_stage", "popularity")
+SYSTEMS = {"two_stage": "this bundle", "popularity": "what is popular"}
 
 
 def cards(state: ModelState, links: Mapping[str, str], acts: str | None = None) -> str:
@@ -68,7 +69,7 @@ def _checks(verdict: Verdict, groups: Sequence[Group]) -> str:
     quiet = [one for one in checks if one.state in QUIET]
     parts = [f"<ul>{''.join(map(_check, loud))}</ul>"] if loud else []
     if quiet:
-        summary = f"{badge(worst(one.state for one in quiet))} quiet: {len(quiet)}"
+        summary = f"{badge(worst(one.state for one in quiet))} checks that are quiet: {len(quiet)}"
         parts.append(f"<details><summary>{summary}</summary><ul>{''.join(map(_check, quiet))}</ul></details>")
     return "".join(parts) or "<p>Nothing was checked.</p>"
 
@@ -78,7 +79,7 @@ def _severity(check: Check) -> int:
 
 
 def _check(check: Check) -> str:
-    return f"<li>{badge(check.state)} <b>{escape(check.name)}</b> {escape(check.reason)}</li>"
+    return f"<li>{badge(check.state)} <b>{escape(check.name)}</b> {prose(check.reason)}</li>"
 
 
 def _quality(state: ModelState) -> str:
@@ -93,8 +94,8 @@ def _offline(state: ModelState) -> str:
     systems = state.evaluation.get("evaluation", {}).get("systems", {})
     told = [
         f"{name} {figures['mean']:.3f} ({figures['low']:.3f} to {figures['high']:.3f})"
-        for name in SYSTEMS
-        if (figures := systems.get(name, {}).get("ndcg_at_10"))
+        for system, name in SYSTEMS.items()
+        if (figures := systems.get(system, {}).get("ndcg_at_10"))
     ]
     return f"<p>NDCG@10 before serving: {escape(', '.join(told))}.</p>" if told else ""
 
@@ -152,7 +153,7 @@ def _feature(finding: FeatureFinding) -> str:
 
 def _values(finding: FeatureFinding) -> str:
     values = moved_values(finding)
-    return f"<br><small>at training → now: {escape(values)}</small>" if values else ""
+    return f"<br><small>users' lists, at training → now: {prose(values)}</small>" if values else ""
 
 
 def _evidence(finding: FeatureFinding) -> str:
@@ -175,10 +176,11 @@ def _experiment(rollout: Rollout) -> str:
     figures = next((one.cause.figures for one in reversed(rollout.records) if "users_canary" in one.cause.figures), {})
     told = ["not looked at yet"]
     if figures:
-        told = [f"{figures['users_stable']:,} users at the champion, {figures['users_canary']:,} at the canary"]
+        told = [f"{figures['users_stable']:,} users at the champion", f"{figures['users_canary']:,} at the canary"]
         if figures.get("difference") is not None:
-            z = f", z {figures['z']:+.1f}" if figures.get("z") is not None else ""
-            told.append(f"primary metric {figures['difference']:+.4g} on {figures['baseline']:.4g}{z}")
+            z = f" (z {figures['z']:+.1f})" if figures.get("z") is not None else ""
+            told[0] += f", primary metric {figures['baseline']:.4g}"
+            told[1] += f", {figures['difference']:+.4g}{z}"
     return f"<li><b>{escape(rollout.name)}</b> {escape(str(rollout))}: {escape('; '.join(told))}</li>"
 
 
@@ -207,10 +209,10 @@ def _on_its_way(rollout: Rollout) -> str:
     last = rollout.records[-1]
     steps = " → ".join(f"{share:.0%}" for share in rollout.steps)
     return (
-        f"<p><b>{escape(rollout.name)}</b>: <code>{escape(rollout.candidate)}</code> is at {escape(str(rollout))} of "
-        f"{steps}, since {rollout.since:%Y-%m-%d %H:%M}.</p>"
+        f"<p><b>{escape(rollout.name)}</b>: <code>{escape(rollout.candidate)}</code> is at {escape(str(rollout))} of the users "
+        f"(steps {steps}), since {rollout.since:%Y-%m-%d %H:%M} UTC.</p>"
         f'<progress max="1" value="{rollout.share}" aria-label="share of users at the canary">{rollout.share:.0%}</progress>'
-        f"<p>Last act: {escape(last.act)} by {escape(last.cause.by)}, {escape(last.cause.reason)}</p>"
+        f"<p>Last act: {escape(last.act)} by {escape(last.cause.by)}: {prose(last.cause.reason)}</p>"
     )
 
 
@@ -232,16 +234,21 @@ def _retraining(state: ModelState) -> str:
     if not entries:
         return "<p>Nothing was decided yet.</p>"
     rows = [
-        f'<li><time>{escape(at[:16].replace("T", " "))}</time> <b class="act {kind}">{escape(kind)}</b> {escape(said)}'
+        f'<li><time>{escape(at[:16].replace("T", " "))}</time> <b class="act {kind}">{escape(kind)}</b> {prose(said)}'
         f"{_facts(facts)}</li>"
         for at, kind, said, facts in entries[:MOST_ENTRIES]
     ]
-    return f'<ol class="timeline">{"".join(rows)}</ol>{_more(len(entries) - MOST_ENTRIES, "entries")}'
+    newest, earlier = "".join(rows[:OPEN_ENTRIES]), "".join(rows[OPEN_ENTRIES:])
+    folded = (
+        f"<details><summary>{len(rows[OPEN_ENTRIES:])} earlier</summary><ol>{earlier}</ol></details>" if earlier else ""
+    )
+    more = _more(len(entries) - MOST_ENTRIES, "entries")
+    return f'<p class="sub">The newest first, UTC</p><div class="timeline"><ol>{newest}</ol>{folded}{more}</div>'
 
 
 def _facts(facts: Sequence[Fact]) -> str:
     """What is known of a run afterwards opens below it."""
-    rows = "".join(f"<li><b>{escape(one.name)}</b> {escape(one.said)}</li>" for one in facts)
+    rows = "".join(f"<li><b>{escape(one.name)}</b> {prose(one.said)}</li>" for one in facts)
     return f"<details><summary>before and after</summary><ul>{rows}</ul></details>" if rows else ""
 
 

@@ -10,7 +10,12 @@ from urllib.parse import quote
 from components.artifacts.whole_file import write_whole
 from monitoring.console.cards import badge, cards
 from monitoring.console.state import ModelState, read_states
-from serving.console_style import document
+from serving.console_style import document, prose
+
+LOOK = (
+    '<p class="sub" style="margin-top:16px">What is behind a check, a feature or a segment: '
+    "<code>recsys monitor explain NAME</code>; of each retraining: <code>recsys monitor outcomes</code></p>"
+)
 
 
 def console_page(home: Path, *, now: datetime, files: str, people: str | None = None, acts: str | None = None) -> str:
@@ -29,7 +34,7 @@ def console_page(home: Path, *, now: datetime, files: str, people: str | None = 
         f'<header><h1>Recommender console</h1><p class="sub">{moment}</p></header>',
         _form(people) if people else "",
         *(_model(state, home, files, acts) for state in states),
-        "" if states else "<p>No model is registered or was judged in this state folder.</p>",
+        LOOK if states else "<p>No model is registered or was judged in this state folder.</p>",
     ]
     return document("Recommender console", "".join(parts))
 
@@ -50,7 +55,7 @@ def _model(state: ModelState, home: Path, files: str, acts: str | None) -> str:
     links = {name: files + quote(path.relative_to(home).as_posix()) for name, path in state.pages.items()}
     return (
         f'<article aria-labelledby="model-{escape(state.model)}"><h2 id="model-{escape(state.model)}">{escape(state.model)} '
-        f'{badge(state.state)}</h2><p class="sentence">{escape(state.sentence)}</p>'
+        f'{badge(state.state)}</h2><p class="sentence">{prose(state.sentence)}</p>'
         f'<div class="grid">{cards(state, links, acts)}</div></article>'
     )
 

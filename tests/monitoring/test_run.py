@@ -285,5 +285,6 @@ def test_first_windows_teach_the_score_its_own_level_too(served: World) -> None:
     judged = [served.judge(start=START + day * DAY, end=START + (day + 1) * DAY, drift=drift) for day in range(3)]
     checks = [verdict.check("prediction:score") for verdict in judged]
     assert [check.state for check in checks] == [State.WARN, State.WARN, State.OK]
+    assert "known after 2 windows of this bundle, 1 were judged before" in checks[1].reason
     known = [check.observed for check in checks[:2] if check.observed is not None]
     assert checks[2].threshold == pytest.approx(1.5 * max(known))
