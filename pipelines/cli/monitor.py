@@ -162,13 +162,13 @@ def outcomes(model: Model = "recommender") -> None:
     from monitoring.retraining_policy import read_decisions
     from monitoring.retraining_report import retraining_report
 
-    console, home = Console(soft_wrap=True, highlight=False), recsys_home()
+    console, home = Console(soft_wrap=True, highlight=False, markup=False), recsys_home()
     found, decided = of_launches(home, model), read_decisions(home, model)
     for one in found:
         launch = one.launch
         console.print(f"{launch.started_at[:16].replace('T', ' ')} UTC {launch.run_key}: {one.help}. {one.sentence}")
         for fact in retraining_report(home, model, one, decided):
-            console.print(f"  {fact.name}: {fact.said}", markup=False)
+            console.print(f"  {fact.name}: {fact.said}")
     if not found:
         console.print(f"no run was launched for {model} yet")
 
