@@ -10,6 +10,7 @@ from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import ConfigError
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.verdict import Reading
+from pipelines.readiness import readyz
 from serving.api.assignment import read_experiments
 
 ASK_SECONDS = 5.0
@@ -32,7 +33,7 @@ def canary_readings(home: Path, name: str, config: ExperimentConfig, *, now: dat
 
 def _items_as_of(url: str) -> datetime | None:
     try:
-        state = httpx.get(f"{url}/readyz", timeout=ASK_SECONDS, trust_env=False).json()
+        state = readyz(url, seconds=ASK_SECONDS).json()
         return parse_moment(state["items_as_of"])
     except (httpx.HTTPError, ConfigError, KeyError, TypeError, ValueError):
         return None

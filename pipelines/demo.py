@@ -36,6 +36,7 @@ from pipelines.config import PipelineConfig, load_config
 from pipelines.demo_rollouts import demo_rollouts, shop_home
 from pipelines.local_runner import Progress
 from pipelines.monitoring import Judged, monitor_champion
+from pipelines.readiness import verification
 from pipelines.replay import Replayed, Visit, as_newcomers, replay, visits, wait_until_logged
 from pipelines.retraining import Retraining, retrain_if_advised
 from pipelines.run import TrainingRun, run_training
@@ -320,6 +321,6 @@ def _households(demo: Demo) -> list[tuple[str, str]]:
 
 
 def _get(url: str, question: dict[str, str]) -> Any:  # decoded JSON
-    response = httpx.get(f"{url}/v1/recommendations", params=question, timeout=30.0)
+    response = httpx.get(f"{url}/v1/recommendations", params=question, timeout=30.0, verify=verification(url))
     response.raise_for_status()
     return response.json()

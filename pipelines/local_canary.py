@@ -15,9 +15,11 @@ import httpx
 from components.artifacts.errors import ConfigError
 from components.artifacts.registry import CHAMPION, open_registry
 from components.deploy_canary.rollout import Phase, Rollout
+from pipelines.readiness import readyz
 from pipelines.server_process import POLL_SECONDS, ServerFailedError, free_ports, wait_until_ready
 from pipelines.stack import CANARY, Part, running, start_part, stop_part, variables_of
 from serving.api.assignment import Experiment, put_experiment
+from serving.settings import settings_from_environment
 
 ASK_SECONDS = 5.0
 SWAP_SECONDS = 120.0
@@ -67,7 +69,8 @@ class LocalTarget:
             "RECSYS_HTTP_PORT": str(port),
             "RECSYS_GRPC_PORT": "0",
         }
-        return start_part(self._home, CANARY, "serving", variables, f"http://127.0.0.1:{port}")
+        scheme = settings_from_environment(self._settings).scheme
+        return start_part(self._home, CANARY, "serving", variables, f"{scheme}://127.0.0.1:{port}")
 
     def _comes_up(self, part: Part, rollout: Rollout) -> bool:
         """Whether a process that is there answers with the candidate, soon; one that is dying does not."""
@@ -144,7 +147,7 @@ def _exit_code(part: Part) -> int | None:
 def _bundle_of(url: str) -> str | None:
     """Which bundle a server answers with; None where it does not say."""
     try:
-        state: dict[str, Any] = httpx.get(f"{url}/readyz", timeout=ASK_SECONDS, trust_env=False).json()
+        state: dict[str, Any] = readyz(url, seconds=ASK_SECONDS).json()
     except (httpx.HTTPError, ValueError):
         return None
     return state.get("bundle_id")

@@ -18,6 +18,7 @@ import httpx
 import mmh3
 
 from components.artifacts.errors import ContractError
+from pipelines.readiness import verification
 from serving.prediction_log import read_impressions
 
 K = 10
@@ -181,7 +182,7 @@ class _Count:
 
 def _play_all(url: str, baskets: Sequence[Visit], told: _Count) -> Replayed:
     done = Replayed()
-    with httpx.Client(base_url=url, timeout=30.0) as client:
+    with httpx.Client(base_url=url, timeout=30.0, verify=verification(url)) as client:
         for basket in baskets:
             _play(client, basket, done)
             told.one_more()

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 
 from components.artifacts.errors import RecsysError
+from pipelines.readiness import readyz
+from serving.settings import settings_from_environment
 
 START_SECONDS = 300.0
 """Ten on a quiet machine; one that has five times the work that it can do takes over two minutes."""
@@ -58,9 +60,10 @@ def server(home: Path, **settings: str | float) -> Iterator[RunningServer]:
     http_port, grpc_port = free_ports(2)
     given = {"http_port": http_port, "grpc_port": grpc_port, **settings}
     variables = {f"RECSYS_{name.upper()}": str(value) for name, value in given.items()}
+    scheme = settings_from_environment(given).scheme
     log = home / "logs" / "server.log"
     process = start_process(home, "serving", variables, log)
-    running = RunningServer(f"http://127.0.0.1:{http_port}", grpc_port, process.pid, log)
+    running = RunningServer(f"{scheme}://127.0.0.1:{given['http_port']}", int(given["grpc_port"]), process.pid, log)
     try:
         wait_until_ready("server", running.url, log, process.poll)
         yield running
@@ -137,7 +140,7 @@ def wait_for_items(running: RunningServer, moment: datetime) -> None:
 def _readyz(url: str) -> httpx.Response | None:
     """What it answers; None while it does not, as on a machine that is busy."""
     try:
-        return httpx.get(f"{url}/readyz", timeout=READY_SECONDS, trust_env=False)
+        return readyz(url, seconds=READY_SECONDS)
     except httpx.TransportError:
         return None
 

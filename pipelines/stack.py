@@ -16,6 +16,7 @@ import orjson
 import psutil
 
 from components.artifacts.errors import ConfigError
+from pipelines.readiness import readyz
 from pipelines.server_process import POLL_SECONDS, STOP_SECONDS, start_process, wait_until_ready
 from serving.api.keys import read_keys
 from serving.api.settings import door_settings
@@ -82,10 +83,11 @@ def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int
     if there:
         raise ConfigError(f"{' and '.join(there)} of {home}: running already. `recsys down` stops them.")
     behind = settings_from_environment({"home": home, **server})
-    front = door_settings({"home": home, **door, "upstreams": f"stable=http://127.0.0.1:{behind.http_port}"})
+    server_url = f"{behind.scheme}://127.0.0.1:{behind.http_port}"
+    front = door_settings({"home": home, **door, "upstreams": f"stable={server_url}"})
     for host, port in ((behind.host, behind.http_port), (front.host, front.port)):
         check_free(host, port)
-    server_url, door_url = f"http://127.0.0.1:{behind.http_port}", f"http://{_reachable(front.host)}:{front.port}"
+    door_url = f"{front.scheme}://{_reachable(front.host)}:{front.port}"
     door_variables = {**variables_of("RECSYS_API_", door), "RECSYS_API_UPSTREAMS": f"stable={server_url}"}
     try:
         return [
@@ -123,7 +125,7 @@ def running(home: Path, names: Iterable[str]) -> list[Part]:
 def bundle_line(url: str) -> str:
     """Which bundle a server answers with, and which one it refused."""
     try:
-        state = httpx.get(f"{url}/readyz", timeout=ASK_SECONDS, trust_env=False).json()
+        state = readyz(url, seconds=ASK_SECONDS).json()
     except (httpx.HTTPError, ValueError) as error:
         return f"does not say what it serves ({type(error).__name__})"
     line = f"bundle {state['bundle_id']}, items as of {state['items_as_of']}"

@@ -22,6 +22,7 @@ from monitoring.experiments.replay_comparison import ReplayConfig
 from pipelines.experiments import show_experiment
 from pipelines.known_candidates import Change, publish_candidate, unchanged
 from pipelines.local_canary import LocalTarget, wait_for_bundle
+from pipelines.readiness import verification
 from pipelines.replay import BEFORE, Replayed, Visit, is_drawn, replay, visits, wait_for_logs, wait_until_logged
 from pipelines.rollout_gate import Check, check_candidate, evidence, reason_to_start
 from pipelines.rollouts import VERDICT, step_by_verdict
@@ -194,8 +195,8 @@ def shop(home: Path, model: str, config: ExperimentConfig) -> Iterator[Shop]:
     best = require_champion(home, model).bundle_id
     front, behind = free_ports(2)
     try:
-        up(home, {**SERVER, "http_port": behind, "model_name": model}, {**DOOR, "port": front})
-        yield Shop(home, model, best, f"http://127.0.0.1:{front}", config)
+        parts = up(home, {**SERVER, "http_port": behind, "model_name": model}, {**DOOR, "port": front})
+        yield Shop(home, model, best, parts[-1].url, config)
     finally:
         down(home)
 
@@ -275,7 +276,8 @@ class _Copies:
 
     @classmethod
     def counted(cls, door: str) -> "_Copies":
-        counts = {outcome: int(float(count)) for outcome, count in COPIES.findall(httpx.get(f"{door}/metrics").text)}
+        metrics = httpx.get(f"{door}/metrics", verify=verification(door)).text
+        counts = {outcome: int(float(count)) for outcome, count in COPIES.findall(metrics)}
         return cls(counts.get("answered", 0) + counts.get("failed", 0), counts.get("dropped", 0))
 
 

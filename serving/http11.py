@@ -6,6 +6,8 @@ import time
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from serving.tls import CALLER, caller_of
+
 ARRIVED = "recsys.arrived"
 """Key of a scope: when the request began to arrive, in time.monotonic() seconds. (uvloop's own clock stands still while it
 answers what arrived together.) The wait of a new connection before it is accepted is not in it: the door keeps its open."""
@@ -24,10 +26,12 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_head = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _caller: frozenset[str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a head."""
         super().connection_made(transport)
+        self._caller = caller_of(transport)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -47,6 +51,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """A head begins."""
         super().on_message_begin()
         self.scope[ARRIVED] = time.monotonic()  # type: ignore[literal-required]  # ASGI lets servers add keys
+        if self._caller is not None:
+            self.scope[CALLER] = self._caller  # type: ignore[literal-required]  # as above
         self._is_in_head, self._head_bytes = True, 0
         self._watch()
 

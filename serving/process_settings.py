@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.artifacts.errors import ConfigError
+from serving.tls import Identity
 
 T = TypeVar("T", bound=BaseModel)
 
 
 class ProcessSettings(BaseModel):
-    """How a process ends, and where its traces go."""
+    """How a process ends, where its traces go, and what it shows of itself over TLS."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,6 +30,53 @@ class ProcessSettings(BaseModel):
         description="Where traces go, OTLP over HTTP; nothing is traced where it is left out",
     )
     traces_share: float = Field(0.01, ge=0, le=1, description="Share of the requests that are traced, where they are")
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file of the certificate and its chain; where it is set, HTTPS (TLS 1.2 or newer) is spoken and nothing "
+        "else. A renewed file is used from the next connection on",
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its key; needed with tls_certificate")
+    tls_client_ca: Path | None = Field(
+        None,
+        description="PEM file of who signs callers' certificates: without one of theirs only /healthz, /readyz and /metrics "
+        "are answered",
+    )
+    tls_client_names: frozenset[str] = Field(
+        frozenset(),
+        description="DNS names, commas between: of those a caller's certificate has to have one; any where left out",
+    )
+
+    @field_validator("tls_client_names", mode="before")
+    @classmethod
+    def _names_from_text(cls, given: Any) -> Any:  # what a variable or a caller gives
+        return frozenset(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        check_pair(self.tls_certificate, self.tls_key, "tls")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca needs tls_certificate: without TLS nobody shows a certificate")
+        if self.tls_client_names and self.tls_client_ca is None:
+            raise ValueError("tls_client_names needs tls_client_ca: whoever signed a name could be anyone")
+        return self
+
+    @property
+    def identity(self) -> Identity | None:
+        """What it shows; None: plain HTTP."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return Identity(self.tls_certificate, self.tls_key)
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """Of its URL."""
+        return "https" if self.identity else "http"
+
+
+def check_pair(certificate: Path | None, key: Path | None, prefix: str) -> None:
+    """Raises ValueError where one of both is missing."""
+    if (certificate is None) != (key is None):
+        raise ValueError(f"{prefix}_certificate and {prefix}_key: one without the other, expected both or none")
 
 
 def read_settings(

@@ -26,6 +26,7 @@ from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
 from serving.recommender import Recommender
 from serving.settings import Settings
+from serving.tls import KnownCallers, grpc_credentials, listening
 from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ def run_server(settings: Settings) -> None:
     Raises:
         NotFoundError: There is no such bundle.
         ContractError: The bundle is damaged, or its golden requests are answered otherwise than in training.
-        ConfigError: The rules file is wrong, exploration would break its rules, or the stores are not as they should be.
+        ConfigError: The rules file is wrong, exploration would break its rules, the stores are not as they should be, or a
+            certificate cannot be used.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     source = BundleSource(settings)
@@ -93,7 +95,10 @@ def _start(recommender: LiveRecommender, events: LiveEvents, metrics: ServerMetr
 
     checked: Application = InferenceBody(server_module.app, max_bytes=settings.max_body_bytes)
     answering = HotRoutes(checked, hot_routes(recommender), max_body_bytes=settings.max_body_bytes)
-    front = Front(Admission(answering, queue_seconds=settings.queue_seconds), metrics)
+    admitted: Application = Admission(answering, queue_seconds=settings.queue_seconds)
+    if settings.tls_client_ca:
+        admitted = KnownCallers(admitted, settings.tls_client_names)
+    front = Front(admitted, metrics)
     outermost = drain.around(traces.around(front) if traces else front)
     server_module.RESTServer = _behind(outermost, server_module.RESTServer, settings, drain)
 
@@ -151,7 +156,7 @@ def _import_kserve(settings: Settings, metrics: ServerMetrics) -> Any:  # kserve
 
     def bound_server(*args: Any, interceptors: tuple[Any, ...] = (), **options: Any) -> _BoundGrpcServer:
         # Outermost: KServe's own interceptor would make of a refusal a fault of the server.
-        return _BoundGrpcServer(aio_server(*args, interceptors=(guard, *interceptors), **options), settings.host)
+        return _BoundGrpcServer(aio_server(*args, interceptors=(guard, *interceptors), **options), settings)
 
     grpc_server.aio.server = bound_server
     logging.getLogger("kserve").setLevel(logging.WARNING)
@@ -162,10 +167,15 @@ def _import_kserve(settings: Settings, metrics: ServerMetrics) -> Any:  # kserve
 def _behind(front: Application, rest_server: Any, settings: Settings, drain: Drain) -> Any:  # kserve publishes no types
     """KServe's REST server behind our own applications, on the configured address."""
 
+    identity = settings.identity
+    context = listening(identity, settings.tls_client_ca) if identity else None
+
     class BoundRestServer(rest_server):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.config.host, self.config.app = settings.host, front
+            if context:
+                self.config.ssl_context_factory = lambda _config, _default: context
             drain.hold(self._server)
             self.config.http = bounded_protocol(
                 max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds
@@ -195,17 +205,20 @@ def _is_our_fault(record: logging.LogRecord) -> bool:
 
 
 class _BoundGrpcServer:
-    """gRPC's server with the address to listen on replaced."""
+    """gRPC's server with the address to listen on replaced, and TLS where the settings say so."""
 
-    def __init__(self, server: Any, host: str) -> None:
-        self._server, self._host = server, host
+    def __init__(self, server: Any, settings: Settings) -> None:
+        self._server, self._settings = server, settings
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._server, name)
 
     def add_insecure_port(self, address: str) -> int:
         port = address.rpartition(":")[2]
-        return int(self._server.add_insecure_port(f"{self._host}:{port}"))
+        own, identity = f"{self._settings.host}:{port}", self._settings.identity
+        if identity is None:
+            return int(self._server.add_insecure_port(own))
+        return int(self._server.add_secure_port(own, grpc_credentials(identity, self._settings.tls_client_ca)))
 
 
 def _closed_repository() -> Any:

@@ -3,9 +3,9 @@
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components.artifacts.home import recsys_home
 from serving.exploration import Exploration
@@ -82,6 +82,12 @@ class Settings(ProcessSettings):
         if share > 0 and given.data.get("log_impressions") is False:
             raise ValueError("a draw that is not logged costs and teaches nothing; turn log_impressions on or this off")
         return share
+
+    @model_validator(mode="after")
+    def _grpc_knows_no_names(self) -> Self:
+        if self.tls_client_names and self.grpc_port:
+            raise ValueError("tls_client_names: gRPC asks for a certificate and not for its name; set grpc_port to 0")
+        return self
 
     @property
     def host_name(self) -> str:

@@ -14,6 +14,7 @@ from serving.arguments import run_program
 from serving.drain import Drain
 from serving.garbage import settle
 from serving.http11 import bounded_protocol
+from serving.tls import KnownCallers, listening
 from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,17 @@ def run_door(settings: DoorSettings) -> None:
     """Answer until a signal comes.
 
     Raises:
-        ConfigError: There is no key, and others than this machine could reach it.
+        ConfigError: There is no key, and others than this machine could reach it; or a certificate cannot be used.
         ContractError: The list of keys cannot be read.
     """
     check_reach(settings)
     drain = Drain(settings.drain_seconds)
     traces = tracing(settings.traces_url, settings.traces_share, service="recsys-door", trusts_parent=False)
     app: ASGIApp = build_app(settings, drain, traces)
+    if settings.tls_client_ca:
+        app = KnownCallers(app, settings.tls_client_names)
+    identity = settings.identity
+    context = listening(identity, settings.tls_client_ca) if identity else None
     config = uvicorn.Config(
         drain.around(traces.around(app) if traces else app),
         host=settings.host,
@@ -49,6 +54,7 @@ def run_door(settings: DoorSettings) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_context_factory=(lambda _config, _default: context) if context else None,
     )
     server = uvicorn.Server(config)
     drain.hold(server)

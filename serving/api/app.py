@@ -43,7 +43,7 @@ class Door:
         self.metrics = DoorMetrics()
         self.limiter = RateLimiter(settings.rate_per_second, settings.rate_burst)
         self.upstreams = Upstreams(
-            settings.upstreams, self.metrics, connections=settings.max_in_flight + AT_ONCE, carrier=carrier
+            settings, self.metrics, connections=settings.max_in_flight + AT_ONCE, carrier=carrier
         )
         self.fallback = Fallback(settings.home, self.upstreams, seconds=settings.fallback_refresh_seconds)
         self.metrics.fallback_age.set_function(lambda: self.fallback.age_seconds)

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from components.artifacts.home import recsys_home
 from serving.api.keys import Scope
-from serving.process_settings import ProcessSettings, read_settings
+from serving.process_settings import ProcessSettings, check_pair, read_settings
+from serving.tls import Identity
 
 PREFIX = "RECSYS_API_"
 
@@ -31,6 +32,15 @@ class DoorSettings(ProcessSettings):
         default={"stable": "http://127.0.0.1:8180"},
         description="Servers behind, `name=URL` with commas between; `stable` is asked",
     )
+    upstream_ca: Path | None = Field(
+        None,
+        description="PEM file of who signs the servers' certificates; where it is set, no server is asked but over https. "
+        "Without it an https server is verified by the machine's own list",
+    )
+    upstream_certificate: Path | None = Field(
+        None, description="PEM file of what the door shows to servers that ask for it"
+    )
+    upstream_key: Path | None = Field(None, description="PEM file of its key; needed with upstream_certificate")
     deadline_seconds: float = Field(5.0, gt=0, description="Longest that a request may take, its arrival included")
     fallback_after_seconds: float = Field(
         1.0, gt=0, description="Longest that a recommendation waits for a server; then the door's popular list answers"
@@ -114,6 +124,23 @@ class DoorSettings(ProcessSettings):
         if "stable" not in upstreams or wrong:
             raise ValueError("expected name=URL with commas between, one of them named stable")
         return {name: url.rstrip("/") for name, url in upstreams.items()}
+
+    @model_validator(mode="after")
+    def _servers_are_verified(self) -> Self:
+        check_pair(self.upstream_certificate, self.upstream_key, "upstream")
+        plain = [f"{name}={url}" for name, url in self.upstreams.items() if not url.startswith("https://")]
+        if self.upstream_ca is not None and plain:
+            raise ValueError(
+                f"upstreams {', '.join(plain)}: expected https, since upstream_ca says who signs certificates"
+            )
+        return self
+
+    @property
+    def upstream_identity(self) -> Identity | None:
+        """What servers are shown."""
+        if self.upstream_certificate is None or self.upstream_key is None:
+            return None
+        return Identity(self.upstream_certificate, self.upstream_key)
 
     @property
     def keys_home(self) -> Path:

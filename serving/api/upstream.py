@@ -1,5 +1,7 @@
 """The servers behind the door: which one answers, and how it is asked."""
 
+import logging
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,8 +10,12 @@ from yarl import URL
 
 from serving.api.errors import DeadlineError, GoneError, OverloadedError, UpstreamError
 from serving.api.metrics import DoorMetrics
+from serving.api.settings import DoorSettings
 from serving.breaker import Breaker
+from serving.tls import asking
 from serving.tracing import Carrier
+
+log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 4.0
 """A connection that was idle for longer is not used again: KServe's server closes its side after 5 s."""
@@ -17,7 +23,7 @@ FAILURES, FIRST_PAUSE, LONGEST_PAUSE = 5, 0.5, 8.0
 """In a row, until a server is not asked any more; seconds until one request tries again."""
 QUERY_ID_HEADER = "x-query-id"
 NOBODY = "no server answers behind this one at the moment. Try again."
-OK, NOT_MODIFIED, FIRST_FAULT, OVERLOADED = 200, 304, 500, 503
+OK, NOT_MODIFIED, FORBIDDEN, FIRST_FAULT, OVERLOADED = 200, 304, 403, 500, 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +44,36 @@ class Upstreams:
     aiohttp and not httpx: one exchange costs 0.07 ms of CPU with the one, 0.4 with the other (benchmarks/door.py).
     """
 
-    def __init__(self, urls: Mapping[str, str], metrics: DoorMetrics, *, connections: int, carrier: Carrier) -> None:
+    def __init__(self, settings: DoorSettings, metrics: DoorMetrics, *, connections: int, carrier: Carrier) -> None:
         self.urls: dict[str, str] = {}
         self._metrics = metrics
         self._connections, self._carrier = connections, carrier
+        self._trust = asking(settings.upstream_ca, settings.upstream_identity)
+        self._is_tls_only = settings.upstream_ca is not None
         self._session: aiohttp.ClientSession | None = None
         self._breakers: dict[str, Breaker] = {}
-        self.learn(urls)
+        self.learn(settings.upstreams)
 
     def learn(self, urls: Mapping[str, str]) -> None:
-        """Addresses that are new or have moved, each with a breaker that knows nothing of it yet."""
+        """Addresses that are new or have moved, each with a breaker that knows nothing of it yet.
+
+        One without TLS where the settings ask for it is not learned: its users are answered by another server.
+        """
         for name, url in urls.items():
-            if self.urls.get(name) != url.rstrip("/"):
+            if self._is_tls_only and not url.startswith("https://"):
+                log.error(
+                    "server %s at %s: not asked, expected https, since upstream_ca says who signs certificates",
+                    name,
+                    url,
+                )
+                self.urls.pop(name, None)
+            elif self.urls.get(name) != url.rstrip("/"):
                 self.urls[name], self._breakers[name] = url.rstrip("/"), Breaker(FAILURES, FIRST_PAUSE, LONGEST_PAUSE)
                 self._metrics.breakers.labels(name).set_function(self._breakers[name].openness)
 
     async def open(self) -> None:
         """Within the loop that asks."""
-        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE_SECONDS)
+        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE_SECONDS, ssl=self._trust)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -81,14 +99,20 @@ class Upstreams:
             UpstreamError: It failed.
         """
         breaker = self._breakers.get(name)
-        if breaker is None or not breaker.permits():
+        if breaker is None or name not in self.urls or not breaker.permits():
             raise GoneError(NOBODY)
         url = URL(f"{self.urls[name]}{path}{'?' if query else ''}{query}", encoded=True)
         try:
             answer = await self._ask_twice(method, url, body)
         except (aiohttp.ClientError, OSError) as error:
-            self._failed(name, "gone")
+            self._failed(name, "tls" if _is_distrust(name, url, error) else "gone")
             raise GoneError(NOBODY) from error
+        if answer.status == FORBIDDEN:
+            log.error(
+                "server %s at %s: does not know the door: %s", name, url.origin(), answer.body.decode(errors="replace")
+            )
+            self._failed(name, "tls")
+            raise UpstreamError("the server behind failed; its log says why.")
         if answer.status >= FIRST_FAULT and answer.status != OVERLOADED:
             self._failed(name, "status")
             raise UpstreamError("the server behind failed; its log says why.")
@@ -151,3 +175,18 @@ class Upstreams:
                 said.get("retry-after", "1"),
                 said.get("etag"),
             )
+
+
+def _is_distrust(name: str, url: URL, error: Exception) -> bool:
+    """Whether the other end's certificate was refused; the log has the reason, which no client is told."""
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
+        log.error("server %s at %s: no trusted connection: %s", name, url.origin(), error)
+        return True
+    if url.scheme == "https" and not isinstance(error, aiohttp.ClientConnectorError):
+        # Who refuses a certificate goes away without a word.
+        log.error(
+            "server %s at %s: ends connections: it stopped, or does not believe upstream_certificate",
+            name,
+            url.origin(),
+        )
+    return False

@@ -1,0 +1,67 @@
+"""An authority of a test's own, and the certificates that it signs: as files, replaced as cert-manager replaces them."""
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from components.artifacts.whole_file import write_whole
+from serving.tls import Identity
+
+HERE = ("127.0.0.1", "localhost")
+
+
+class Authority:
+    """Whoever believes `file` believes what it signs."""
+
+    def __init__(self, folder: Path, name: str = "authority") -> None:
+        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        extensions = [(x509.BasicConstraints(ca=True, path_length=0), True), (usage, True)]
+        self.file = folder / f"{name}.crt"
+        write_whole(
+            self.file, self._signed(self._name, self._key.public_key(), extensions).public_bytes(Encoding.PEM).decode()
+        )
+
+    def issue(self, name: str, *hosts: str) -> Identity:
+        """A new key and certificate of the hosts, in the files of that name."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [_general(host) for host in hosts or HERE]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._signed(subject, key.public_key(), [(x509.SubjectAlternativeName(names), False)])
+        identity = Identity(self._folder / f"{name}.crt", self._folder / f"{name}.key")
+        write_whole(identity.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+        write_whole(identity.certificate, certificate.public_bytes(Encoding.PEM).decode())
+        return identity
+
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        extensions: list[tuple[x509.ExtensionType, bool]],
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(
+            self._name, subject, key, x509.random_serial_number(), now - timedelta(minutes=1), now + timedelta(days=1)
+        )
+        own = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        for extension, is_critical in [
+            *extensions,
+            (x509.SubjectKeyIdentifier.from_public_key(key), False),
+            (own, False),
+        ]:
+            builder = builder.add_extension(extension, is_critical)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _general(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
