@@ -1,6 +1,7 @@
 """An authority of a test's own, and the certificates that it signs: as files, replaced as cert-manager replaces them."""
 
 import ipaddress
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from components.artifacts.whole_file import write_whole
-from serving.tls import Identity
+from serving.tls import Identity, asking
 
 HERE = ("127.0.0.1", "localhost")
+POSTGRES = (8).to_bytes(4) + (80877103).to_bytes(4)
+"""What a client of PostgreSQL says before TLS; the server answers with one byte."""
 
 
 class Authority:
@@ -58,6 +61,20 @@ class Authority:
         ]:
             builder = builder.add_extension(extension, is_critical)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def shown(port: int, authority: Path, *, preamble: bytes = b"") -> int:
+    """Serial number of what a listener of loopback shows to a new connection, once it is verified."""
+    with socket.create_connection(("127.0.0.1", port), 10.0) as raw:
+        if preamble:
+            raw.sendall(preamble)
+            assert raw.recv(1) == b"S"
+        with asking(authority).wrap_socket(raw, server_hostname="127.0.0.1") as link:
+            return x509.load_der_x509_certificate(link.getpeercert(binary_form=True) or b"").serial_number
+
+
+def serial_of(identity: Identity) -> int:
+    return x509.load_pem_x509_certificate(identity.certificate.read_bytes()).serial_number
 
 
 def _general(host: str) -> x509.GeneralName:

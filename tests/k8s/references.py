@@ -34,6 +34,7 @@ def dangling(all_: list[Resource]) -> list[str]:
     all_ = [*all_, *_twins(all_)]
     there = {name(one) for one in all_} | {f"Secret/{secret}" for secret in documented_secrets()}
     there |= {f"Secret/{one['spec']['target']['name']}" for one in all_ if one["kind"] == "ExternalSecret"}
+    there |= {f"Secret/{one['spec']['secretName']}" for one in all_ if one["kind"] == "Certificate"}
     there |= {
         f"Service/{tag}{one['metadata']['name']}-predictor"
         for one in all_
@@ -98,6 +99,8 @@ def _metrics_keys(spec: Resource) -> Iterator[str]:
     for end in spec["podMetricsEndpoints"]:
         if "authorization" in end:
             yield f"Secret/{end['authorization']['credentials']['name']}"
+        if "tlsConfig" in end:
+            yield f"Secret/{end['tlsConfig']['ca']['secret']['name']}"
 
 
 def _model(spec: Resource) -> Iterator[str]:
@@ -122,10 +125,12 @@ def _scaled(spec: Resource) -> Iterator[str]:
 
 
 NAMED: Mapping[str, Callable[[Resource], Iterator[str]]] = {
+    "Certificate": lambda spec: iter([f"{spec['issuerRef']['kind']}/{spec['issuerRef']['name']}"]),
     "ConfigMap": _addresses,
     "FeatureStore": _stores,
     "HorizontalPodAutoscaler": _scaled,
     "InferenceService": _model,
+    "Issuer": lambda spec: (f"Secret/{spec[one]['secretName']}" for one in ("ca",) if one in spec),
     "PodMonitor": _metrics_keys,
     "RoleBinding": lambda binding: (
         f"{one['kind']}/{one['name']}" for one in (binding["roleRef"], *binding["subjects"])

@@ -1,6 +1,5 @@
 """Door and server processes over TLS on loopback: who is believed, who is refused, and what a renewed certificate does."""
 
-import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 import pytest
-from cryptography import x509
 
 from components.artifacts.errors import ConfigError
 from pipelines.readiness import readyz
@@ -22,7 +20,7 @@ from serving.api.assignment import Experiment, put_experiment
 from serving.api.settings import door_settings
 from serving.settings import settings_from_environment
 from serving.tls import LOOK_SECONDS, Identity, asking, listening
-from tests.certificates import Authority
+from tests.certificates import Authority, serial_of, shown
 from tests.serving.api.doors import door, make_key, troubled_server
 from tests.serving.conftest import SERVED_FROM
 
@@ -80,16 +78,6 @@ def logged(home: Path, sentence: str) -> str:
         time.sleep(0.05)
     assert sentence in text, text
     return text
-
-
-def shown(url: str, authority: Path) -> x509.Certificate:
-    """What a listener shows to a new connection."""
-    parts = urlsplit(url)
-    with (
-        socket.create_connection((parts.hostname, parts.port), 10.0) as raw,
-        asking(authority).wrap_socket(raw, server_hostname=parts.hostname) as link,
-    ):
-        return x509.load_der_x509_certificate(link.getpeercert(binary_form=True))
 
 
 def test_door_and_server_speak_tls_and_answer(secured, tmp_path):
@@ -191,16 +179,16 @@ def test_older_tls_is_refused(secured):
 
 
 def test_renewed_certificate_is_shown_without_a_restart_and_an_unusable_one_is_not(secured):
-    before = shown(secured.server.url, secured.authority.file).serial_number
-    secured.authority.issue("server", "127.0.0.1")
-    renewed = x509.load_pem_x509_certificate(secured.identity.certificate.read_bytes()).serial_number
+    port, authority = urlsplit(secured.server.url).port, secured.authority.file
+    before = shown(port, authority)
+    renewed = serial_of(secured.authority.issue("server", "127.0.0.1"))
     assert renewed != before
-    assert until(lambda: shown(secured.server.url, secured.authority.file).serial_number == renewed)
+    assert until(lambda: shown(port, authority) == renewed)
     good = secured.identity.certificate.read_bytes()
     secured.identity.certificate.write_bytes(good[:100])
     try:
         assert until(lambda: "certificates are not renewed" in said(secured))
-        assert shown(secured.server.url, secured.authority.file).serial_number == renewed
+        assert shown(port, authority) == renewed
     finally:
         secured.identity.certificate.write_bytes(good)
 
