@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
@@ -18,6 +18,12 @@ from feature_repo.schema import SchemaError
 
 REGISTRY_URL, ONLINE_STORE_URL = "RECSYS_REGISTRY_URL", "RECSYS_ONLINE_STORE_URL"
 REGISTRY_SCHEMES, ONLINE_SCHEMES = ("postgresql+psycopg", "sqlite"), ("redis", "rediss", "unix")
+UNVERIFIED = {
+    "ssl_cert_reqs": {"none", "optional"},
+    "ssl_check_hostname": {"0", "f", "false", "n", "no"},
+    "sslmode": {"allow", "prefer", "require", "verify-ca"},
+}
+"""Options of a URL, in words of redis-py and libpq, that encrypt for whoever answers in the server's place."""
 LOSSY_STORES = frozenset({"file", "dask"})
 TEMPLATE = Path(__file__).parent / "feature_store.yaml"
 
@@ -39,7 +45,8 @@ class StoreConfig:
         """As $RECSYS_REGISTRY_URL and $RECSYS_ONLINE_STORE_URL say.
 
         Raises:
-            SchemaError: A URL is of a kind that is not known; it is not repeated, for it may hold a password.
+            SchemaError: A URL is of a kind that is not known, or does without verifying; it is not repeated, for it may hold a
+                password.
         """
         given = os.environ if variables is None else variables
         registry, online = given.get(REGISTRY_URL) or None, given.get(ONLINE_STORE_URL) or None
@@ -92,6 +99,21 @@ def _check(url: str | None, variable: str, schemes: tuple[str, ...], example: st
             f"{variable}: begins with {scheme or 'no scheme'}://, expected {' or '.join(schemes)}; "
             f"for example {example}."
         )
+    refuse_unverified(url, variable)
+
+
+def refuse_unverified(url: str, variable: str) -> None:
+    """Refuse a URL that asks for TLS and not for the server's certificate.
+
+    Raises:
+        SchemaError: It does.
+    """
+    for option, value in parse_qsl(urlsplit(url).query):
+        if value.lower() in UNVERIFIED.get(option, ()):
+            raise SchemaError(
+                f"{variable}: {option}={value} believes whoever answers; expected sslmode=verify-full&sslrootcert=FILE of "
+                "PostgreSQL, rediss:// with ssl_ca_certs=FILE of Redis, or no TLS."
+            )
 
 
 def _without_secrets(url: str) -> str:

@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from redis import Redis
 
 from pipelines.server_process import free_ports
+from serving.tls import Identity
 
 START_SECONDS, POLL_SECONDS = 60.0, 0.02
 PASSWORD = "s3cret-of-the-tests"  # asked for by both, so that a test sees where it turns up
@@ -44,15 +45,19 @@ def program(name: str) -> str:
 
 @dataclass
 class RedisServer:
-    """A Redis that forgets everything when it stops; it can be stopped, stalled and started again on its port."""
+    """A Redis that forgets everything when it stops; it can be stopped, stalled and started again on its port.
+
+    With an identity it speaks TLS and nothing else.
+    """
 
     folder: Path
     port: int = field(default_factory=lambda: free_ports(1)[0])
     process: subprocess.Popen[bytes] | None = None
+    identity: Identity | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+        return f"redis{'s' if self.identity else ''}://:{PASSWORD}@127.0.0.1:{self.port}/0"
 
     def client(self) -> Redis:
         return Redis.from_url(self.url)
@@ -62,7 +67,16 @@ class RedisServer:
             client.flushdb()
 
     def start(self) -> None:
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
+        plain = ["--port", str(self.port)]
+        arguments = [
+            *(_redis_tls(self.identity, self.port) if self.identity else plain),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--requirepass",
+            PASSWORD,
+        ]
         self.process = start(
             [program("redis-server"), *arguments, "--dir", str(self.folder)], self.folder / "redis.log"
         )
@@ -85,12 +99,16 @@ class RedisServer:
 
 @dataclass
 class PostgresServer:
-    """A PostgreSQL with an empty database, run by another user where the tests are root's: it refuses to be root's."""
+    """A PostgreSQL with an empty database, run by another user where the tests are root's: it refuses to be root's.
+
+    With an identity, whose files are made its user's, it speaks TLS as well.
+    """
 
     folder: Path
     port: int = field(default_factory=lambda: free_ports(1)[0])
     process: subprocess.Popen[bytes] | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    identity: Identity | None = None
 
     @property
     def url(self) -> str:
@@ -117,6 +135,16 @@ class PostgresServer:
         identity = ["--username", "recsys", "--pwfile", str(secret), "--auth", "scram-sha-256"]
         start([initdb, "--no-sync", *identity, "-D", str(self.folder / "data")], log, user).wait()
         fast = ["-c", "fsync=off", "-c", f"unix_socket_directories={self.folder}", "-h", "127.0.0.1"]
+        if self.identity is not None:
+            give(self.identity, user)
+            fast += [
+                "-c",
+                "ssl=on",
+                "-c",
+                f"ssl_cert_file={self.identity.certificate}",
+                "-c",
+                f"ssl_key_file={self.identity.key}",
+            ]
         self.process = start([postgres, "-D", str(self.folder / "data"), "-p", str(self.port), *fast], log, user)
         is_ready = [program("pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
         wait_until(lambda: subprocess.run(is_ready, check=False).returncode == 0, self.process, log)
@@ -196,6 +224,19 @@ broker.heartbeat.interval.ms=500
 group.min.session.timeout.ms=500
 group.initial.rebalance.delay.ms=0
 """
+
+
+def _redis_tls(identity: Identity, port: int) -> list[str]:
+    files = ["--tls-cert-file", str(identity.certificate), "--tls-key-file", str(identity.key)]
+    return ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", *files]
+
+
+def give(identity: Identity, user: str | None) -> None:
+    """To a server's user, who alone may read the key."""
+    identity.key.chmod(0o400)
+    if user is not None:
+        for path in (identity.key, identity.certificate):
+            shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
 
 
 def kafka_home() -> Path:

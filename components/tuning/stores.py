@@ -21,6 +21,8 @@ from sqlalchemy.pool import NullPool
 
 from components.artifacts.errors import ConfigError, RecsysError
 from components.tuning.config import STUDIES_URL
+from feature_repo.schema import SchemaError
+from feature_repo.store_config import refuse_unverified
 
 SCHEME, DRIVER = "postgresql+psycopg", "postgresql"
 """As SQLAlchemy writes a URL, and as the driver does."""
@@ -55,7 +57,7 @@ def study_store(home: Path) -> StudyStore:
     """The PostgreSQL that $RECSYS_STUDIES_URL names, else a file of the state folder.
 
     Raises:
-        ConfigError: The URL is of another kind; it is not repeated, for it holds a password.
+        ConfigError: The URL is of another kind, or does without verifying; it is not repeated, for it holds a password.
     """
     url = os.environ.get(STUDIES_URL)
     if not url:
@@ -65,6 +67,10 @@ def study_store(home: Path) -> StudyStore:
         raise ConfigError(
             f"{STUDIES_URL}: begins with {scheme or 'no scheme'}://, expected {SCHEME}://USER:PASSWORD@HOST:5432/DATABASE."
         )
+    try:
+        refuse_unverified(url, STUDIES_URL)
+    except SchemaError as error:
+        raise ConfigError(str(error)) from error
     return PostgresStore(url)
 
 

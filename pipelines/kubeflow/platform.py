@@ -18,6 +18,8 @@ from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
 
 HOME_PATH, SCRATCH_PATH, USER = "/var/lib/recsys", "/tmp", 10001  # noqa: S108 - a pod's own, an emptyDir
 """The pipeline image's RECSYS_HOME, its HOME, and its user."""
+AUTHORITY_PATH = "/etc/recsys-ca"
+"""Where every pod that reads the stores finds who signed their certificates, as ca.crt."""
 GIB, GB = 2**30, 1e9
 
 
@@ -64,10 +66,13 @@ class Platform:
     Attributes:
         home_claim: Claim of the state folder, which server and steps share.
         stores_secret: Secret with the stores' URLs; the steps run without it, or without one of them, where it is not there.
+        authority_config_map: ConfigMap with the file that those URLs name where the stores speak TLS; not needed either. No
+            Secret: Kubeflow mounts them whole, and that of an authority has its key.
     """
 
     home_claim: str = "recsys-home"
     stores_secret: str = "recsys-stores"  # noqa: S105 - a name
+    authority_config_map: str = "recsys-ca"
 
 
 def for_cluster(package: str, platform: Platform, needs: Mapping[str, Need] = NEEDS) -> str:
@@ -136,6 +141,14 @@ def _settings(platform: Platform, need: Need) -> dict[str, Any]:
                 "mountPath": HOME_PATH,
                 "constant": platform.home_claim,
                 "pvcNameParameter": {"runtimeValue": {"constant": platform.home_claim}},
+            }
+        ],
+        "configMapAsVolume": [
+            {
+                "configMapName": platform.authority_config_map,
+                "configMapNameParameter": {"runtimeValue": {"constant": platform.authority_config_map}},
+                "mountPath": AUTHORITY_PATH,
+                "optional": True,
             }
         ],
         "emptyDirMounts": [{"volumeName": "tmp", "mountPath": SCRATCH_PATH}],

@@ -18,13 +18,13 @@ import yaml
 
 from pipelines.cluster_canary import parse_address
 from pipelines.server_process import free_ports, start_process
-from serving.tls import asking
+from serving.tls import Identity, asking
 from tests.certificates import POSTGRES, Authority, serial_of, shown
 from tests.k8s.manifests import K8S, KUBECTL, Resource, containers, name, pods, resources
 from tests.k8s.references import dangling
 from tests.k8s.test_manifests_start import data, inside
 from tests.k8s.validation import mistakes
-from tests.servers import PASSWORD, listens, own_folder, program, start, unprivileged, wait_until
+from tests.servers import PASSWORD, give, listens, own_folder, program, start, unprivileged, wait_until
 from tests.serving.api.doors import make_key, wait_until_open
 
 OTHERS = (
@@ -220,7 +220,8 @@ def test_postgres_speaks_tls_alone_and_takes_a_renewed_certificate(stores, folde
     [port] = free_ports(1)
     cluster, secret, log = folder / "data" / "pgdata", folder / "secret", folder / "postgres.log"
     secret.write_text(PASSWORD)
-    give(folder, user)
+    give_all(folder, user)
+    give(Identity(folder / "tls" / "tls.crt", folder / "tls" / "tls.key"), user)
     identity = ["--username", "recsys", "--pwfile", str(secret), "--auth", "scram-sha-256"]
     start([program("initdb"), "--no-sync", *identity, "-D", str(cluster)], log, user).wait()
     arguments = [inside(one, own) for one in container_of(stores, "recsys-postgres")["args"]][1:]
@@ -240,8 +241,9 @@ def test_postgres_speaks_tls_alone_and_takes_a_renewed_certificate(stores, folde
             assert connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)
         with pytest.raises(psycopg.OperationalError, match=r"no pg_hba.conf entry for host .* no encryption"):
             psycopg.connect(f"{target}?sslmode=disable")
-        renewed = serial_of(authority.issue("tls"))
-        give(folder / "tls", user)
+        again = authority.issue("tls")
+        give(again, user)
+        renewed = serial_of(again)
         wait_until(lambda: shown(port, authority.file, preamble=POSTGRES) == renewed, process, log)
     finally:
         process.send_signal(signal.SIGINT)
@@ -249,10 +251,7 @@ def test_postgres_speaks_tls_alone_and_takes_a_renewed_certificate(stores, folde
     assert renewing.wait(20) == 0  # it ends with the server that it serves
 
 
-def give(folder: Path, user: str | None) -> None:
-    """To the server's user, who alone may read keys."""
+def give_all(folder: Path, user: str | None) -> None:
     for path in (folder, *folder.rglob("*")):
         if user is not None:
             shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
-        if path.suffix == ".key":
-            path.chmod(0o400)

@@ -42,8 +42,11 @@ def test_settings_are_those_that_kfps_own_functions_write():
         names = ("RECSYS_REGISTRY_URL", "RECSYS_ONLINE_STORE_URL", "RECSYS_STUDIES_URL")
         urls = {name: name for name in names}
         kubernetes.use_secret_as_env(task, "stores", urls, optional=True)
+        kubernetes.use_config_map_as_volume(task, "authority", "/etc/recsys-ca", optional=True)
 
-    ours = for_cluster(package(bare, "recsys-python:1"), Platform("claim", "stores"), {"step": Need(2, 4, 60)})
+    ours = for_cluster(
+        package(bare, "recsys-python:1"), Platform("claim", "stores", "authority"), {"step": Need(2, 4, 60)}
+    )
     assert list(yaml.safe_load_all(ours)) == list(yaml.safe_load_all(package(set_by_kfp, "recsys-python:1")))
 
 
