@@ -5,7 +5,6 @@ one that is open goes on with its own. Nothing is restarted and nothing runs bes
 """
 
 import logging
-import os
 import ssl
 import threading
 import time
@@ -48,7 +47,7 @@ class RenewedContext(ssl.SSLContext):
     """A context that is made anew where its files have changed; all that asyncio, uvloop and httpx ask of one.
 
     A context cannot be changed in place without a moment in which key and certificate do not fit. Files that cannot be used
-    are logged and those before them stay in use: they are looked at again when they change.
+    are logged, and those before them stay in use until they can.
     """
 
     def __new__(cls, protocol: int, files: Sequence[Path], fill: Callable[[ssl.SSLContext], None]) -> Self:  # noqa: ARG004
@@ -222,7 +221,7 @@ def _believe(context: ssl.SSLContext, authority: Path) -> None:
 def _states(files: Sequence[Path]) -> States:
     """What differs where a file was replaced, by whatever path of links it is reached."""
     try:
-        found = [os.stat(file) for file in files]  # noqa: PTH116 - of the file that links lead to
+        found = [file.stat() for file in files]
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}. Expected a PEM file.") from error
     return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)

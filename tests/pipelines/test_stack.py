@@ -13,6 +13,8 @@ import pytest
 from components.artifacts.errors import ConfigError
 from pipelines.server_process import free_ports
 from pipelines.stack import Part, down, status, up
+from serving.tls import asking
+from tests.certificates import Authority
 from tests.pipelines.test_cli import recsys
 
 
@@ -46,6 +48,26 @@ def test_up_answers_with_a_key_and_down_stops_both_and_may_be_repeated(stopped_a
     assert "nothing was running" in recsys("down", home=home).stdout
     assert "not running" in recsys("status", home=home, status=1).stdout
     assert "Traceback" not in (home / "logs" / "server.log").read_text() + (home / "logs" / "door.log").read_text()
+
+
+def test_both_speak_tls_where_the_environment_says_so(stopped_after, trained, tmp_path, monkeypatch):
+    home, authority = stopped_after, Authority(tmp_path)
+    own = authority.issue("own")
+    for prefix in ("RECSYS_TLS", "RECSYS_API_TLS", "RECSYS_API_UPSTREAM"):
+        monkeypatch.setenv(f"{prefix}_CERTIFICATE", str(own.certificate))
+        monkeypatch.setenv(f"{prefix}_KEY", str(own.key))
+    monkeypatch.setenv("RECSYS_TLS_CLIENT_CA", str(authority.file))
+    monkeypatch.setenv("RECSYS_API_UPSTREAM_CA", str(authority.file))
+    front, behind = free_ports(2)
+    recsys("up", "--port", str(front), "--server-port", str(behind), "--grpc-port", "0", home=home)
+    question = {"params": {"user_id": "u2", "k": 3}, "verify": asking(authority.file)}
+    answer = httpx.get(f"https://127.0.0.1:{front}/v1/recommendations", **question)
+    assert answer.json()["bundle_id"] == trained.run.bundle_id
+    assert "x-recsys-fallback" not in answer.headers
+    assert httpx.get(f"https://127.0.0.1:{behind}/v1/recommendations", **question).status_code == 403
+    told = recsys("status", home=home).stdout
+    assert f"server  https://127.0.0.1:{behind}" in told
+    assert f"bundle {trained.run.bundle_id}, items as of" in told
 
 
 def test_keys_are_listed_and_taken_back(tmp_path):
