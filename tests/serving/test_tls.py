@@ -184,6 +184,7 @@ def test_renewed_certificate_is_shown_without_a_restart_and_an_unusable_one_is_n
     renewed = serial_of(secured.authority.issue("server", "127.0.0.1"))
     assert renewed != before
     assert until(lambda: shown(port, authority) == renewed)
+    assert until(lambda: shown(secured.server.grpc_port, authority) == renewed)
     good = secured.identity.certificate.read_bytes()
     secured.identity.certificate.write_bytes(good[:100])
     try:
