@@ -24,7 +24,7 @@ setup: .venv/.installed ## Install the locked environment into .venv
 servers: ## Redis, PostgreSQL, promtool and Chromium from apt, Kafka from Maven, for the tests that need real ones (they skip where these are missing)
 	@.ci/servers
 
-spark: .venv/.spark ## PySpark (450 MB) into .venv, for features.engine=spark and its tests; Java 17 has to be there
+spark: .venv/.spark ## PySpark (450 MB) into .venv, for what is told to run on Spark and its tests; Java 17 has to be there
 
 .venv/.spark: .venv/.installed k8s/images/spark.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r k8s/images/spark.lock

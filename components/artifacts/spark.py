@@ -17,7 +17,7 @@ SUBMITTED = "PYSPARK_GATEWAY_PORT"
 
 @contextmanager
 def spark_session(setting: str, app: str) -> Iterator[Any]:  # PySpark is optional
-    """A session until the block ends; that of spark-submit goes on after it.
+    """A session until the block ends; one that was there before, such as that of spark-submit, goes on after it.
 
     Args:
         setting: The configuration's word that asked for Spark, for errors.
@@ -26,6 +26,21 @@ def spark_session(setting: str, app: str) -> Iterator[Any]:  # PySpark is option
     Raises:
         ConfigError: PySpark or Java is missing, or the cluster is not reached.
     """
+    session, is_new = _session(setting, app)
+    try:
+        yield session
+    finally:
+        if is_new:
+            session.stop()
+
+
+def lasting_session(setting: str, app: str) -> Any:
+    """As `spark_session`, but the session lasts as long as the process: a cluster takes seconds to give executors."""
+    return _session(setting, app)[0]
+
+
+def _session(setting: str, app: str) -> tuple[Any, bool]:
+    """The process's session, and whether it was made here."""
     try:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
@@ -34,6 +49,7 @@ def spark_session(setting: str, app: str) -> Iterator[Any]:  # PySpark is option
             f"{setting}: spark needs PySpark, which is not installed. Install it (`make spark`, or pip install "
             "recsys-platform[spark]) and Java 17, or leave the setting out."
         ) from error
+    is_new = SparkSession.getActiveSession() is None and SUBMITTED not in os.environ
     builder = SparkSession.builder.appName(app).config("spark.ui.showConsoleProgress", "false")
     if SUBMITTED not in os.environ:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -44,8 +60,5 @@ def spark_session(setting: str, app: str) -> Iterator[Any]:  # PySpark is option
         raise ConfigError(
             f"{setting}: Spark did not start ({error}). It needs Java 17 (JAVA_HOME), and {MASTER} names the cluster."
         ) from error
-    try:
-        yield session
-    finally:
-        if SUBMITTED not in os.environ:
-            session.stop()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    return session, is_new

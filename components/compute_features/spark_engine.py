@@ -35,7 +35,6 @@ def spark_readers(events: Path, count: int) -> Iterator[list[Reader]]:
 
 
 def _readers(session: Any, events: Path, count: int) -> Iterator[list[Reader]]:  # PySpark is optional
-    session.conf.set("spark.sql.session.timeZone", "UTC")
     connection = ibis.pyspark.connect(session)
     interactions = connection.read_parquet(str(events / "interactions.parquet"))
     session.sql(connection.compile(for_spark(base_of(interactions)))).cache().createOrReplaceTempView(BASE)

@@ -1,5 +1,7 @@
 """Parameters of the candidate generators, and how many candidates each may give."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from components.artifacts.errors import ConfigError
@@ -105,6 +107,11 @@ class RetrieversConfig(BaseModel):
 
     model_config = STRICT
 
+    engine: Literal["process", "spark"] = Field(
+        "process",
+        description="What train_retrievers fits them with: processes of this machine, each of which holds the interactions, or "
+        "Spark's executors, from which counts and lists come back; PySpark has to be installed then",
+    )
     repeat_purchase: RepeatPurchaseConfig = Field(default_factory=RepeatPurchaseConfig, description="Own history")
     user_neighbours: UserNeighboursConfig = Field(default_factory=UserNeighboursConfig, description="Users alike")
     covisitation: CovisitationConfig = Field(default_factory=CovisitationConfig, description="Close in time")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.native.compiler import native
-from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
+from components.retrieval.interaction_log import Counts, SparseMatrix, csr_arrays, csr_from
 from components.retrieval.items import UNKNOWN, ItemTable
 from components.retrieval.neighbours import best_per_row
 from components.retrieval.query import Query
@@ -62,7 +62,7 @@ class Content:
     @classmethod
     def fit(
         cls,
-        log: InteractionLog,
+        log: Counts,
         items: ItemTable,
         *,
         new_days: float,
@@ -77,7 +77,7 @@ class Content:
         has_text = np.array([bool(text.strip()) for text in texts], bool)[text_of]
         age_days = items.feature("item_age_days")
         is_new = (np.isnan(age_days) | (age_days < new_days)) & has_text
-        supports = np.bincount(text_of[~is_new & has_text & (_users(log) >= min_users)], minlength=len(texts))
+        supports = np.bincount(text_of[~is_new & has_text & (log.users_of_items() >= min_users)], minlength=len(texts))
         new_items = np.flatnonzero(is_new).astype(np.int32)
         new_texts, new_text_of = np.unique(text_of[new_items], return_inverse=True)
         matrix = _links(_vectors(texts), supports, new_texts, neighbours=neighbours, shrinkage=shrinkage)
@@ -133,12 +133,6 @@ class Content:
         """The way back."""
         own = (arrays[name] for name in ("text_of", "new_items", "new_text_of", "boosts"))
         return cls(csr_from(arrays), *own)
-
-
-def _users(log: InteractionLog) -> NDArray[np.int64]:
-    """Distinct users of each item, shape (n_items,)."""
-    pairs = np.unique(log.user_nums.astype(np.int64) * log.items + log.item_nums)
-    return np.bincount(pairs % log.items, minlength=log.items)
 
 
 def _texts(items: ItemTable) -> NDArray[np.str_]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,31 @@ LOG_COLUMNS = (USER_ID, ITEM_ID, EVENT_TIMESTAMP, "weight", "store_id")
 MOST_IN_INT32 = 2**31 - 1
 SparseMatrix: TypeAlias = Any
 """A csr_array of two dimensions: scipy's stubs lose the number of dimensions in sums and products."""
+
+
+class Counts(Protocol):
+    """What generators ask of the interactions that are no list of all of them, wherever those lie."""
+
+    @property
+    def items(self) -> int:
+        """Number of items in the item table."""
+        ...
+
+    def latest_users_matrix(self, most: int, *, decay_days: float) -> sp.csr_array:
+        """Decayed counts of the users whose last interaction is newest, in the order of their ids.
+
+        Args:
+            most: Users; ties go to the smaller id.
+            decay_days: Time constant of an interaction's age, days.
+
+        Returns:
+            float32, shape (users, items), users <= most.
+        """
+        ...
+
+    def users_of_items(self) -> NDArray[np.int64]:
+        """Distinct users of each item, shape (n_items,)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +119,15 @@ class InteractionLog:
         last = np.full(self.users, np.inf)
         np.minimum.at(last, self.user_nums, self.age_days)
         return np.sort(np.argsort(last, kind="stable")[:most])
+
+    def latest_users_matrix(self, most: int, *, decay_days: float) -> sp.csr_array:
+        """As of `Counts`."""
+        return self.user_item_matrix(decay_days=decay_days)[self.latest_users(most)]
+
+    def users_of_items(self) -> NDArray[np.int64]:
+        """As of `Counts`."""
+        pairs = np.unique(self.user_nums.astype(np.int64) * self.items + self.item_nums)
+        return np.bincount(pairs % self.items, minlength=self.items)
 
     def user_item_matrix(self, *, decay_days: float) -> sp.csr_array:
         """Decayed counts, shape (users, items)."""

@@ -1,6 +1,6 @@
 """What is popular now where the request comes from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -34,13 +34,18 @@ class PopularInContext:
         recent = log.within(window_days)
         values = recent.weights * np.exp(-recent.age_days / decay_days)
         everywhere = _shares(recent.item_nums, values, log.items)
-        lists = [top_k(*_positive(everywhere), k=length)]
+        lists = [top_k(*positive(everywhere), k=length)]
         for store in range(len(log.stores)):
             here = recent.store_nums == store
             shares = _shares(recent.item_nums[here], values[here], log.items)
-            lists.append(top_k(*_positive(shares + smoothing * everywhere), k=length))
+            lists.append(top_k(*positive(shares + smoothing * everywhere), k=length))
+        return cls.of_lists(log.stores, lists, length=length)
+
+    @classmethod
+    def of_lists(cls, stores: Sequence[str], lists: Sequence[Scored], *, length: int) -> Self:
+        """From the list of everywhere and, behind it, that of each store, none longer than `length`."""
         return cls(
-            np.array([EVERYWHERE, *log.stores], dtype=np.str_),
+            np.array([EVERYWHERE, *stores], dtype=np.str_),
             np.stack([_padded(scored.item_nums, length, UNKNOWN) for scored in lists]),
             np.stack([_padded(scored.scores, length, 0.0) for scored in lists]),
         )
@@ -67,7 +72,8 @@ def _shares(item_nums: NDArray[np.int32], values: NDArray[np.float32], items: in
     return np.asarray(counts / max(counts.sum(), np.finfo(np.float32).tiny), np.float64)
 
 
-def _positive(scores: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def positive(scores: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Items whose score is positive, and the scores."""
     there = np.flatnonzero(scores > 0)
     return there.astype(np.int32), scores[there].astype(np.float32)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 
 from components.native.compiler import native, prefetch
-from components.retrieval.interaction_log import InteractionLog
+from components.retrieval.interaction_log import Counts
 from components.retrieval.items import UNKNOWN
 from components.retrieval.query import Query
 from components.retrieval.retriever import MANY, Scored, least_of_best, top_k
@@ -70,7 +70,7 @@ class PureSvd:
     @classmethod
     def fit(
         cls,
-        log: InteractionLog,
+        log: Counts,
         *,
         decay_days: float,
         factors: int,
@@ -82,7 +82,7 @@ class PureSvd:
         """Decompose what was before the cut.
 
         Args:
-            log: All interactions.
+            log: Of all interactions.
             decay_days: Time constant of an interaction's age, days.
             factors: Directions that are kept.
             ridge: Of the filter: directions of less weight than its root are held down.
@@ -90,7 +90,7 @@ class PureSvd:
             max_users: Most users that are learnt from: those who took something last.
             named: Items, those of the most users, that can be named as candidates.
         """
-        matrix = log.user_item_matrix(decay_days=decay_days)[log.latest_users(max_users)]
+        matrix = log.latest_users_matrix(max_users, decay_days=decay_days)
         users_of = np.bincount(matrix.indices, minlength=log.items)
         order = np.argsort(-users_of, kind="stable")
         taken = order[: np.count_nonzero(users_of >= min_users)].astype(np.int32)

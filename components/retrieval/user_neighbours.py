@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from components.retrieval.interaction_log import InteractionLog, SparseMatrix, csr_arrays, csr_from
+from components.retrieval.interaction_log import Counts, SparseMatrix, csr_arrays, csr_from
 from components.retrieval.neighbours import best_per_row
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored
@@ -36,7 +36,7 @@ class UserNeighbours:
     @classmethod
     def fit(
         cls,
-        log: InteractionLog,
+        log: Counts,
         *,
         profile_days: float,
         recent_days: float,
@@ -47,21 +47,20 @@ class UserNeighbours:
         """From what was before the cut.
 
         Args:
-            log: All interactions.
+            log: Of all interactions.
             profile_days: Time constant of what a user is known by, days.
             recent_days: Time constant of what a neighbour votes for, days.
             neighbours: Users that vote.
             votes: Items that each of them votes for: those of the largest decayed counts.
             max_users: Most users that can be a neighbour: those who took something last.
         """
-        rows = log.latest_users(max_users)
-        profiles = _root(log.user_item_matrix(decay_days=profile_days)[rows])
+        profiles = _root(log.latest_users_matrix(max_users, decay_days=profile_days))
         users_of = np.bincount(profiles.indices, minlength=log.items)
-        idf = np.log(max(len(rows), 1) / np.maximum(users_of, 1)).astype(np.float32)
+        idf = np.log(max(profiles.shape[0], 1) / np.maximum(users_of, 1)).astype(np.float32)
         profiles.data *= idf[profiles.indices]
         lengths = np.sqrt(np.asarray(profiles.power(2).sum(axis=1)).ravel())
         profiles.data /= np.repeat(np.where(lengths > 0, lengths, 1.0), np.diff(profiles.indptr)).astype(np.float32)
-        recent = best_per_row(_root(log.user_item_matrix(decay_days=recent_days)[rows]), votes)
+        recent = best_per_row(_root(log.latest_users_matrix(max_users, decay_days=recent_days)), votes)
         return cls(profiles.T.tocsr(), recent, idf, neighbours)
 
     def retrieve(self, query: Query, *, k: int) -> Scored:

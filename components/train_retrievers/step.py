@@ -4,18 +4,21 @@ import logging
 import multiprocessing
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import datetime
 from pathlib import Path
 
 from components.artifacts.cuts import Cuts
 from components.artifacts.feature_manifest import FeatureManifest
+from components.artifacts.spark import spark_session
 from components.artifacts.tables import read_table
 from components.point_in_time.cut_models import read_items, write_fitted, write_items
 from components.point_in_time.queries import item_table_at
 from components.retrieval.config import RetrieversConfig
 from components.retrieval.fit import fit_retrievers
 from components.retrieval.interaction_log import LOG_COLUMNS
+from components.retrieval.spark_fit import fit_retrievers_on_spark
 
 log = logging.getLogger(__name__)
 
@@ -24,26 +27,38 @@ MOST_WORKERS = 4
 
 
 def fit_cuts(events: Path, features: Path, home: Path, out: Path, cuts: Cuts, *, config: RetrieversConfig) -> None:
-    """Write one folder per cut into `out`; the cuts are fitted in processes side by side.
+    """Write one folder per cut into `out`.
 
     Args:
-        events: Canonical tables.
+        events: Canonical tables; with Spark, where its executors can read them.
         features: Manifest of the snapshots that the item tables are read from.
         home: Where the feature store lies.
         out: Folder for the models.
         cuts: The split.
-        config: Parameters of the retrievers.
+        config: Parameters of the retrievers, and what fits them.
+
+    Raises:
+        ConfigError: Spark is asked for and PySpark or Java is missing, or the cluster is not reached.
     """
     FeatureManifest.read(features).verify(home / "offline")
+    ENGINES[config.engine](events, out, _with_items(events, home, out, cuts.fitted), config)
+
+
+def _with_items(events: Path, home: Path, out: Path, cuts: Sequence[datetime]) -> Iterator[datetime]:
+    """Each cut once its item table is written."""
     catalogue = read_table(events, "items")
-    workers = min(MOST_WORKERS, os.cpu_count() or 1, len(cuts.fitted))
+    for cut in cuts:
+        write_items(out, cut, item_table_at(home, catalogue, cut=cut))
+        yield cut
+
+
+def _fit_in_processes(events: Path, out: Path, cuts: Iterable[datetime], config: RetrieversConfig) -> None:
+    """The cuts side by side, each in a process that holds the interactions."""
+    workers = min(MOST_WORKERS, os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        fits = {}
-        for cut in cuts.fitted:
-            write_items(out, cut, item_table_at(home, catalogue, cut=cut))
-            fits[pool.submit(_fit, events, out, cut, config)] = cut
+        fits = {pool.submit(_fit, events, out, cut, config): cut for cut in cuts}
         for fit in as_completed(fits):
-            log.info("retrievers as of %s fitted in %.1f s", fits[fit].date(), fit.result())
+            _tell(fits[fit], fit.result())
 
 
 def _fit(events: Path, out: Path, cut: datetime, config: RetrieversConfig) -> float:
@@ -52,3 +67,24 @@ def _fit(events: Path, out: Path, cut: datetime, config: RetrieversConfig) -> fl
     interactions, items = read_table(events, "interactions", LOG_COLUMNS), read_items(out, cut)
     write_fitted(out, cut, fit_retrievers(interactions, items, cut=cut, config=config))
     return time.monotonic() - began
+
+
+def fit_on_spark(events: Path, out: Path, cuts: Iterable[datetime], config: RetrieversConfig) -> None:
+    """One cut after the other, each by all executors."""
+    with spark_session("retrievers.engine", "recsys-retrievers") as session:
+        interactions = session.read.parquet(str(events / "interactions.parquet")).select(*LOG_COLUMNS)
+        for cut in cuts:
+            began = time.monotonic()
+            fitted = fit_retrievers_on_spark(interactions, read_items(out, cut), cut=cut, config=config)
+            write_fitted(out, cut, fitted)
+            _tell(cut, time.monotonic() - began)
+
+
+ENGINES: Mapping[str, Callable[[Path, Path, Iterable[datetime], RetrieversConfig], None]] = {
+    "process": _fit_in_processes,
+    "spark": fit_on_spark,
+}
+
+
+def _tell(cut: datetime, seconds: float) -> None:
+    log.info("retrievers as of %s fitted in %.1f s", cut.date(), seconds)
