@@ -6,9 +6,10 @@ from pathlib import Path
 from feature_repo.entities import ITEM, USER
 from feature_repo.on_demand import context_view
 from feature_repo.services import ranker_service
+from feature_repo.store_config import StoreConfig
 from feature_repo.views import feature_views
 
-_views = feature_views(Path(os.environ["RECSYS_HOME"]).absolute())
+_views = feature_views(Path(os.environ["RECSYS_HOME"]).absolute(), StoreConfig.from_environment().offline)
 
 user, item = USER, ITEM
 user_profile = _views["user_profile"]

@@ -60,6 +60,7 @@ class OnlineRows:
         timeout_seconds: float = BATCH_SECONDS,
         is_durable: bool = False,
     ) -> None:
+        stores = (stores or StoreConfig.from_environment()).without_past()
         self._store = open_store(home, stores, timeout_seconds=timeout_seconds)
         self._provider = self._store._get_provider()
         self._views = {view.name: view for view in self._store.list_feature_views()}

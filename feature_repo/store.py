@@ -41,7 +41,7 @@ def open_store(
     stores = stores or StoreConfig.from_environment()
     folder = home / "feast"
     folder.mkdir(parents=True, exist_ok=True)
-    if stores == StoreConfig() and (folder / "registry.db").exists() and not (folder / "online.db").exists():
+    if stores.is_of_files and (folder / "registry.db").exists() and not (folder / "online.db").exists():
         # Feast would say "no changes to infrastructure" and then fail every read with "no such table".
         raise SchemaError(f"{folder}: registry.db is there but online.db is gone. Run `recsys features apply`.")
     return _store(home, stores, timeout_seconds)
@@ -52,12 +52,12 @@ def apply(home: Path, stores: StoreConfig | None = None) -> None:
     stores = stores or StoreConfig.from_environment()
     folder = home / "feast"
     folder.mkdir(parents=True, exist_ok=True)
-    views = feature_views(home)
+    views = feature_views(home, stores.offline)
     with FileLock(folder / ".apply.lock"), _one_host_at_a_time(stores.registry_url), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Feast calls on-demand views experimental at each apply
-        if stores == StoreConfig() and not (folder / "online.db").exists():
+        if stores.is_of_files and not (folder / "online.db").exists():
             (folder / "registry.db").unlink(missing_ok=True)  # else Feast thinks that the tables are there
-        store = _store(home, stores, BATCH_SECONDS)
+        store = _store(home, stores.without_past(), BATCH_SECONDS)
         store.apply([USER, ITEM, *views.values(), context_view(views["item_stats"]), ranker_service(views)])
 
 

@@ -19,7 +19,7 @@ FEAST_TYPES: dict[Dtype, FeastType] = {
 }
 
 
-def feature_view(spec: ViewSpec, home: Path) -> FeatureView:
+def feature_view(spec: ViewSpec, home: Path, offline: str) -> FeatureView:
     """The Feast view of one schema view."""
     return FeatureView(
         name=spec.name,
@@ -34,11 +34,11 @@ def feature_view(spec: ViewSpec, home: Path) -> FeatureView:
             )
             for feature in spec.features
         ],
-        source=source(spec, home),
+        source=source(spec, home, offline),
         online=True,
     )
 
 
-def feature_views(home: Path) -> dict[str, FeatureView]:
-    """All views by name."""
-    return {spec.name: feature_view(spec, home) for spec in (*VIEWS, *LIVE_VIEWS)}
+def feature_views(home: Path, offline: str) -> dict[str, FeatureView]:
+    """All views by name, with sources of an offline store (`StoreConfig.offline`)."""
+    return {spec.name: feature_view(spec, home, offline) for spec in (*VIEWS, *LIVE_VIEWS)}

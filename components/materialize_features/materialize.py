@@ -21,6 +21,7 @@ from components.artifacts.errors import NotFoundError
 from components.artifacts.item_snapshot import publish_items
 from components.point_in_time.queries import rows as rows_of
 from feature_repo.schema import ITEM_STATS, USER_ID, VIEWS, ViewSpec
+from feature_repo.store_config import SPARK, StoreConfig
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,10 @@ def materialize_features(home: Path, *, end: datetime) -> list[Materialized]:
         NotFoundError: A view has no snapshot.
     """
     done = []
+    is_of_spark = StoreConfig.from_environment().offline == SPARK  # one file of rows is no work for a cluster
     for spec in USER_VIEWS:
         newest = newest_snapshot(home, spec, end)
-        done.append(_live(home, spec, newest) if spec.is_live else _batch(home, spec, newest))
+        done.append(_live(home, spec, newest) if spec.is_live or is_of_spark else _batch(home, spec, newest))
         log.info(
             "%s: %d rows as of %s online, %d newer ones kept",
             spec.name,
@@ -99,7 +101,7 @@ def _batch(home: Path, spec: ViewSpec, newest: Path) -> Materialized:
 
 
 def _live(home: Path, spec: ViewSpec, newest: Path) -> Materialized:
-    """Rows that live events made newer stay, also while they are written: Feast's materialisation would overwrite them."""
+    """Rows that are newer stay, also while they are written: Feast's materialisation would overwrite what live events made."""
     from feature_repo.online import OnlineRows
     from feature_repo.online_values import OnlineRow, Rows
 

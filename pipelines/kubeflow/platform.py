@@ -13,14 +13,17 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.artifacts.errors import ContractError
+from components.artifacts.spark import MASTER
 from components.tuning.config import STUDIES_URL
-from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
+from feature_repo.store_config import OFFLINE_STORE, ONLINE_STORE_URL, REGISTRY_URL
 
 HOME_PATH, SCRATCH_PATH, USER = "/var/lib/recsys", "/tmp", 10001  # noqa: S108 - a pod's own, an emptyDir
 """The pipeline image's RECSYS_HOME, its HOME, and its user."""
 AUTHORITY_PATH = "/etc/recsys-ca"
 """Where every pod that reads the stores finds who signed their certificates, as ca.crt."""
 GIB, GB = 2**30, 1e9
+FROM_SECRET = (REGISTRY_URL, ONLINE_STORE_URL, STUDIES_URL, OFFLINE_STORE, MASTER)
+"""Keys of the stores' secret, and the variables of the steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def _retry(tasks: Mapping[str, dict[str, Any]], needs: Mapping[str, Need]) -> No
 
 
 def _settings(platform: Platform, need: Need) -> dict[str, Any]:
-    secret = [{"secretKey": name, "envVar": name} for name in (REGISTRY_URL, ONLINE_STORE_URL, STUDIES_URL)]
+    secret = [{"secretKey": name, "envVar": name} for name in FROM_SECRET]
     return {
         "activeDeadlineSeconds": str(need.minutes * 60),
         "securityContext": {"runAsUser": str(USER), "runAsGroup": str(USER), "runAsNonRoot": True},

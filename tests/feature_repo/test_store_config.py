@@ -10,7 +10,7 @@ from feature_repo.online import OnlineRows
 from feature_repo.online_values import OnlineRow
 from feature_repo.schema import LIVE_VIEWS, USER_HISTORY, VIEWS, SchemaError
 from feature_repo.store import apply, open_store
-from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL, StoreConfig
+from feature_repo.store_config import OFFLINE_STORE, ONLINE_STORE_URL, REGISTRY_URL, StoreConfig
 from tests.servers import PASSWORD
 
 NAMES = {spec.name for spec in (*VIEWS, *LIVE_VIEWS)}
@@ -41,6 +41,47 @@ def test_url_of_another_kind_is_refused_without_repeating_its_password(variable,
     with pytest.raises(SchemaError, match=message) as refused:
         StoreConfig.from_environment({variable: url})
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [
+        ("snowflake", "RECSYS_OFFLINE_STORE: 'snowflake' is not known; expected duckdb or spark"),
+        ("dask", "offline_store.type is 'dask', which drops rows"),
+    ],
+)
+def test_offline_store_that_is_not_known_or_loses_rows_is_refused(store, message):
+    with pytest.raises(SchemaError, match=message):
+        StoreConfig.from_environment({OFFLINE_STORE: store})
+
+
+def test_sparks_offline_store_is_named_by_a_variable_and_joins_in_utc(tmp_path):
+    stores = StoreConfig.from_environment({OFFLINE_STORE: "spark"})
+    assert stores.feast(tmp_path)["offline_store"] == {
+        "type": "spark",
+        "spark_conf": {"spark.sql.session.timeZone": "UTC"},
+    }
+    assert stores.without_past().feast(tmp_path)["offline_store"] == {"type": "duckdb"}
+
+
+def test_who_registers_or_serves_needs_no_pyspark_where_sparks_offline_store_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(OFFLINE_STORE, "spark")
+    for name in ("pyspark", "pyspark.sql"):
+        monkeypatch.setitem(sys.modules, name, None)
+    apply(tmp_path)
+    registered = open_store(tmp_path, StoreConfig()).list_feature_views()
+    assert {view.name for view in registered} == NAMES
+    assert {type(view.batch_source).__name__ for view in registered} == {"SparkSource"}
+    online = OnlineRows(tmp_path)
+    online.write(USER_HISTORY, {"served": ROW})
+    assert online.read(USER_HISTORY, ["served"])[0].values["user_history_item_ids"] == ["a"]
+
+
+def test_registry_takes_one_offline_store_after_the_other(tmp_path):
+    for offline, source in (("duckdb", "FileSource"), ("spark", "SparkSource"), ("duckdb", "FileSource")):
+        apply(tmp_path, StoreConfig(offline=offline))
+        registered = open_store(tmp_path, StoreConfig()).list_feature_views()
+        assert {type(view.batch_source).__name__ for view in registered} == {source}
 
 
 def test_password_is_in_no_configuration_that_is_printed(tmp_path):

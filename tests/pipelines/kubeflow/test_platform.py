@@ -39,7 +39,13 @@ def test_settings_are_those_that_kfps_own_functions_write():
         kubernetes.set_security_context(task, run_as_user=10001, run_as_group=10001, run_as_non_root=True)
         kubernetes.mount_pvc(task, pvc_name="claim", mount_path="/var/lib/recsys")
         kubernetes.empty_dir_mount(task, "tmp", "/tmp")
-        names = ("RECSYS_REGISTRY_URL", "RECSYS_ONLINE_STORE_URL", "RECSYS_STUDIES_URL")
+        names = (
+            "RECSYS_REGISTRY_URL",
+            "RECSYS_ONLINE_STORE_URL",
+            "RECSYS_STUDIES_URL",
+            "RECSYS_OFFLINE_STORE",
+            "RECSYS_SPARK_MASTER",
+        )
         urls = {name: name for name in names}
         kubernetes.use_secret_as_env(task, "stores", urls, optional=True)
         kubernetes.use_config_map_as_volume(task, "authority", "/etc/recsys-ca", optional=True)
