@@ -1,6 +1,7 @@
 """Whether people take what is recommended as much as they did at training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,9 @@ class Loss:
     high: float
 
 
-def quality_checks(reference: pd.DataFrame, window: Window, config: MonitoringConfig) -> tuple[Check, ...]:
+def quality_checks(
+    reference: pd.DataFrame, window: Window, known: Window, config: MonitoringConfig
+) -> tuple[Check, ...]:
     """NDCG and hit share of the served lists, against the reference's. Users, not lists, are drawn for the intervals.
 
     Only lists whose horizon is over are judged: in the others, what may still come would count as a failure.
@@ -38,18 +41,34 @@ def quality_checks(reference: pd.DataFrame, window: Window, config: MonitoringCo
     Args:
         reference: The bundle's lists at its training, with labels.
         window: What was served.
+        known: The newest days whose outcomes are known, as `known_span` says; the window itself where it is old enough.
         config: Tolerance, cut-off, users.
     """
-    mature = window.frame[window.frame[IS_MATURE]]
+    mature = known.frame[known.frame[IS_MATURE]]
     judged = mature if config.quality.users == "all" else mature[mature[IS_ACTIVE]]
-    waiting = _reason_to_wait(window, mature, judged, config)
+    waiting = _reason_to_wait(window, known, judged, config)
     if waiting:
         return tuple(Check(name, Group.QUALITY, *waiting) for name in (NDCG, HIT_SHARE))
     k = min(
         config.quality.k, int(judged.groupby("query_id")["position"].max().median())
     )  # shorter lists were asked for
     pairs = zip(_intervals(reference, k, config), _intervals(judged, k, config), strict=True)
-    return tuple(_check(name, *pair, k, config) for name, pair in zip((NDCG, HIT_SHARE), pairs, strict=True))
+    checks = (_check(name, *pair, k, config) for name, pair in zip((NDCG, HIT_SHARE), pairs, strict=True))
+    if known is window:
+        return tuple(checks)
+    dated = f"lists of {known.start.date()} to {known.end.date()}, the newest whose outcomes are known"
+    return tuple(replace(check, reason=f"{check.reason}; {dated}") for check in checks)
+
+
+def known_span(start: datetime, end: datetime, now: datetime, horizon_days: float) -> tuple[datetime, datetime]:
+    """The newest days of which some lists' horizon is over by now, as many as the window's and none after its own.
+
+    What was shown yesterday has no outcome yet: with a window that ends today, each night would wait for it anew.
+    """
+    over = now - timedelta(days=horizon_days)
+    midnight = over.replace(hour=0, minute=0, second=0, microsecond=0)
+    last = min(end, midnight if midnight == over else midnight + timedelta(days=1))
+    return last - (end - start), last
 
 
 def list_values(lists: pd.DataFrame, *, k: int) -> pd.DataFrame:
@@ -84,9 +103,9 @@ def relative_loss(expected: Interval, observed: Interval) -> Loss:
 
 
 def _reason_to_wait(
-    window: Window, mature: pd.DataFrame, judged: pd.DataFrame, config: MonitoringConfig
+    window: Window, known: Window, judged: pd.DataFrame, config: MonitoringConfig
 ) -> tuple[State, str] | None:
-    users, days = mature[USER_ID].nunique(), config.quality.horizon_days
+    users, days = known.frame.loc[known.frame[IS_MATURE], USER_ID].nunique(), config.quality.horizon_days
     if window.users < config.min_users:
         return State.INSUFFICIENT, f"{window.users:,} users, {config.min_users:,} are needed"
     if users < config.min_users:
@@ -94,7 +113,7 @@ def _reason_to_wait(
             State.LEARNING,
             f"the outcomes of {users:,} users are known after {days} days, {config.min_users:,} are needed",
         )
-    if window.feedback.num_rows == 0:
+    if known.feedback.num_rows == 0:
         return State.INSUFFICIENT, "no feedback of any kind arrived, so nothing tells good lists from bad"
     active = judged[USER_ID].nunique()
     if active < config.min_users:

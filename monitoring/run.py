@@ -24,7 +24,7 @@ from monitoring.freshness import freshness_checks
 from monitoring.history import append, comparable, read_history
 from monitoring.ids import item_checks
 from monitoring.own_past import Past
-from monitoring.quality import quality_checks
+from monitoring.quality import known_span, quality_checks
 from monitoring.report import render_report
 from monitoring.segments import Calibrated, judge_calibration
 from monitoring.skew import Skew, Sources, compare_served
@@ -94,7 +94,9 @@ def judge(
         checks += audience_checks(reference, window.frame, config.audience)
         checks += feature_checks(findings, config)
         checks.append(score_check(reference, window.frame, _quiet_scores(earlier, config), config))
-        checks += quality_checks(reference, window, config)
+        with _judged("quality", Group.QUALITY, checks):
+            known = _with_outcomes(home, manifest, reference, window, now, config)
+            checks += quality_checks(reference, window, known, config)
     skew, segments = _from_the_bundle(home, bundle, manifest, reference, window, now, checks, config)
     return Verdict(
         model=config.model,
@@ -178,6 +180,14 @@ def _read(
     rows, users = f"{len(window.frame):,}", f"{window.users:,}"
     log.info("window %s to %s: %s impressions of %s users", start.date(), end.date(), rows, users)
     return window
+
+
+def _with_outcomes(
+    home: Path, manifest: Manifest, reference: pd.DataFrame, window: Window, now: datetime, config: MonitoringConfig
+) -> Window:
+    """The newest window of the same length whose outcomes are known: this one, where it is old enough."""
+    start, end = known_span(window.start, window.end, now, config.quality.horizon_days)
+    return window if end == window.end else _read(home, manifest, reference, start, end, now, config)
 
 
 def _unreadable(

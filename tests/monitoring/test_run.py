@@ -139,6 +139,30 @@ def test_an_outcome_is_known_at_the_horizon_and_not_a_moment_before(served: Worl
     assert states(served.judge(now=known))["quality:ndcg"] is State.OK
 
 
+def test_window_that_ends_today_is_judged_by_the_newest_days_whose_outcomes_are_known(served: World) -> None:
+    """As every night: with a horizon as long as the window, none of its own lists has an outcome yet."""
+    week = timedelta(days=7)
+    served.serve(seed=2, moment=END + week - timedelta(hours=12))
+    verdict = served.judge(start=END, end=END + week, now=END + week)
+    assert states(verdict)["quality:ndcg"] is State.OK
+    assert verdict.check("quality:ndcg").reason.endswith(
+        "lists of 2017-10-30 to 2017-11-06, the newest whose outcomes are known"
+    )
+    alone = served.judge(now=END + week)
+    assert alone.check("quality:ndcg").observed == verdict.check("quality:ndcg").observed
+    assert "the newest whose outcomes are known" not in alone.check("quality:ndcg").reason
+
+
+def test_quality_of_lists_that_were_lost_is_found_in_the_window_of_a_later_night(world: World) -> None:
+    world.serve()
+    world.answer({f"u{user}": "i0" for user in range(USERS // 2)})
+    for day in range(7):
+        world.serve(seed=3 + day, moment=END + timedelta(days=day, hours=12))
+    check = world.judge(start=END, end=END + timedelta(days=7), now=END + timedelta(days=7)).check("quality:hit_share")
+    assert check.state is State.FAIL
+    assert check.observed == pytest.approx(0.5)
+
+
 def test_a_purchase_at_the_horizon_s_end_does_not_count(world: World) -> None:
     world.serve()
     world.answer({f"u{user}": "i0" for user in range(USERS)}, moment=END - timedelta(hours=12) + timedelta(days=7))
