@@ -1,5 +1,8 @@
 """The join keys."""
 
+import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one
+
+# isort: split
 from feast import Entity, ValueType
 
 from feature_repo.schema import ITEM_ID, USER_ID

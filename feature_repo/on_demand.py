@@ -6,6 +6,9 @@ The ranker calls the same formulas in numpy: an on-demand view costs a thousand 
 
 from typing import Any
 
+import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one
+
+# isort: split
 from feast import FeatureView, Field, RequestSource
 from feast.on_demand_feature_view import OnDemandFeatureView, on_demand_feature_view
 from feast.types import Float64, Int64

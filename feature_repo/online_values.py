@@ -6,12 +6,15 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one
+
+# isort: split
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types import Value_pb2
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from numpy.typing import NDArray
 
-import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one # isort: split
 from feature_repo.packed_strings import PackedStrings
 from feature_repo.schema import Dtype, ViewSpec
 
@@ -102,13 +105,18 @@ def _as_array(dtype: Dtype, content: bytes | None) -> Any:  # as from_proto, wit
         return _as_value(dtype, content)
     start = _first_of_list(content, _TAGS[dtype])
     if dtype is Dtype.STRING_LIST:
-        return _as_value(dtype, content) if start is None else PackedStrings(content[start:])
+        return _as_value(dtype, content) if start is None else _packed(content[start:])
     start = None if start is None else _first_of_packed(content, start)
     found = None if start is None else _NUMBERS[dtype](content, start)
     if found is not None:
         return found
     value = _as_value(dtype, content)
     return None if value is None else np.array(value, _ARRAYS[dtype])
+
+
+def _packed(content: bytes) -> PackedStrings:
+    """Raises DecodeError where the content is no list of strings."""
+    return PackedStrings(content, Value_pb2.StringList.FromString(content).val)
 
 
 def _first_of_list(content: bytes, tag: bytes) -> int | None:

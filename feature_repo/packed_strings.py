@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from feast.protos.feast.types.Value_pb2 import StringList
-
 
 class PackedStrings(Sequence[str]):
     """A list of strings that become Python's where they are read, each time.
@@ -13,15 +11,13 @@ class PackedStrings(Sequence[str]):
 
     Attributes:
         content: Protocol buffer StringList: each string behind the byte 0x0A and its length as a varint.
-
-    Raises:
-        DecodeError: The content is no such message.
     """
 
     __slots__ = ("_values", "content")
 
-    def __init__(self, content: bytes) -> None:
-        self.content, self._values = content, StringList.FromString(content).val
+    def __init__(self, content: bytes, values: Sequence[str]) -> None:
+        """From the message and what protobuf makes of it, which makes a string where it is asked for one."""
+        self.content, self._values = content, values
 
     def __len__(self) -> int:
         return len(self._values)
@@ -36,8 +32,7 @@ class PackedStrings(Sequence[str]):
     def __getitem__(self, place: slice) -> list[str]: ...
 
     def __getitem__(self, place: int | slice) -> str | list[str]:
-        found: str | list[str] = self._values[place]
-        return found
+        return list(self._values[place]) if isinstance(place, slice) else self._values[place]
 
     def __eq__(self, other: object) -> bool:
         """Equal to any list of the same strings."""

@@ -1,5 +1,8 @@
 """Which features a model takes: one service per model version."""
 
+import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one
+
+# isort: split
 from feast import FeatureService, FeatureView
 
 from feature_repo.schema import ITEM_ID, USER_ID, VIEWS

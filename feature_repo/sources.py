@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one
+
+# isort: split
 from feast import FileSource, PushSource
 from feast.data_source import DataSource
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource

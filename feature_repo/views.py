@@ -3,6 +3,9 @@
 from datetime import timedelta
 from pathlib import Path
 
+import feature_repo.lean_feast  # noqa: F401 - the first import of Feast is the quick one
+
+# isort: split
 from feast import FeatureView, Field
 from feast.types import Array, FeastType, Float32, Int64, String
 

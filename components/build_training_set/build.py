@@ -109,6 +109,12 @@ def build_training_set(
     """
     cuts = Cuts(as_of, split)
     interactions = read_table(events, "interactions", (*ANSWER_COLUMNS, *LOG_COLUMNS))
+    if retrieval.engine != "process" and config.new_user_share > 0:
+        log.warning(
+            "retrievers.engine=%s is for the retrievers that serve: those that new users are asked about with are fitted here,"
+            " in one process with all interactions. training_set.new_user_share=0 does without them.",
+            retrieval.engine,
+        )
     out.mkdir(parents=True, exist_ok=True)
     tables: dict[str, list[pa.Table]] = {name: [] for name in (TRAINING, REFIT, VALIDATION, NEW_USERS, UNANSWERED)}
     summaries = []

@@ -135,3 +135,19 @@ def test_new_user_does_not_meet_its_own_past(trained, tmp_path):
     for name in ("covisitation", "popular_in_context"):
         assert len(fitted[name].retrieve(query, k=5).item_nums) == 0
         assert len(everybody[name].retrieve(query, k=5).item_nums) > 0
+
+
+def test_what_one_process_still_fits_with_spark_is_said(trained, tmp_path, caplog):
+    [models] = trained.home.glob("artifacts/*/train-retrievers/models")
+    build_training_set(
+        write_toy_events(tmp_path / "events"),
+        trained.home,
+        models,
+        tmp_path / "rows",
+        as_of=parse_moment(trained.config.as_of),
+        split=trained.config.resolved_split(),
+        retrieval=trained.config.retrievers.model_copy(update={"engine": "spark"}),
+        config=TrainingSetConfig(max_users_per_cut=20),
+        seed=0,
+    )
+    assert "engine=spark is for the retrievers that serve" in caplog.text
