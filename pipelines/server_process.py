@@ -1,12 +1,13 @@
 """The model server as a process of its own, started and stopped cleanly."""
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ STOP_SECONDS = 30.0
 REFRESH_SECONDS = 60.0
 POLL_SECONDS = 0.2
 READY_SECONDS = 2.0
+SERVER_PORTS = range(20_000, 32_768)
 
 
 class ServerFailedError(RecsysError):
@@ -146,14 +148,16 @@ def _readyz(url: str) -> httpx.Response | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nothing listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports of loopback that nothing listens on, below those that systems give to clients: those of this and of other
+    programs may take one of them before the server that it is for is up.
+    """
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = secrets.choice(SERVER_PORTS)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            ports.add(port)
+    return list(ports)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

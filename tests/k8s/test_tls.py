@@ -24,7 +24,7 @@ from tests.k8s.manifests import K8S, KUBECTL, Resource, containers, name, pods, 
 from tests.k8s.references import dangling
 from tests.k8s.test_manifests_start import data, inside
 from tests.k8s.validation import mistakes
-from tests.servers import PASSWORD, give, listens, own_folder, program, start, unprivileged, wait_until
+from tests.servers import PASSWORD, give, own_folder, program, start, unprivileged, wait_until
 from tests.serving.api.doors import make_key, wait_until_open
 
 OTHERS = (
@@ -236,7 +236,7 @@ def test_postgres_speaks_tls_alone_and_takes_a_renewed_certificate(stores, folde
     renewing = start(script, log, user)
     target = f"postgresql://recsys:{PASSWORD}@127.0.0.1:{port}/postgres"
     try:
-        wait_until(lambda: listens(port), process, log)
+        wait_until(lambda: is_started(f"{target}?sslmode=verify-full&sslrootcert={authority.file}"), process, log)
         with psycopg.connect(f"{target}?sslmode=verify-full&sslrootcert={authority.file}") as connection:
             assert connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)
         with pytest.raises(psycopg.OperationalError, match=r"no pg_hba.conf entry for host .* no encryption"):
@@ -248,7 +248,17 @@ def test_postgres_speaks_tls_alone_and_takes_a_renewed_certificate(stores, folde
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(20)
-    assert renewing.wait(20) == 0  # it ends with the server that it serves
+        ended = renewing.wait(20)
+    assert ended == 0  # with the server that it serves
+
+
+def is_started(url: str) -> bool:
+    """It listens before it lets anybody in."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def give_all(folder: Path, user: str | None) -> None:
