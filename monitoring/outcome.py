@@ -78,8 +78,14 @@ def _compared(launch: LaunchRecord, asked: Verdict | None, after: Verdict) -> Ou
     if failing:
         fails = "still fails" if triggers else f"fails {serves}"
         return Outcome(launch, Help.NOT_HELPED, f"{failing[0].name} {fails}: {failing[0].reason}{taken}.", asked, after)
-    if after.state is State.ERROR or any(check is None or check.state in UNJUDGED for check in now):
-        said = f"{launch.outcome} serves and cannot be judged yet{taken}."
+    waiting = [
+        trigger.name
+        for trigger, check in zip(triggers or after.triggers, now, strict=True)
+        if check is None or check.state in UNJUDGED
+    ]
+    if after.state is State.ERROR or waiting:
+        of_what = f" of {' and '.join(waiting)}" if waiting else ""
+        said = f"{launch.outcome} serves; what became{of_what} cannot be judged yet{taken}."
         return Outcome(launch, Help.TOO_EARLY, said, asked, after)
     names = " and ".join(trigger.name for trigger in triggers)
     said = (

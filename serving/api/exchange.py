@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from serving.api.assignment import Assignment
 from serving.api.keys import Scope
@@ -16,6 +16,7 @@ class Exchange:
     Attributes:
         route: Pattern of the path, or what stands for none.
         started: Of a clock that never goes back, seconds.
+        arrived: The time of day then.
         head: The request's headers.
         caller: Name of the key, or a token's subject.
         scopes: What the caller may do.
@@ -30,6 +31,7 @@ class Exchange:
 
     route: str
     started: float = field(default_factory=time.perf_counter)
+    arrived: datetime = field(default_factory=lambda: datetime.now(UTC))
     head: Head = field(default_factory=dict)
     caller: str | None = None
     scopes: tuple[Scope, ...] = ()

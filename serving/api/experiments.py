@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -63,7 +63,6 @@ class DoorExperiments:
         """
         if status != OK and status < FIRST_FAULT:
             return
-        arrived = datetime.now(UTC) - timedelta(seconds=seconds)
         for assignment in exchange.assignments:
             exposure = Exposure.of(
                 assignment,
@@ -72,7 +71,7 @@ class DoorExperiments:
                 status=status,
                 seconds=round(seconds, 6),
                 query_id=exchange.query_id,
-                event_timestamp=exchange.asked_at or arrived,
+                event_timestamp=exchange.asked_at or exchange.arrived,
             )
             self._log.add(exposure)
 
