@@ -11,7 +11,7 @@ from pathlib import Path
 
 from monitoring.history import read_history
 from monitoring.retraining_policy import REFUSED_OUTCOME, LaunchRecord, read_launches
-from monitoring.verdict import Check, State, Verdict, percent
+from monitoring.verdict import State, Verdict, percent
 
 HIT_SHARE = "quality:hit_share"
 UNJUDGED = (State.LEARNING, State.INSUFFICIENT, State.NOT_APPLICABLE, State.ERROR)
@@ -72,17 +72,13 @@ def _outcome(launch: LaunchRecord, history: Sequence[Verdict]) -> Outcome:
 def _compared(launch: LaunchRecord, asked: Verdict | None, after: Verdict) -> Outcome:
     """A run that no check asked for is one of the schedule: it has helped where nothing fails since."""
     triggers = asked.triggers if asked is not None else ()
-    now = [_check(after, trigger.name) for trigger in triggers or after.triggers]
-    failing = [check for check in now if check is not None and check.state is State.FAIL]
+    now = {trigger.name: after.find(trigger.name) for trigger in triggers or after.triggers}
+    failing = [check for check in now.values() if check is not None and check.state is State.FAIL]
     serves, taken = f"since {launch.outcome} serves", _taken(asked, after)
     if failing:
         fails = "still fails" if triggers else f"fails {serves}"
         return Outcome(launch, Help.NOT_HELPED, f"{failing[0].name} {fails}: {failing[0].reason}{taken}.", asked, after)
-    waiting = [
-        trigger.name
-        for trigger, check in zip(triggers or after.triggers, now, strict=True)
-        if check is None or check.state in UNJUDGED
-    ]
+    waiting = [name for name, check in now.items() if check is None or check.state in UNJUDGED]
     if after.state is State.ERROR or waiting:
         of_what = f" of {' and '.join(waiting)}" if waiting else ""
         said = f"{launch.outcome} serves; what became{of_what} cannot be judged yet{taken}."
@@ -98,7 +94,7 @@ def _compared(launch: LaunchRecord, asked: Verdict | None, after: Verdict) -> Ou
 
 def _taken(before: Verdict | None, after: Verdict) -> str:
     """How much of the lists is taken, where both sides know it; each is a loss against its own training."""
-    pair = [None if verdict is None else _check(verdict, HIT_SHARE) for verdict in (before, after)]
+    pair = [None if verdict is None else verdict.find(HIT_SHARE) for verdict in (before, after)]
     if any(check is None or check.observed is None for check in pair):
         return ""
     losses = [check.observed for check in pair if check is not None and check.observed is not None]
@@ -108,7 +104,3 @@ def _taken(before: Verdict | None, after: Verdict) -> str:
 
 def _less(loss: float) -> str:
     return "less" if loss > 0 else "more"
-
-
-def _check(verdict: Verdict, name: str) -> Check | None:
-    return next((check for check in verdict.checks if check.name == name), None)

@@ -11,7 +11,7 @@ from components.deploy_canary.book import read_rollouts
 from monitoring.history import report_folder
 from monitoring.outcome import Help, Outcome
 from monitoring.retraining_policy import Action, DecisionRecord
-from monitoring.verdict import Check, Group, State, Verdict, days
+from monitoring.verdict import Check, Group, State, days
 
 METRIC = "ndcg_at_10"
 SYSTEMS = {"two_stage": "{bundle}", "champion": "the champion then"}
@@ -93,12 +93,8 @@ def _checks(outcome: Outcome) -> Iterator[Fact]:
     wanted += [check.name for check in (after.checks if after else ()) if check.group is Group.QUALITY]
     for name in dict.fromkeys(wanted):
         for when, verdict in (("before", asked), ("after", after)):
-            if verdict is not None and (check := _named(verdict, name)) is not None:
+            if verdict is not None and (check := verdict.find(name)) is not None:
                 yield Fact(f"{name} {when}", f"{days(verdict.start, verdict.end)}, {verdict.bundle_id}: {_told(check)}")
-
-
-def _named(verdict: Verdict, name: str) -> Check | None:
-    return next((check for check in verdict.checks if check.name == name), None)
 
 
 def _told(check: Check) -> str:

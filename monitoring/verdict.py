@@ -239,10 +239,14 @@ class Verdict:
         Raises:
             KeyError: There is none.
         """
-        for check in self.checks:
-            if check.name == name:
-                return check
-        raise KeyError(f"no check {name!r}; there are {', '.join(check.name for check in self.checks)}")
+        check = self.find(name)
+        if check is None:
+            raise KeyError(f"no check {name!r}; there are {', '.join(check.name for check in self.checks)}")
+        return check
+
+    def find(self, name: str) -> Check | None:
+        """The check of that name; None where there is none."""
+        return next((check for check in self.checks if check.name == name), None)
 
     def to_json(self) -> str:
         """Indented JSON with sorted keys; the derived values are in it for readers, `from_json` ignores them."""

@@ -63,14 +63,17 @@ class ProcessSettings(BaseModel):
     @property
     def identity(self) -> Identity | None:
         """What it shows; None: plain HTTP."""
-        if self.tls_certificate is None or self.tls_key is None:
-            return None
-        return Identity(self.tls_certificate, self.tls_key)
+        return identity_of(self.tls_certificate, self.tls_key)
 
     @property
     def scheme(self) -> Literal["http", "https"]:
         """Of its URL."""
         return "https" if self.identity else "http"
+
+
+def identity_of(certificate: Path | None, key: Path | None) -> Identity | None:
+    """Of the two together; None where there is none."""
+    return None if certificate is None or key is None else Identity(certificate, key)
 
 
 def check_pair(certificate: Path | None, key: Path | None, prefix: str) -> None:

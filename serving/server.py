@@ -26,7 +26,7 @@ from serving.online_features import UserReader
 from serving.prediction_log import PredictionLog
 from serving.recommender import Recommender
 from serving.settings import Settings
-from serving.tls import KnownCallers, grpc_credentials, listening
+from serving.tls import KnownCallers, grpc_credentials, uvicorn_tls
 from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
@@ -167,15 +167,13 @@ def _import_kserve(settings: Settings, metrics: ServerMetrics) -> Any:  # kserve
 def _behind(front: Application, rest_server: Any, settings: Settings, drain: Drain) -> Any:  # kserve publishes no types
     """KServe's REST server behind our own applications, on the configured address."""
 
-    identity = settings.identity
-    context = listening(identity, settings.tls_client_ca) if identity else None
+    tls = uvicorn_tls(settings.identity, settings.tls_client_ca)
 
     class BoundRestServer(rest_server):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.config.host, self.config.app = settings.host, front
-            if context:
-                self.config.ssl_context_factory = lambda _config, _default: context
+            self.config.ssl_context_factory = tls
             drain.hold(self._server)
             self.config.http = bounded_protocol(
                 max_head_bytes=settings.max_head_bytes, head_seconds=settings.head_seconds

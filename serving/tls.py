@@ -16,6 +16,7 @@ from typing import Any, Self
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.artifacts.errors import ConfigError
+from components.artifacts.whole_file import FileStamp, stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered without a client's certificate: the kubelet's probes show none, and Prometheus need not have one."""
 FORBIDDEN = 403
 
-States = tuple[tuple[int, int, int], ...]
+States = tuple[FileStamp, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,14 @@ def listening(identity: Identity, callers: Path | None) -> RenewedContext:
     return RenewedContext(ssl.PROTOCOL_TLS_SERVER, files, fill)
 
 
+def uvicorn_tls(identity: Identity | None, callers: Path | None) -> Callable[..., ssl.SSLContext] | None:
+    """uvicorn's `ssl_context_factory`, as `listening`; None where no certificate is shown: plain HTTP."""
+    if identity is None:
+        return None
+    context = listening(identity, callers)
+    return lambda *_config: context
+
+
 def asking(authority: Path | None, identity: Identity | None = None) -> RenewedContext:
     """For who asks; the other's certificate and its name are always verified.
 
@@ -182,14 +191,15 @@ def grpc_credentials(identity: Identity, callers: Path | None) -> Any:  # grpcio
     import grpc
 
     files = [identity.certificate, identity.key, *([callers] if callers else [])]
-    seen: list[States] = [()]
+    seen: States = ()
 
     def configuration() -> Any:
+        nonlocal seen
         states = _states(files)
-        if states == seen[0]:
+        if states == seen:
             return None  # as before
         listening(identity, callers)  # gRPC would take a key that does not fit
-        seen[0] = states
+        seen = states
         pair = (identity.key.read_bytes(), identity.certificate.read_bytes())
         return grpc.ssl_server_certificate_configuration([pair], callers.read_bytes() if callers else None)
 
@@ -221,7 +231,6 @@ def _believe(context: ssl.SSLContext, authority: Path) -> None:
 def _states(files: Sequence[Path]) -> States:
     """What differs where a file was replaced, by whatever path of links it is reached."""
     try:
-        found = [file.stat() for file in files]
+        return tuple(stamp_of(file.stat()) for file in files)
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}. Expected a PEM file.") from error
-    return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)

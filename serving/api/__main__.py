@@ -14,7 +14,7 @@ from serving.arguments import run_program
 from serving.drain import Drain
 from serving.garbage import settle
 from serving.http11 import bounded_protocol
-from serving.tls import KnownCallers, listening
+from serving.tls import KnownCallers, uvicorn_tls
 from serving.tracing import tracing
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,6 @@ def run_door(settings: DoorSettings) -> None:
     app: ASGIApp = build_app(settings, drain, traces)
     if settings.tls_client_ca:
         app = KnownCallers(app, settings.tls_client_names)
-    identity = settings.identity
-    context = listening(identity, settings.tls_client_ca) if identity else None
     config = uvicorn.Config(
         drain.around(traces.around(app) if traces else app),
         host=settings.host,
@@ -54,7 +52,7 @@ def run_door(settings: DoorSettings) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=STOP_SECONDS,
-        ssl_context_factory=(lambda _config, _default: context) if context else None,
+        ssl_context_factory=uvicorn_tls(settings.identity, settings.tls_client_ca),
     )
     server = uvicorn.Server(config)
     drain.hold(server)

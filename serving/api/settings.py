@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from components.artifacts.home import recsys_home
 from serving.api.keys import Scope
-from serving.process_settings import ProcessSettings, check_pair, read_settings
+from serving.process_settings import ProcessSettings, check_pair, identity_of, read_settings
 from serving.tls import Identity
 
 PREFIX = "RECSYS_API_"
@@ -138,9 +138,7 @@ class DoorSettings(ProcessSettings):
     @property
     def upstream_identity(self) -> Identity | None:
         """What servers are shown."""
-        if self.upstream_certificate is None or self.upstream_key is None:
-            return None
-        return Identity(self.upstream_certificate, self.upstream_key)
+        return identity_of(self.upstream_certificate, self.upstream_key)
 
     @property
     def keys_home(self) -> Path:

@@ -19,23 +19,27 @@ NEGATIVES, JUDGED = 5, 20
 SPLIT = SplitConfig(training_cuts=3, test_cuts=2)
 
 
-@pytest.fixture(scope="module")
-def built(trained, tmp_path_factory):
-    """The folder and what each cut gave."""
-    out = tmp_path_factory.mktemp("rows")
+def build(trained, folder, config, retrieval=None):
+    """The folder and what each cut gave, with the retrievers of the training run."""
     [models] = trained.home.glob("artifacts/*/train-retrievers/models")
     summaries = build_training_set(
-        write_toy_events(tmp_path_factory.mktemp("events")),
+        write_toy_events(folder / "events"),
         trained.home,
         models,
-        out,
+        folder / "rows",
         as_of=parse_moment(trained.config.as_of),
         split=trained.config.resolved_split(),
-        retrieval=trained.config.retrievers,
-        config=TrainingSetConfig(negatives_per_query=NEGATIVES, max_validation_users=JUDGED),
+        retrieval=retrieval or trained.config.retrievers,
+        config=config,
         seed=0,
     )
-    return out, summaries
+    return folder / "rows", summaries
+
+
+@pytest.fixture(scope="module")
+def built(trained, tmp_path_factory):
+    config = TrainingSetConfig(negatives_per_query=NEGATIVES, max_validation_users=JUDGED)
+    return build(trained, tmp_path_factory.mktemp("built"), config)
 
 
 def per_query(path, label: int) -> list[int]:
@@ -64,19 +68,10 @@ def test_judged_users_are_some_of_those_of_the_last_cut(built):
 
 def test_users_whose_candidates_hold_nothing_relevant_are_kept_apart_in_the_same_share(trained, tmp_path):
     """With the five items that are most popular in the store, many users have none that they take."""
-    [models] = trained.home.glob("artifacts/*/train-retrievers/models")
-    [summary] = build_training_set(
-        write_toy_events(tmp_path / "events"),
-        trained.home,
-        models,
-        tmp_path / "rows",
-        as_of=parse_moment(trained.config.as_of),
-        split=trained.config.resolved_split(),
-        retrieval=RetrieversConfig(quotas={"popular_in_context": 5}),
-        config=TrainingSetConfig(max_validation_users=JUDGED, new_user_share=0),
-        seed=0,
-    )[-1:]
-    judged, unanswered = (pq.read_table(tmp_path / "rows" / f"{name}.parquet") for name in ("validation", "unanswered"))
+    config = TrainingSetConfig(max_validation_users=JUDGED, new_user_share=0)
+    rows, summaries = build(trained, tmp_path, config, RetrieversConfig(quotas={"popular_in_context": 5}))
+    summary = summaries[-1]
+    judged, unanswered = (pq.read_table(rows / f"{name}.parquet") for name in ("validation", "unanswered"))
     users = [len(pc.unique(table["user_id"])) for table in (judged, unanswered)]
     share = users[0] / summary.queries
     assert users[1] == round(share * (USERS - summary.queries)) > 0
@@ -138,16 +133,6 @@ def test_new_user_does_not_meet_its_own_past(trained, tmp_path):
 
 
 def test_what_one_process_still_fits_with_spark_is_said(trained, tmp_path, caplog):
-    [models] = trained.home.glob("artifacts/*/train-retrievers/models")
-    build_training_set(
-        write_toy_events(tmp_path / "events"),
-        trained.home,
-        models,
-        tmp_path / "rows",
-        as_of=parse_moment(trained.config.as_of),
-        split=trained.config.resolved_split(),
-        retrieval=trained.config.retrievers.model_copy(update={"engine": "spark"}),
-        config=TrainingSetConfig(max_users_per_cut=20),
-        seed=0,
-    )
+    on_spark = trained.config.retrievers.model_copy(update={"engine": "spark"})
+    build(trained, tmp_path, TrainingSetConfig(max_users_per_cut=20), on_spark)
     assert "engine=spark is for the retrievers that serve" in caplog.text
