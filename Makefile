@@ -5,7 +5,7 @@ BIN := .venv/bin
 WORKERS ?= 2# of the test suite: a process each, with servers of its own and about 2 GB
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers spark demo test test-cluster control-plane control-plane-down check bench bench-quality bench-cost bench-serving lock clean
+.PHONY: help setup servers spark demo test test-cluster test-node node node-down control-plane control-plane-down check bench bench-quality bench-cost bench-serving lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -41,6 +41,18 @@ test-cluster: setup ## The manifests, rights and rollouts against the cluster th
 	@test -n "$$KUBECONFIG" || { echo "KUBECONFIG names no cluster: KUBECONFIG=FILE make test-cluster, with rights to make namespaces, custom resource definitions and roles." \
 	    "A control plane on this machine: make control-plane"; exit 2; }
 	@$(BIN)/pytest -m cluster tests/cluster
+
+test-node: setup ## Pods of our own images on a node of this machine, by KServe's controller: the README's way to the first recommendation, a rollout
+	@test -n "$$KUBECONFIG" || { echo "KUBECONFIG names no cluster: make node says what to export"; exit 2; }
+	@$(BIN)/pytest -m node tests/cluster
+
+node: setup ## The control plane with a node, KServe and our images, from source (root on Linux; buildah, Go 1.26; half an hour at first)
+	@$(BIN)/python -m tests.cluster.node up
+	@$(BIN)/python -m tests.cluster.kserve
+	@$(BIN)/python -m tests.cluster.images
+
+node-down: setup ## Stop them
+	@$(BIN)/python -m tests.cluster.node down
 
 control-plane: setup ## etcd, kube-apiserver and its controllers on loopback, from source (Go 1.26; the first build takes eight minutes of CPU), for test-cluster
 	@$(BIN)/python -m tests.cluster.control_plane up

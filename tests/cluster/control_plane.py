@@ -3,7 +3,7 @@
     python -m tests.cluster.control_plane up|down       (make control-plane, make control-plane-down)
 
 Everything that an API server does is real: strict validation, CEL rules, admission, RBAC, controllers that make pods of workloads
-and take away what belongs to a namespace. No scheduler and no kubelet run, so a pod stays pending.
+and take away what belongs to a namespace. No scheduler and no kubelet run, so a pod stays pending; node.py adds both.
 """
 
 import json
@@ -15,9 +15,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 from cryptography.hazmat.primitives import serialization
@@ -34,8 +35,20 @@ START_SECONDS = 120.0
 HOST = "127.0.0.1"
 
 
-def up(cache: Path = CACHE) -> Path:
+def up(
+    cache: Path = CACHE,
+    *,
+    host: str = HOST,
+    users: Mapping[str, str] = MappingProxyType({}),
+    further: Sequence[str] = (),
+) -> Path:
     """Build what is missing, start what does not run; the kubeconfig of its administrator.
+
+    Args:
+        cache: Programs, and what the processes write.
+        host: Address that the API server listens on.
+        users: Further users to their group, each with a kubeconfig in `state`.
+        further: Arguments of the API server.
 
     Raises:
         RuntimeError: A process ended or did not become ready; the message names its log.
@@ -44,22 +57,21 @@ def up(cache: Path = CACHE) -> Path:
     if len(running(cache, PROCESSES)) == len(PROCESSES):
         return kubeconfig(cache)
     down(cache)
-    programs = max(cache.glob("v*"), key=lambda path: [int(part) for part in path.name[1:].split(".")])
-    state = _fresh_state(cache)
+    built, state = programs(cache), _fresh_state(cache)
     etcd_port, peer_port, api_port = free_ports(3)
-    etcd, peer, api = (f"{scheme}://{HOST}:{port}" for scheme, port in
-                       (("http", etcd_port), ("http", peer_port), ("https", api_port)))  # fmt: skip
-    tokens = {"admin": secrets.token_hex(16), "system:kube-controller-manager": secrets.token_hex(16)}
-    _write_secrets(state, tokens)
+    etcd, peer = (f"http://{HOST}:{port}" for port in (etcd_port, peer_port))
+    api = f"https://{host}:{api_port}"
+    groups = {"admin": "system:masters", "system:kube-controller-manager": ""} | users
+    tokens = {user: secrets.token_hex(16) for user in groups}
+    _write_secrets(state, tokens, groups)
 
-    _start(cache, programs, "etcd", etcd, _etcd(state, etcd, peer), lambda: _answers(f"{etcd}/health"))
-    _start(
-        cache, programs, "kube-apiserver", api, _api_server(state, etcd, api_port), lambda: _answers(f"{api}/readyz")
-    )
+    start(cache, built, "etcd", etcd, _etcd(state, etcd, peer), lambda: answers(f"{etcd}/health"))
+    arguments = [*_api_server(state, etcd, host, api_port), *further]
+    start(cache, built, "kube-apiserver", api, arguments, lambda: answers(f"{api}/readyz"))
     authority = (state / "certificates" / "apiserver.crt").read_text()
-    _write_kubeconfig(kubeconfig(cache), api, authority, tokens["admin"])
-    _write_kubeconfig(state / "controllers", api, authority, tokens["system:kube-controller-manager"])
-    _start(cache, programs, "kube-controller-manager", api, _controllers(state), lambda: True)
+    for user, token in tokens.items():
+        _write_kubeconfig(user_kubeconfig(cache, user), api, authority, token)
+    start(cache, built, "kube-controller-manager", api, _controllers(cache), lambda: True)
     return kubeconfig(cache)
 
 
@@ -76,6 +88,16 @@ def kubeconfig(cache: Path) -> Path:
     return cache / "kubeconfig"
 
 
+def user_kubeconfig(cache: Path, user: str) -> Path:
+    """Of one of the users; the administrator's lies beside the state, where people look for it."""
+    return kubeconfig(cache) if user == "admin" else cache / "state" / f"{user.rpartition(':')[2]}.kubeconfig"
+
+
+def programs(cache: Path) -> Path:
+    """Of the newest release that was built."""
+    return max(cache.glob("v*"), key=lambda path: [int(part) for part in path.name[1:].split(".")])
+
+
 def _fresh_state(cache: Path) -> Path:
     """An empty etcd at each start: nothing in it is worth keeping, and a port of last time is nobody's."""
     state = cache / "state"
@@ -85,9 +107,8 @@ def _fresh_state(cache: Path) -> Path:
     return state
 
 
-def _write_secrets(state: Path, tokens: dict[str, str]) -> None:
-    groups = {"admin": "system:masters"}
-    lines = [f'{token},{user},{user},"{groups.get(user, "")}"' for user, token in tokens.items()]
+def _write_secrets(state: Path, tokens: Mapping[str, str], groups: Mapping[str, str]) -> None:
+    lines = [f'{token},{user},{user},"{groups[user]}"' for user, token in tokens.items()]
     _private(state / "tokens.csv", "\n".join(lines) + "\n")
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
@@ -109,19 +130,19 @@ def _etcd(state: Path, client: str, peer: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _api_server(state: Path, etcd: str, port: int) -> list[str]:
+def _api_server(state: Path, etcd: str, host: str, port: int) -> list[str]:
     """With the admission plugins and the RBAC authorizer of any cluster."""
     return [
-        f"--etcd-servers={etcd}", f"--bind-address={HOST}", f"--advertise-address={HOST}", f"--secure-port={port}",
+        f"--etcd-servers={etcd}", f"--bind-address={host}", f"--advertise-address={host}", f"--secure-port={port}",
         f"--cert-dir={state / 'certificates'}", "--authorization-mode=Node,RBAC", f"--token-auth-file={state / 'tokens.csv'}",
-        f"--service-account-issuer=https://{HOST}:{port}", f"--service-account-key-file={state / 'accounts.key'}",
+        f"--service-account-issuer=https://{host}:{port}", f"--service-account-key-file={state / 'accounts.key'}",
         f"--service-account-signing-key-file={state / 'accounts.key'}", "--service-cluster-ip-range=10.96.0.0/16",
-        "--endpoint-reconciler-type=none",
+        *(["--endpoint-reconciler-type=none"] if host == HOST else []),  # of loopback it refuses to tell pods
     ]  # fmt: skip
 
 
-def _controllers(state: Path) -> list[str]:
-    config = state / "controllers"
+def _controllers(cache: Path) -> list[str]:
+    state, config = cache / "state", user_kubeconfig(cache, "system:kube-controller-manager")
     return [
         f"--kubeconfig={config}", f"--authentication-kubeconfig={config}", f"--authorization-kubeconfig={config}",
         "--leader-elect=false", "--secure-port=0", "--use-service-account-credentials",
@@ -130,9 +151,14 @@ def _controllers(state: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _start(
+def start(
     cache: Path, programs: Path, name: str, url: str, arguments: Sequence[str], is_ready: Callable[[], bool]
 ) -> None:
+    """Start a program of the folder and wait until it is ready.
+
+    Raises:
+        RuntimeError: It ended, or was not ready in two minutes; the message names its log.
+    """
     log = cache / "state" / f"{name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -148,7 +174,7 @@ def _start(
         time.sleep(POLL_SECONDS)
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     """Whether it says 200. It is asked without its certificate, which is not there before it is ready."""
     unverified = ssl._create_unverified_context()
     try:

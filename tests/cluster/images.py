@@ -1,0 +1,177 @@
+"""Images for the node of this folder, which pulls none: the product's own, by its Dockerfile, and those beside them.
+
+    python -m tests.cluster.images [serving pipeline redis ...]
+
+buildah builds them without a daemon. Where the base image's registry is not reached, RECSYS_TEST_BASE=stand-in makes a base of
+Debian's packages and of the Python that runs this: the same commands of the Dockerfile on another base.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+
+from tests.cluster.control_plane import CACHE
+
+ROOT = Path(__file__).parents[2]
+PAUSE = "registry.k8s.io/pause:3.10.1"
+KSERVE = "docker.io/kserve/kserve-controller:v0.20.0"
+BASE = "docker.io/library/python:3.11.13-slim-bookworm"
+STAND_IN = "localhost/recsys-base:3.11"
+TARGETS = {"serving": "docker.io/library/recsys-serving:0.1.0", "pipeline": "docker.io/library/recsys-pipeline:0.1.0"}
+SERVERS = {"redis": ("docker.io/library/redis:7.2.5-bookworm", "redis-server")}
+"""Image of a component, and Debian's package with the same program; where the image cannot be pulled."""
+DEBIAN = "http://deb.debian.org/debian"
+LIBRARIES = (
+    "ca-certificates", "libbz2-1.0", "libexpat1", "libffi8", "liblzma5", "libncursesw6", "libreadline8", "libsqlite3-0",
+    "libssl3", "libuuid1", "netbase", "tzdata", "zlib1g",
+)  # fmt: skip
+NOBODY = "65532:65532"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build what is named, or all, and bring it to the node."""
+    from tests.cluster.node import Place, ctr
+
+    names = arguments or [*TARGETS, *SERVERS]
+    unknown = set(names) - {*TARGETS, *SERVERS}
+    if unknown or shutil.which("buildah") is None:
+        print(f"unknown: {', '.join(sorted(unknown))}" if unknown else
+              "missing: apt-get install --no-install-recommends buildah debootstrap", file=sys.stderr)  # fmt: skip
+        return 2
+    place, store = Place(CACHE), Store(CACHE / "images")
+    base = store.stand_in() if os.environ.get("RECSYS_TEST_BASE") == "stand-in" else BASE
+    for name in names:
+        image = TARGETS[name] if name in TARGETS else SERVERS[name][0]
+        print(f"{image} ...", file=sys.stderr)
+        if name in TARGETS:
+            store.build(image, ROOT, ROOT / "k8s" / "images" / "Dockerfile", target=name, arguments={"PYTHON": base})
+        elif base == BASE:
+            store.run("pull", image)
+        else:
+            store.build_server(image, SERVERS[name][1], base)
+        store.load(image, ctr(place))
+    return 0
+
+
+class Store:
+    """buildah's images, in a folder of their own.
+
+    Args:
+        folder: Where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def run(self, *arguments: str) -> str:
+        """A command of buildah's; what it printed."""
+        done = subprocess.run(
+            ["buildah", f"--root={self._folder / 'storage'}", f"--runroot={self._folder / 'run'}", *arguments],
+            check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"BUILDAH_ISOLATION": "chroot"},
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    def build(self, image: str, context: Path, file: Path, *, target: str = "", arguments: Mapping[str, str]) -> None:
+        given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        ignored = file.with_name(f"{file.name}.dockerignore")
+        self.run(
+            "build", "--quiet", "--layers", "--network=host", *([f"--target={target}"] if target else []), *given,
+            *([f"--ignorefile={ignored}"] if ignored.exists() else []), f"--file={file}", f"--tag={image}", str(context),
+        )  # fmt: skip
+
+    def build_server(self, image: str, package: str, base: str) -> None:
+        """A server of Debian's, where the real image's paths are searched too."""
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "Dockerfile")
+            file.write_text(
+                f"FROM {base}\nRUN apt-get update -qq && apt-get install -qq -y --no-install-recommends {package}\n"
+            )
+            self.build(image, Path(folder), file, arguments={})
+
+    def load(self, image: str, ctr: Sequence[str]) -> None:
+        """Bring it to containerd."""
+        with TemporaryDirectory(dir=self._folder) as folder:
+            archive = Path(folder, "image.tar")
+            self.run("push", "--quiet", image, f"docker-archive:{archive}:{image}")
+            import_image(archive, ctr)
+
+    def stand_in(self) -> str:
+        """Debian's smallest system with the libraries of a Python, and the Python that runs this."""
+        if STAND_IN in self.run("images", "--format={{.Name}}:{{.Tag}}"):
+            return STAND_IN
+        root = self._folder / "stand-in"
+        shutil.rmtree(root, ignore_errors=True)
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={','.join(LIBRARIES)}", "bookworm", root, DEBIAN],
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        _copy_python(Path(sys.base_prefix), root / "usr" / "local")
+        authorities = Path("/etc/ssl/certs/ca-certificates.crt")  # whom this machine believes
+        shutil.copyfile(authorities, root / authorities.relative_to("/"))
+        (root / "etc" / "pip.conf").write_text(f"[global]\ncert = {authorities}\n")
+        subprocess.run(["chroot", root, "ldconfig"], check=True)
+        container = self.run("from", "scratch")
+        self.run("add", "--quiet", container, str(root), "/")
+        path = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.run("config", f"--env={path}", f"--env=SSL_CERT_FILE={authorities}", "--cmd=python3", container)
+        self.run("commit", "--quiet", "--rm", container, STAND_IN)
+        shutil.rmtree(root)
+        return STAND_IN
+
+
+def load_program(program: Path, image: str, *, ctr: Sequence[str], name: str) -> None:
+    """An image that holds one statically linked program as /NAME, for a user without rights."""
+    layer = _tar({name: program.read_bytes()}, mode=0o755)
+    config = json.dumps({
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": [f"/{name}"], "User": NOBODY},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }).encode()  # fmt: skip
+    manifest = [{"Config": "config.json", "RepoTags": [image], "Layers": ["layer.tar"]}]
+    archive = _tar({"config.json": config, "layer.tar": layer, "manifest.json": json.dumps(manifest).encode()})
+    with NamedTemporaryFile(suffix=".tar") as file:
+        file.write(archive)
+        file.flush()
+        import_image(Path(file.name), ctr)
+
+
+def import_image(archive: Path, ctr: Sequence[str]) -> None:
+    """Bring a docker-archive to containerd."""
+    subprocess.run(
+        [*ctr, "images", "import", "--digests=false", archive], check=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def _tar(files: Mapping[str, bytes], mode: int = 0o644) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def _copy_python(prefix: Path, into: Path) -> None:
+    """Program and standard library; of the packages only pip, which the Dockerfile begins with."""
+    for part in ("bin", "lib", "include"):
+        shutil.copytree(prefix / part, into / part, symlinks=True, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("site-packages", "test", "__pycache__"))  # fmt: skip
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for package in (prefix / "lib" / version / "site-packages").glob("pip*"):
+        shutil.copytree(package, into / "lib" / version / "site-packages" / package.name)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
