@@ -21,9 +21,9 @@ from urllib.parse import parse_qsl, urlsplit
 from components.artifacts.errors import ConfigError
 from components.artifacts.registry import open_registry
 from components.artifacts.remote import ensure_copied, is_on_a_volume
+from components.deploy_canary.book import read_rollouts
 from components.deploy_canary.kserve import KnativeTarget, Services, StandardTarget
 from components.deploy_canary.rollout import LOCAL, Phase, Rollout
-from components.deploy_canary.target import Target
 from pipelines.local_canary import LocalTarget, divide_users, point_champion
 from serving.api.assignment import LOOK_SECONDS
 
@@ -32,6 +32,9 @@ KINDS: dict[str, type[KnativeTarget] | type[StandardTarget]] = {"knative": Knati
 
 class Servers(Protocol):
     """KServe, in one of its modes."""
+
+    def stable_uri(self) -> str | None:
+        """Where the bundle lies that stable answers with; None where it was given none. Of use while there is no canary."""
 
     def deploy(self, bundle: str, uri: str, *, share: float) -> str:
         """Run the candidate; its own address."""
@@ -79,6 +82,27 @@ class ClusterTarget:
             self._copy(rollout.candidate)
             url = self.servers.deploy(rollout.candidate, self._uri(rollout.candidate), share=rollout.share)
             divide_users(self.home, rollout, url=self.canary or url)
+
+    def installed(self) -> str | None:
+        """Bundle that stable answers with, or its address where it is none of `bundles`; None where it was given none."""
+        uri = self.servers.stable_uri()
+        return uri.removeprefix(f"{self.bundles}/") if uri else None
+
+    def install(self, bundle_id: str) -> None:
+        """Give stable a bundle without a rollout.
+
+        Raises:
+            ConfigError: A rollout is on its way, which compares with the bundle that stable has.
+            RecsysError: The cluster refused.
+        """
+        for one in read_rollouts(self.home):
+            if not one.is_finished:
+                raise ConfigError(
+                    f"rollout {one.name}: {one}, and it compares with the bundle that stable has. "
+                    f"`recsys rollout promote {one.name}` or `recsys rollout abort {one.name}` first."
+                )
+        self._copy(bundle_id)
+        self.servers.promote(bundle_id, self._uri(bundle_id))
 
     def _end(self, rollout: Rollout, stable: str) -> None:
         """Users first, and no canary while a door may still ask it."""
@@ -131,7 +155,7 @@ class Address:
     canary: str | None
 
 
-def target_of(address: str, home: Path, model: str) -> Target:
+def target_of(address: str, home: Path, model: str) -> LocalTarget | ClusterTarget:
     """The target that an address names.
 
     Raises:

@@ -54,6 +54,13 @@ class LocalTarget:
         self._check_champion(rollout)
         divide_users(self._home, rollout, url=self._candidate(rollout).url)
 
+    def installed(self) -> str | None:
+        """The champion: the servers follow its alias."""
+        return open_registry(self._home).aliases(self._model).get(CHAMPION)
+
+    def install(self, bundle_id: str) -> None:
+        """The alias alone says what they answer with."""
+
     def _candidate(self, rollout: Rollout) -> Part:
         """The canary's process, answering with the candidate; started where it is not."""
         for part in running(self._home, (CANARY,)):

@@ -46,7 +46,7 @@ def waiting_challenger(home: Path, model: str, book: RolloutBook) -> str | None:
     rollouts = book.all()
     candidate = open_registry(home).aliases(model).get(CHALLENGER)
     is_tried = any(one.candidate == candidate for one in rollouts)
-    return None if is_tried or not all(one.is_over for one in rollouts) else candidate
+    return None if is_tried or not all(one.is_finished for one in rollouts) else candidate
 
 
 def step_by_verdict(book: RolloutBook, home: Path, name: str, config: ExperimentConfig, *, now: datetime) -> Rollout:

@@ -156,8 +156,8 @@ class Registry:
             if alias in self.aliases(model):
                 self._record(model, [Move(_iso(now), alias, None, reason)])
 
-    def rollback(self, model: str, *, reason: str, now: datetime) -> Version:
-        """Let `champion` point at what it pointed at before.
+    def former_champion(self, model: str) -> Version:
+        """What `champion` pointed at before.
 
         Raises:
             NotFoundError: There was no other champion before.
@@ -170,7 +170,7 @@ class Registry:
                 f"model {model}: no earlier champion to go back to. `recsys model list` shows the versions; "
                 "`recsys model promote` names one."
             )
-        return self.point(model, CHAMPION, earlier[-1], reason=reason, now=now)
+        return self.version(model, earlier[-1])
 
     def _complete(self, model: str, name: str) -> str:
         folder = self.root / model / "versions"

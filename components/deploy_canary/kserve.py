@@ -34,6 +34,8 @@ OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Where a pod with a token finds it."""
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 """Label of an InferenceService's pods."""
+MANAGER = "recsys-rollout"
+"""Owner of what a rollout sets, among an object's managed fields: manifests that are applied leave these fields out."""
 CANARY_ENV = {"name": "RECSYS_VARIANT", "value": "canary"}
 """What its server calls itself in logs and metrics."""
 
@@ -95,7 +97,10 @@ class Services:
 
     def patch(self, name: str, change: Manifest) -> None:
         """A JSON merge patch: null takes a field away."""
-        self._tried(f"patch {name}", lambda: self.api.patch_namespaced_custom_object(*self._kind(), name, change))
+        self._tried(
+            f"patch {name}",
+            lambda: self.api.patch_namespaced_custom_object(*self._kind(), name, change, field_manager=MANAGER),
+        )
 
     def create(self, manifest: Manifest) -> None:
         """Harmless where it is there already, whoever made it; one that is being deleted is waited for, a few seconds.
@@ -120,7 +125,7 @@ class Services:
     def _create_once(self, manifest: Manifest) -> None:
         """A server answers 409 to a name that is taken as well; that does not pass by itself, and is what was wanted."""
         try:
-            self.api.create_namespaced_custom_object(*self._kind(), manifest)
+            self.api.create_namespaced_custom_object(*self._kind(), manifest, field_manager=MANAGER)
         except ApiException as error:
             if _reason(error) != "AlreadyExists":
                 raise
@@ -162,10 +167,14 @@ class KnativeTarget:
     services: Services
     name: str
 
+    def stable_uri(self) -> str | None:
+        """As long as no canary is there: the same field names its bundle."""
+        return _uri(self._service())
+
     def deploy(self, bundle: str, uri: str, *, share: float) -> str:
         """Any edit of the spec makes a new revision, so what is so already is left alone; Knative scales by traffic."""
         del bundle, share
-        found = _of_mode(self.services.require(self.name), KNATIVE, "Knative")
+        found = self._service()
         predictor = found["spec"]["predictor"]
         if _uri(found) != uri or predictor.get("canaryTrafficPercent") != 0 or not _has_tags(found):
             change = {"canaryTrafficPercent": 0, "model": {"storageUri": uri}}
@@ -185,10 +194,13 @@ class KnativeTarget:
         self._settle(uri)
 
     def _settle(self, uri: str) -> None:
-        found = _of_mode(self.services.require(self.name), KNATIVE, "Knative")
+        found = self._service()
         if _uri(found) != uri or "canaryTrafficPercent" in found["spec"]["predictor"]:
             change = {"canaryTrafficPercent": None, "model": {"storageUri": uri}}
             self.services.patch(self.name, {"spec": {"predictor": change}})
+
+    def _service(self) -> Manifest:
+        return _of_mode(self.services.require(self.name), KNATIVE, "Knative")
 
 
 @dataclass(frozen=True)
@@ -202,6 +214,10 @@ class StandardTarget:
     def twin(self) -> str:
         """Name of the canary."""
         return f"{self.name}-canary"
+
+    def stable_uri(self) -> str | None:
+        """A canary is a service of its own."""
+        return _uri(self._stable())
 
     def deploy(self, bundle: str, uri: str, *, share: float) -> str:
         """The stable service again, with the canary's bundle and its share of the replicas, at least one."""

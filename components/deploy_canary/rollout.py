@@ -120,6 +120,11 @@ class Rollout:
         """Whether it ended."""
         return self.phase in OVER
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it ended, and the target was made so."""
+        return self.is_over and self.is_done
+
     def __str__(self) -> str:
         """As `ramp 5 %`."""
         paused = ", paused" if self.is_paused else ""

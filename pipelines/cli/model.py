@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from pipelines.cli.options import Set, overrides
+from components.deploy_canary.rollout import LOCAL
+from pipelines.cli.options import Set, Target, overrides
 
 app = typer.Typer(help="List, compare and promote bundles.", no_args_is_help=True)
 
@@ -140,27 +141,32 @@ def explain(
 
 @app.command()
 def promote(
-    bundle: Bundle, model: Model = "recommender", reason: Reason = "promoted by hand", force: bool = False
+    bundle: Bundle,
+    model: Model = "recommender",
+    reason: Reason = "promoted by hand",
+    force: bool = False,
+    target: Target = LOCAL,
 ) -> None:
     """Make a bundle the champion: running servers take it over within seconds, without dropping a request.
 
-    A bundle that the gate refused is not promoted without --force.
+    On a cluster the target's InferenceService is given the bundle, and its pods are replaced one by one. A bundle that the gate
+    refused is not promoted without --force.
     """
     from components.artifacts.errors import GateRefusedError
-    from components.artifacts.registry import CHAMPION
 
     version = _registry().version(model, bundle)
     gate = version.evaluation().get("gate", {})
     if gate.get("passed") is False and not force:
         raise GateRefusedError(f"{version.bundle_id}: {gate['sentence']}. Use --force to promote it all the same.")
-    _registry().point(model, CHAMPION, version.bundle_id, reason=reason, now=datetime.now(UTC))
+    _make_champion(model, version, target, reason)
     typer.echo(f"{version.bundle_id} is champion of {model}")
 
 
 @app.command()
-def rollback(model: Model = "recommender", reason: Reason = "rolled back by hand") -> None:
-    """Make the champion before this one the champion again; running servers go back to it."""
-    version = _registry().rollback(model, reason=reason, now=datetime.now(UTC))
+def rollback(model: Model = "recommender", reason: Reason = "rolled back by hand", target: Target = LOCAL) -> None:
+    """Make the champion before this one the champion again; running servers go back to it, as with `promote`."""
+    version = _registry().former_champion(model)
+    _make_champion(model, version, target, reason)
     typer.echo(f"{version.bundle_id} is champion of {model} again")
 
 
@@ -171,6 +177,13 @@ def history(model: Model = "recommender") -> None:
     for move in _registry().history(model):
         table.add_row(move.at[:19], move.alias, move.bundle_id or "-", move.reason)
     Console().print(table)
+
+
+def _make_champion(model: str, version: Any, target: str, reason: str) -> None:  # a Version
+    from components.artifacts.home import recsys_home
+    from pipelines.champion import make_champion
+
+    make_champion(recsys_home(), model, version, target, reason=reason, now=datetime.now(UTC))
 
 
 def _registry() -> Any:  # imported late: it pulls in XGBoost

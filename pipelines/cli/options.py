@@ -22,6 +22,15 @@ STEP_IMAGE_VARIABLE = "RECSYS_STEP_IMAGE"
 Image = Annotated[
     str, typer.Option(envvar=STEP_IMAGE_VARIABLE, help="Image of every step, with a version or a digest.")
 ]
+TARGET_VARIABLE = "RECSYS_ROLLOUT_TARGET"
+Target = Annotated[
+    str,
+    typer.Option(
+        envvar=TARGET_VARIABLE,
+        help="local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... the same way; &canary=URL where doors "
+        "reach the candidate by a name of its own.",
+    ),
+]
 Endpoint = Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Address of Kubeflow's API.")]
 TokenFile = Annotated[
     Path | None, typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="File with the token that it wants.")

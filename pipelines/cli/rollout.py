@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.deploy_canary.rollout import LOCAL
+from pipelines.cli.options import Target
 
 if TYPE_CHECKING:
     from components.deploy_canary.book import RolloutBook
@@ -20,17 +21,8 @@ app = typer.Typer(help="Roll a bundle out to growing groups of users, by evidenc
 
 MODEL = "recommender"
 BY_HAND = "started by hand"
-TARGET_VARIABLE = "RECSYS_ROLLOUT_TARGET"
 Name = Annotated[str, typer.Argument(help="Of the rollout, and of the experiment that divides its users.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
-Target = Annotated[
-    str,
-    typer.Option(
-        envvar=TARGET_VARIABLE,
-        help="local, or knative://NAMESPACE/SERVICE?bundles=URI, or standard://... the same way; &canary=URL where doors "
-        "reach the candidate by a name of its own.",
-    ),
-]
 
 
 @app.command()
@@ -67,18 +59,27 @@ def _begin(
     from components.artifacts.home import recsys_home
     from components.artifacts.registry import require_champion
     from components.deploy_canary.rollout import started
-    from pipelines.cluster_canary import target_of
     from pipelines.rollout_gate import evidence, reason_to_start
 
     home, book = recsys_home(), open_book()
     stable = require_champion(home, MODEL).bundle_id
-    target_of(target, home, MODEL)  # refused before anything is written down
     started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)  # refuses a wrong plan
     is_new = name not in {one.name for one in book.all()}
+    if is_new:  # a target that is none, or that has another bundle than the champion, is refused before anything is written down
+        _tell_what_was_installed(target)
     checks = _checked(candidate, stable) if is_new else []
     said = reason_to_start(name, checks, reason, force=reason if is_forced else None)
     cause = _cause(said, evidence(checks))
     _tell(book.start(started(name, stable=stable, candidate=candidate, cause=cause, steps=steps, target=target)))
+
+
+def _tell_what_was_installed(target: str) -> None:
+    from components.artifacts.home import recsys_home
+    from pipelines.champion import ensure_champion_answers
+
+    done = ensure_champion_answers(recsys_home(), MODEL, target)
+    if done is not None:
+        typer.echo(done)
 
 
 def _checked(candidate: str, stable: str) -> "list[Check]":
@@ -133,7 +134,8 @@ def step(
 ) -> None:
     """Judge the rollout by the logs and do what the verdict says: hold, advance, promote or take it back.
 
-    Without a name and without a rollout on its way there is nothing to do, which is no error: for a clock that asks. With
+    Without a name and without a rollout on its way there is nothing to do, which is no error: for a clock that asks. On a cluster
+    it is one that stable has another bundle than the champion; where it has none yet, it is given the champion. With
     --challenger such a clock closes the loop: what a retraining leaves is rolled out by itself, as by `recsys rollout start`.
     """
     from components.artifacts.errors import ConfigError
@@ -149,8 +151,9 @@ def step(
     if waiting is not None:
         _begin_challenger(waiting, target)
         return
-    named = name or next((one.name for one in book.all() if not one.is_over), None)
+    named = name or next((one.name for one in book.all() if not one.is_finished), None)
     if named is None:
+        _tell_what_was_installed(target)
         typer.echo("no rollout is on its way; `recsys rollout start` makes one")
         return
     if force:

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from components.artifacts.registry import CHAMPION, open_registry
 from tests.cluster.definitions import install_missing
 from tests.cluster.kubectl import ClusterRun, kubectl
+from tests.cluster.shops import CHOSEN, Shop, Versions, made
+from tests.serving.bundles import MODEL, own_home, publish_other
 
 MARKER = "cluster"
 RUN = pytest.StashKey[ClusterRun]()
@@ -41,3 +44,29 @@ def cluster_run(pytestconfig) -> Iterator[ClusterRun]:
         yield run
     finally:
         run.remove_all()
+
+
+@pytest.fixture(params=sorted(CHOSEN))
+def shop(request, cluster_run, tmp_path) -> Iterator[Shop]:
+    """In each mode of KServe."""
+    yield from made(cluster_run, request.param, tmp_path)
+
+
+@pytest.fixture
+def standard(cluster_run, tmp_path) -> Iterator[Shop]:
+    """In Standard mode."""
+    yield from made(cluster_run, "Standard", tmp_path)
+
+
+@pytest.fixture
+def versions(tmp_path) -> Versions:
+    """Two ids; nothing but a promotion looks for the bundles."""
+    return Versions(tmp_path / "home", "b-old", "b-new")
+
+
+@pytest.fixture
+def trained_versions(trained, tmp_path) -> Versions:
+    """Two bundles of a registry."""
+    home = own_home(trained, tmp_path)
+    stable = open_registry(home).aliases(MODEL)[CHAMPION]
+    return Versions(home, stable, publish_other(trained, home, tmp_path / "other"))

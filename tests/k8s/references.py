@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from components.deploy_canary.kserve import twin_of
 from components.deploy_canary.rollout import LOCAL
-from pipelines.cli.rollout import TARGET_VARIABLE
+from pipelines.cli.options import TARGET_VARIABLE
 from pipelines.cluster_canary import parse_address
 from tests.k8s.manifests import K8S, Resource, containers, name, pods
 
@@ -105,7 +105,7 @@ def _metrics_keys(spec: Resource) -> Iterator[str]:
 
 def _model(spec: Resource) -> Iterator[str]:
     model = spec["predictor"]["model"]
-    uri = urlsplit(model["storageUri"])
+    uri = urlsplit(model.get("storageUri", ""))  # a twin's; manifests name no bundle
     yield f"ServingRuntime/{model['runtime']}"
     if uri.scheme == "pvc":
         yield f"PersistentVolumeClaim/{uri.netloc}"

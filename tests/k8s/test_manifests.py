@@ -16,8 +16,7 @@ import yaml
 from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
 from monitoring.metrics import PUSHGATEWAY_NAMESPACE
 from pipelines.cli.main import app
-from pipelines.cli.options import STEP_IMAGE_VARIABLE
-from pipelines.cli.rollout import TARGET_VARIABLE
+from pipelines.cli.options import STEP_IMAGE_VARIABLE, TARGET_VARIABLE
 from pipelines.config import load_config
 from serving.api.settings import DoorSettings, door_settings
 from serving.settings import Settings, settings_from_environment
@@ -68,6 +67,14 @@ def test_every_resource_is_valid_and_unknown_fields_are_refused(rendered):
 
 def test_everything_that_is_named_is_there(rendered):
     assert dangling(rendered) == []
+
+
+def test_no_manifest_says_what_rollouts_decide(rendered):
+    """What an apply carries it brings back: the former bundle after a promotion, in Knative mode its former revision as well."""
+    for service in (one for one in rendered if one["kind"] == "InferenceService"):
+        predictor = service["spec"]["predictor"]
+        assert not {"storageUri", "storageUris", "storage"} & set(predictor["model"])
+        assert "canaryTrafficPercent" not in predictor
 
 
 def test_every_resource_is_in_the_namespace_and_labelled_by_convention(rendered):

@@ -12,6 +12,8 @@ import pytest
 from redis import Redis
 
 from feature_repo.store import apply
+from pipelines.cli.options import TARGET_VARIABLE
+from pipelines.cluster_canary import parse_address
 from pipelines.server_process import free_ports, start_process, wait_until_ready
 from serving.api.assignment import STABLE, Experiment, put_experiment
 from serving.api.fallback import FILE
@@ -34,8 +36,8 @@ def data(all_: list[Resource], prefix: str) -> dict[str, str]:
 
 
 def test_server_and_door_start_with_the_manifests_variables_and_answer(kind, trained, tmp_path):
-    [service] = [one for one in kind if one["kind"] == "InferenceService"]
-    versions = urlsplit(service["spec"]["predictor"]["model"]["storageUri"]).path.rpartition("/")[0].lstrip("/")
+    target = parse_address(data(resources(render(K8S / "overlays" / "staging")), "recsys-operations")[TARGET_VARIABLE])
+    versions = urlsplit(target.bundles).path.lstrip("/")
     server_port, door_port = map(str, free_ports(2))
     bundle = trained.home / versions / trained.run.bundle_id  # what KServe mounts at /mnt/models
     server_variables = data(kind, "recsys-server") | {"RECSYS_HTTP_PORT": server_port, "RECSYS_BUNDLE": str(bundle)}

@@ -66,7 +66,7 @@ def test_another_champion_answers_and_a_rollback_brings_the_first_back(trained, 
     promote(home, other)
     assert live.swap()
     assert HIDDEN not in shown(live)
-    open_registry(home).rollback(MODEL, reason="test", now=moment(17))
+    promote(home, open_registry(home).former_champion(MODEL).bundle_id)
     assert live.swap()
     assert live.bundle.manifest.bundle_id == trained.run.bundle_id
     assert HIDDEN in shown(live)
@@ -189,7 +189,7 @@ def test_swaps_under_load_drop_no_request_and_every_answer_is_of_one_bundle(trai
                 until(clients, lambda wanted=bundle_id: all(one.seen[-1:] == [wanted] for one in clients))
             promote(home, broken)
             until(clients, lambda: state(running)["refused"] is not None)
-            open_registry(home).rollback(MODEL, reason="test", now=moment(17))
+            promote(home, open_registry(home).former_champion(MODEL).bundle_id)
             until(clients, lambda: state(running)["refused"] is None)
         metrics = httpx.get(f"{running.url}/metrics").text
     assert [one.errors for one in clients] == [[]] * CLIENTS

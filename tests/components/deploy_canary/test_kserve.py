@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
 
 import kubernetes.config.kube_config
 import pytest
@@ -16,6 +17,7 @@ from components.deploy_canary import kserve
 from components.deploy_canary.kserve import (
     ATTEMPTS,
     LAST_APPLIED,
+    MANAGER,
     MODE,
     SERVICE_LABEL,
     ClusterError,
@@ -86,10 +88,13 @@ def cluster(manifest: dict | None) -> Iterator[Cluster]:
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or b"null")
-            assert "/apis/serving.kserve.io/v1beta1/namespaces/shop/inferenceservices" in self.path
+            parts = urlsplit(self.path)
+            assert "/apis/serving.kserve.io/v1beta1/namespaces/shop/inferenceservices" in parts.path
             if self.command == "PATCH":
                 assert self.headers["Content-Type"] == "application/merge-patch+json"
-            name = self.path.partition("inferenceservices")[2].strip("/")
+            if self.command in {"PATCH", "POST"}:
+                assert parse_qs(parts.query) == {"fieldManager": [MANAGER]}
+            name = parts.path.partition("inferenceservices")[2].strip("/")
             status, found = kept.act(self.command, name, body)
             content = json.dumps(found).encode()
             self.send_response(status)
