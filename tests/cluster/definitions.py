@@ -12,6 +12,8 @@ from tests.k8s.validation import SCHEMAS
 GUARDED = ".k8s.io"
 """Groups of Kubernetes' own domain: a definition has to say who approved it."""
 ESTABLISHED_SECONDS = 60
+OUTSIDE = frozenset({"ClusterStorageContainer"})
+"""Kinds that no namespace has."""
 
 
 def install_missing(run: ClusterRun) -> None:
@@ -56,7 +58,7 @@ def definition(path: Path) -> dict[str, Any]:
         "metadata": {"name": f"{plural(kind)}.{group}", "annotations": annotations},
         "spec": {
             "group": group,
-            "scope": "Namespaced",
+            "scope": "Cluster" if kind in OUTSIDE else "Namespaced",
             "names": {"kind": kind, "plural": plural(kind), "singular": kind.lower()},
             "versions": [served],
         },

@@ -1,4 +1,4 @@
-"""What the commands write for kubectl: the pipeline as resources, and Katib's experiment."""
+"""What the commands write for kubectl, the pipeline as resources and Katib's experiment, and what the README has people apply."""
 
 import json
 
@@ -12,7 +12,7 @@ from pipelines.kubeflow.platform import Platform
 from pipelines.kubeflow.resources import MAX_BYTES, as_resources
 from pipelines.kubeflow.training import cluster_package
 from tests.cluster.kubectl import STRICT, kubectl, listed
-from tests.k8s.manifests import resources
+from tests.k8s.manifests import readmes_resources, resources
 
 pytestmark = pytest.mark.cluster
 
@@ -64,3 +64,11 @@ def test_experiment_and_the_job_of_its_trials_are_accepted(namespace):
     }
     said = kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=listed([job, pod]))
     assert said.err == ""
+
+
+def test_resources_that_the_readme_shows_are_accepted(namespace):
+    """Elsewhere they are in namespaces of their own."""
+    shown = [{**one, "metadata": {**one["metadata"], "namespace": namespace}} for one in readmes_resources()]
+    said = kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=listed(shown))
+    assert said.err == ""
+    assert len(said.out.splitlines()) == len(shown) > 0

@@ -1,8 +1,10 @@
 """Rendering k8s/, and finding one's way in what comes out."""
 
 import os
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,13 @@ def render_alone(chosen: str, folder: Path, namespace: str | None = None) -> str
 def _relative(target: Path, start: Path) -> str:
     """Kustomize takes no absolute path."""
     return os.path.relpath(target.resolve(), start.resolve())
+
+
+def readmes_resources() -> list[Resource]:
+    """What k8s/README.md has the reader apply."""
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```", (K8S / "README.md").read_text(), re.M | re.S)
+    all_ = [one for block in blocks for one in yaml.safe_load_all(textwrap.dedent(block))]
+    return [one for one in all_ if "kind" in one]
 
 
 def resources(text: str) -> list[Resource]:

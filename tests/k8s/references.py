@@ -124,7 +124,13 @@ def _scaled(spec: Resource) -> Iterator[str]:
             yield f"TriggerAuthentication/{trigger['authenticationRef']['name']}"
 
 
+def _backend_tls(spec: Resource) -> Iterator[str]:
+    for one in (*spec["targetRefs"], *spec["validation"]["caCertificateRefs"]):
+        yield f"{one['kind']}/{one['name']}"
+
+
 NAMED: Mapping[str, Callable[[Resource], Iterator[str]]] = {
+    "BackendTLSPolicy": _backend_tls,
     "Certificate": lambda spec: iter([f"{spec['issuerRef']['kind']}/{spec['issuerRef']['name']}"]),
     "ConfigMap": _addresses,
     "FeatureStore": _stores,

@@ -30,6 +30,7 @@ from tests.k8s.manifests import (
     containers,
     name,
     pods,
+    readmes_resources,
     render,
     render_alone,
     resources,
@@ -63,6 +64,12 @@ def test_overlay_only_differs(overlay):
 
 def test_every_resource_is_valid_and_unknown_fields_are_refused(rendered):
     assert [mistake for one in rendered for mistake in mistakes(one)] == []
+
+
+def test_resources_that_the_readme_shows_are_valid():
+    shown = readmes_resources()
+    assert {"KafkaTopic", "KafkaUser"} <= {one["kind"] for one in shown}
+    assert [mistake for one in shown for mistake in mistakes(one)] == []
 
 
 def test_everything_that_is_named_is_there(rendered):

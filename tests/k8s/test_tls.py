@@ -28,9 +28,20 @@ from tests.servers import PASSWORD, give, own_folder, program, start, unprivileg
 from tests.serving.api.doors import make_key, wait_until_open
 
 OTHERS = (
-    ("redis", "postgres", "standard-canary", "prometheus", "network-policies", "envoy-gateway", "keda", "kafka", "s3"),
-    ("redis", "postgres", "standard-canary", "kafka-mirror", "spark", "gateway-jwt", "external-secrets"),
-    ("kubeflow-pipelines", "katib", "feast-operator"),
+    (
+        "redis",
+        "postgres",
+        "standard-canary",
+        "prometheus",
+        "network-policies",
+        "envoy-gateway",
+        "keda",
+        "kafka",
+        "s3",
+        "gateway-tls",
+    ),
+    ("redis", "postgres", "standard-canary", "kafka-mirror", "spark", "gateway-jwt", "external-secrets", "gateway-tls"),
+    ("kubeflow-pipelines", "katib", "feast-operator", "tls"),
 )
 OWN, STORES, CA = "/etc/recsys-tls", "/etc/recsys-stores-tls", "/etc/recsys-ca"
 
@@ -52,7 +63,7 @@ def joined(folder: Path, *chosen: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module", params=OTHERS, ids=lambda others: others[0] + "...")
 def secured(request, tmp_path_factory) -> list[Resource]:
-    done = joined(tmp_path_factory.mktemp("secured"), *request.param, "tls")
+    done = joined(tmp_path_factory.mktemp("secured"), *request.param)
     assert done.returncode == 0, done.stderr
     return resources(done.stdout)
 
@@ -87,6 +98,21 @@ def test_every_address_is_https_and_in_the_servers_certificate(secured):
         assert url.scheme == "https"
         assert url.hostname in hosts(secured, "recsys-server-tls")
         assert [port["port"] for port in services[url.hostname]] == [443]
+
+
+def test_gateway_asks_the_door_over_tls_by_a_name_in_its_certificate(secured):
+    routed = {
+        back["name"]
+        for one in secured
+        if one["kind"] == "HTTPRoute"
+        for rule in one["spec"]["rules"]
+        for back in rule["backendRefs"]
+    }
+    policies = [one["spec"] for one in secured if one["kind"] == "BackendTLSPolicy"]
+    assert {ref["name"] for spec in policies for ref in spec["targetRefs"]} == routed
+    for spec in policies:
+        [authority] = spec["validation"]["caCertificateRefs"]
+        assert spec["validation"]["hostname"] in hosts(secured, authority["name"])
 
 
 def test_server_knows_its_callers_by_names_that_are_in_their_certificates(secured):
