@@ -44,15 +44,15 @@ test-cluster: setup ## The manifests, rights and rollouts against the cluster th
 
 test-node: setup ## Pods of our own images on a node of this machine, by KServe's controller: the README's way to the first recommendation, a rollout
 	@test -n "$$KUBECONFIG" || { echo "KUBECONFIG names no cluster: make node says what to export"; exit 2; }
-	@$(BIN)/pytest -m node tests/cluster
+	@$(BIN)/pytest -m node tests/node
 
 node: setup ## The control plane with a node, KServe and our images, from source (root on Linux; buildah, Go 1.26; half an hour at first)
-	@$(BIN)/python -m tests.cluster.node up
-	@$(BIN)/python -m tests.cluster.kserve
-	@$(BIN)/python -m tests.cluster.images
+	@$(BIN)/python -m tests.node.node up
+	@$(BIN)/python -m tests.node.kserve
+	@$(BIN)/python -m tests.node.images
 
 node-down: setup ## Stop them
-	@$(BIN)/python -m tests.cluster.node down
+	@$(BIN)/python -m tests.node.node down
 
 control-plane: setup ## etcd, kube-apiserver and its controllers on loopback, from source (Go 1.26; the first build takes eight minutes of CPU), for test-cluster
 	@$(BIN)/python -m tests.cluster.control_plane up

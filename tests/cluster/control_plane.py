@@ -3,7 +3,7 @@
     python -m tests.cluster.control_plane up|down       (make control-plane, make control-plane-down)
 
 Everything that an API server does is real: strict validation, CEL rules, admission, RBAC, controllers that make pods of workloads
-and take away what belongs to a namespace. No scheduler and no kubelet run, so a pod stays pending; node.py adds both.
+and take away what belongs to a namespace. No scheduler and no kubelet run, so a pod stays pending; tests/node adds both.
 """
 
 import json
@@ -39,6 +39,7 @@ def up(
     cache: Path = CACHE,
     *,
     host: str = HOST,
+    port: int | None = None,
     users: Mapping[str, str] = MappingProxyType({}),
     further: Sequence[str] = (),
 ) -> Path:
@@ -47,6 +48,7 @@ def up(
     Args:
         cache: Programs, and what the processes write.
         host: Address that the API server listens on.
+        port: Its port; a free one where left out.
         users: Further users to their group, each with a kubeconfig in `state`.
         further: Arguments of the API server.
 
@@ -58,8 +60,9 @@ def up(
         return kubeconfig(cache)
     down(cache)
     built, state = programs(cache), _fresh_state(cache)
-    etcd_port, peer_port, api_port = free_ports(3)
-    etcd, peer = (f"http://{HOST}:{port}" for port in (etcd_port, peer_port))
+    etcd_port, peer_port, free_port = free_ports(3)
+    api_port = port or free_port
+    etcd, peer = (f"http://{HOST}:{one}" for one in (etcd_port, peer_port))
     api = f"https://{host}:{api_port}"
     groups = {"admin": "system:masters", "system:kube-controller-manager": ""} | users
     tokens = {user: secrets.token_hex(16) for user in groups}

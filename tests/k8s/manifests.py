@@ -44,17 +44,17 @@ def render_alone(chosen: str, folder: Path, namespace: str | None = None) -> str
     if namespace is not None:
         made["namespace"] = namespace
     if chosen.startswith("overlays/"):
-        made["resources"] = [_relative(K8S / chosen, folder)]
+        made["resources"] = [relative(K8S / chosen, folder)]
     else:
         images = ("recsys-serving", "recsys-pipeline", "redis", "postgres")
-        made["resources"] = [_relative(K8S / "base", folder)]
-        made["components"] = [_relative(K8S / chosen, folder)]
+        made["resources"] = [relative(K8S / "base", folder)]
+        made["components"] = [relative(K8S / chosen, folder)]
         made["images"] = [{"name": one, "newTag": "1.0.0"} for one in images]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
     return render(folder)
 
 
-def _relative(target: Path, start: Path) -> str:
+def relative(target: Path, start: Path) -> str:
     """Kustomize takes no absolute path."""
     return os.path.relpath(target.resolve(), start.resolve())
 

@@ -98,3 +98,19 @@ def test_dockerfile_copies_only_what_the_ignore_file_lets_through():
     assert all((ROOT / source).exists() for source in sources)
     assert sources - locks <= let_through
     assert "k8s/images/*.lock" in let_through
+
+
+def test_environments_know_nothing_of_the_code_so_a_release_of_it_leaves_their_layers():
+    stages = re.split(r"^FROM ", (IMAGES / "Dockerfile").read_text(), flags=re.M)[1:]
+    named = {match[2]: (match[1], stage) for stage in stages if (match := re.match(r"(\S+) AS (\S+)", stage))}
+    environments = [name for name in named if name.endswith("-environment")]
+    assert len(environments) == 3
+    for name in environments:
+        while name in named:
+            base, stage = named[name]
+            copied = re.findall(r"^COPY (?!--)(.*) \S+$", stage, re.M)
+            assert all(source.endswith(".lock") for line in copied for source in line.split()), (name, copied)
+            name = base
+    for image in ("serving", "pipeline", "spark"):
+        copies = re.findall(r"^COPY --from=(\S+) \S+ /opt/recsys$", named[image][1], re.M)
+        assert copies == [f"{image}-environment", "product"]

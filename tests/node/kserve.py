@@ -1,6 +1,6 @@
 """KServe's controller on the node, by its own install manifest: what InferenceServices become there is what they become anywhere.
 
-    KUBECONFIG=FILE python -m tests.cluster.kserve
+    KUBECONFIG=FILE python -m tests.node.kserve
 
 Left out are what its LLM and local-model parts need, and cert-manager: its webhooks' certificate is made here.
 """
@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from tests.cluster.control_plane import CACHE
-from tests.cluster.images import KSERVE, load_program
 from tests.cluster.kubectl import kubectl, listed
-from tests.cluster.node import Place, ctr
 from tests.k8s.manifests import Resource
+from tests.node.images import KSERVE, load_program
+from tests.node.place import Place, ctr
 
 NAMESPACE = "kserve"
 WEBHOOKS = "kserve-webhook-server-service"

@@ -1,20 +1,18 @@
 """A node for the control plane of this folder: containerd, kubelet, scheduler, kube-proxy and DNS, so that pods really run.
 
-    python -m tests.cluster.node up|down        (make node, make node-down; root on Linux)
+    python -m tests.node.node up|down        (make node, make node-down; root on Linux)
 
 All of it listens on the address of a bridge that only this machine has, and pods have addresses of the bridge's network:
-they reach each other and the node, and nothing outside. No image is pulled: `python -m tests.cluster.images` brings them. `down`
-takes all away again but the images. Network policies are stored and not enforced: the plugin knows none.
+they reach each other and the node, and nothing outside. No image is pulled: `python -m tests.node.images` brings them. `down`
+takes all away again but the images. Network policies are enforced, by kube-router's firewall.
 """
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,54 +25,28 @@ from cryptography.x509.oid import NameOID
 from pipelines.server_process import free_ports
 from pipelines.stack import running, stop_part
 from tests.cluster import control_plane
-from tests.cluster.control_plane import CACHE, HOST, answers, start, user_kubeconfig
-from tests.cluster.images import PAUSE, load_program
+from tests.cluster.control_plane import CACHE, HOST, answers, start
 from tests.k8s.manifests import KUBECTL
+from tests.node import dns
+from tests.node.images import PAUSE, load_program
+from tests.node.place import RUN, Place, ctr
 
 BUILD = Path(__file__).with_name("build-node")
 NAME, BRIDGE, ADDRESS, PODS = "recsys-node", "recsys0", "10.244.0.1", "10.244.0.0/24"
-RUN = Path("/run/recsys-node")
-"""Of containerd: sockets' paths are short, and its mounts lie outside of what a person may look for."""
-PROCESSES = ("containerd", "kube-scheduler", "kubelet", "kube-proxy", "coredns")
+PORT = 6443
+"""Of the API server, as network policies know it."""
+PROCESSES = ("containerd", "kube-scheduler", "kubelet", "kube-proxy", "kube-router")
 USERS = {
     "system:kube-scheduler": "",
     f"system:node:{NAME}": "system:nodes",
     "system:kube-proxy": "system:node-proxier",
-    "coredns": "system:masters",
+    "kube-router": "system:masters",
 }
 PACKAGES = {
-    "nft": "nftables", "iptables": "iptables", "conntrack": "conntrack", "ip": "iproute2", "socat": "socat",
+    "nft": "nftables", "iptables": "iptables", "ipset": "ipset", "conntrack": "conntrack", "ip": "iproute2",
     "mount": "mount", "/usr/lib/cni/bridge": "containernetworking-plugins",
 }  # fmt: skip
 STOP_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where things of the node lie.
-
-    Attributes:
-        cache: As `control_plane.up` takes it.
-    """
-
-    cache: Path
-
-    @property
-    def programs(self) -> Path:
-        """containerd and what is not Kubernetes' own."""
-        return self.cache / "node"
-
-    @property
-    def state(self) -> Path:
-        return self.cache / "state"
-
-    @property
-    def socket(self) -> Path:
-        """Of containerd."""
-        return RUN / "containerd.sock"
-
-    def config(self, user: str) -> str:
-        return str(user_kubeconfig(self.cache, user))
 
 
 def up(cache: Path = CACHE) -> Path:
@@ -91,7 +63,7 @@ def up(cache: Path = CACHE) -> Path:
     _make_bridge()
     place = Place(cache)
     certificate, key = _kubelet_client(cache)
-    config = control_plane.up(cache, host=ADDRESS, users=USERS, further=[
+    config = control_plane.up(cache, host=ADDRESS, port=PORT, users=USERS, further=[
         "--allow-privileged=true", "--kubelet-preferred-address-types=InternalIP",
         f"--kubelet-client-certificate={certificate}", f"--kubelet-client-key={key}",
     ])  # fmt: skip
@@ -102,6 +74,7 @@ def up(cache: Path = CACHE) -> Path:
         start(cache, folder, name, f"https://{ADDRESS}", arguments, _is_ready(place, name, health))
         if name == "containerd":
             load_program(place.programs / "pause", PAUSE, ctr=ctr(place), name="pause")
+    dns.install(place.programs / "coredns", ctr(place), str(config))
     return config
 
 
@@ -109,7 +82,7 @@ def down(cache: Path = CACHE) -> None:
     """Stop pods and processes, take mounts and the bridge away; harmless where nothing runs."""
     place = Place(cache)
     parts = {part.name: part for part in running(cache, PROCESSES)}
-    for name in ("coredns", "kube-proxy", "kubelet", "kube-scheduler"):
+    for name in reversed(PROCESSES[1:]):
         if name in parts:
             stop_part(parts[name])
     if "containerd" in parts:
@@ -120,11 +93,6 @@ def down(cache: Path = CACHE) -> None:
         _unmount(folder)
         shutil.rmtree(folder, ignore_errors=True)
     _take_network_away(cache)
-
-
-def ctr(place: Place) -> list[str]:
-    """The command that speaks to containerd about the kubelet's images and containers."""
-    return [str(place.programs / "ctr"), "--address", str(place.socket), "--namespace", "k8s.io"]
 
 
 def _check_machine() -> None:
@@ -146,6 +114,7 @@ def _make_bridge() -> None:
 def _take_network_away(cache: Path) -> None:
     if any(cache.glob("v*")):
         _quietly([control_plane.programs(cache) / "kube-proxy", "--cleanup"])
+        _quietly([Place(cache).programs / "kube-router", "--cleanup-config"])
     for network in Path("/var/run/netns").glob("cni-*"):
         _quietly(["ip", "netns", "delete", network.name])
     _quietly(["ip", "link", "delete", BRIDGE])
@@ -215,7 +184,7 @@ def _write_settings(place: Place, kubelet_clients: Path) -> None:
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,
         "failSwapOn": False,
-        "clusterDNS": [ADDRESS],
+        "clusterDNS": [dns.ADDRESS],
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{place.socket}",
         "podLogsDir": str(place.state / "pod-logs"),
@@ -250,17 +219,6 @@ runtime_path = "{place.programs / "containerd-shim-runc-v2"}"
 SystemdCgroup = false
 BinaryName = "{place.programs / "runc"}"
 """)
-    (place.state / "Corefile").write_text(f"""\
-.:53 {{
-  bind {ADDRESS}
-  errors
-  kubernetes cluster.local in-addr.arpa {{
-    kubeconfig {place.config("coredns")}
-  }}
-  forward . /etc/resolv.conf
-  cache 5
-}}
-""")
 
 
 def _commands(place: Place, health: int, metrics: int) -> Mapping[str, Sequence[str]]:
@@ -281,7 +239,11 @@ def _commands(place: Place, health: int, metrics: int) -> Mapping[str, Sequence[
             f"--kubeconfig={proxy}", f"--hostname-override={NAME}", "--proxy-mode=nftables", f"--cluster-cidr={PODS}",
             f"--healthz-bind-address={HOST}:{health}", f"--metrics-bind-address={HOST}:{metrics}", "--conntrack-max-per-core=0",
         ],
-        "coredns": ["-conf", str(place.state / "Corefile")],
+        "kube-router": [
+            f"--kubeconfig={place.config('kube-router')}", f"--hostname-override={NAME}", "--run-router=false",
+            "--run-service-proxy=false", "--run-firewall=true", "--run-loadbalancer=false", "--health-port=0",
+            "--service-cluster-ip-range=10.96.0.0/16",
+        ],
     }  # fmt: skip
 
 
@@ -293,8 +255,6 @@ def _is_ready(place: Place, name: str, health: int) -> Callable[[], bool]:
     """Whether a process does its work, as far as it can be seen."""
     if name == "kube-proxy":
         return lambda: answers(f"http://{HOST}:{health}/healthz")
-    if name == "coredns":
-        return lambda: _listens(ADDRESS, 53)
     if name == "containerd":
         return lambda: _ctr(place, "version").returncode == 0
     if name == "kubelet":
@@ -302,14 +262,6 @@ def _is_ready(place: Place, name: str, health: int) -> Callable[[], bool]:
         command = [KUBECTL, f"--kubeconfig={place.config('admin')}", "get", "node", NAME, "-o", f"jsonpath={query}"]
         return lambda: subprocess.run(command, capture_output=True, text=True, check=False).stdout == "True"
     return lambda: True
-
-
-def _listens(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _stop_containers(place: Place) -> None:
@@ -339,7 +291,7 @@ def main(arguments: Sequence[str]) -> int:
         elif arguments == ["up"]:
             print(f"export KUBECONFIG={up()}")
         else:
-            print("usage: python -m tests.cluster.node up|down", file=sys.stderr)
+            print("usage: python -m tests.node.node up|down", file=sys.stderr)
             return 2
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Images for the node of this folder, which pulls none: the product's own, by its Dockerfile, and those beside them.
 
-    python -m tests.cluster.images [serving pipeline redis ...]
+    python -m tests.node.images [serving pipeline redis ...]
 
 buildah builds them without a daemon. Where the base image's registry is not reached, RECSYS_TEST_BASE=stand-in makes a base of
 Debian's packages and of the Python that runs this: the same commands of the Dockerfile on another base.
@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from tests.cluster.control_plane import CACHE
+from tests.node.place import Place, ctr
 
 ROOT = Path(__file__).parents[2]
 PAUSE = "registry.k8s.io/pause:3.10.1"
@@ -38,14 +39,13 @@ NOBODY = "65532:65532"
 
 def main(arguments: Sequence[str]) -> int:
     """Build what is named, or all, and bring it to the node."""
-    from tests.cluster.node import Place, ctr
-
     names = arguments or [*TARGETS, *SERVERS]
-    unknown = set(names) - {*TARGETS, *SERVERS}
-    if unknown or shutil.which("buildah") is None:
-        print(f"unknown: {', '.join(sorted(unknown))}" if unknown else
-              "missing: apt-get install --no-install-recommends buildah debootstrap", file=sys.stderr)  # fmt: skip
+    if unknown := set(names) - {*TARGETS, *SERVERS}:
+        print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*TARGETS, *SERVERS])}", file=sys.stderr)
         return 2
+    if shutil.which("buildah") is None:
+        print("missing: apt-get install --no-install-recommends buildah debootstrap", file=sys.stderr)
+        return 1
     place, store = Place(CACHE), Store(CACHE / "images")
     base = store.stand_in() if os.environ.get("RECSYS_TEST_BASE") == "stand-in" else BASE
     for name in names:

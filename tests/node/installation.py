@@ -1,0 +1,281 @@
+"""The product on the node, as k8s/README.md has a person install it; and somebody who asks it all the time."""
+
+import os
+import re
+import secrets
+import shutil
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from serving.api.keys import create_key
+from tests.certificates import Authority
+from tests.cluster.control_plane import CACHE
+from tests.cluster.definitions import install_missing
+from tests.cluster.kubectl import ClusterRun, Said, kubectl, listed
+from tests.k8s.manifests import K8S, Resource, render
+from tests.toy_world import toy_config
+
+NAMESPACE = "recsys"
+HOME = "/var/lib/recsys"
+OWNERS = {"recsys-home": 10001, "data-recsys-redis-0": 999}
+"""Claim to the user of its pods."""
+JOB_SECONDS, READY_SECONDS = 900, 300
+BUNDLE = re.compile(r"b-[0-9a-f]{12}")
+SCOPES = ("recommend", "events", "explain", "console", "operate")
+CERTIFICATES = {
+    "recsys-door": ["recsys-door"],
+    "recsys-operations": ["recsys-operations"],
+    "recsys-server": ["recommender-stable", "recommender-canary"],
+    "recsys-redis": ["recsys-redis"],
+}
+"""What cert-manager makes of the resources of components/tls."""
+
+
+@dataclass
+class Shop:
+    """The installation.
+
+    Attributes:
+        components: On overlay `kind`.
+        volume: Folder of the node that is the claim `recsys-home`.
+        key: Of a client, for the door.
+        authority: Who signed the door's certificate; None where it speaks plain HTTP.
+        bundles: In the order of their training.
+    """
+
+    components: tuple[str, ...]
+    volume: Path
+    key: str
+    authority: Path | None = None
+    bundles: list[str] = field(default_factory=list)
+
+    def door(self) -> httpx.Client:
+        """A client of the door, over its Service."""
+        address = in_namespace("get", "service", "recsys-door", "-o", "jsonpath={.spec.clusterIP}").out
+        headers = {"Authorization": f"Bearer {self.key}"}
+        if self.authority is None:
+            return httpx.Client(base_url=f"http://{address}", headers=headers, timeout=30)
+        context = ssl.create_default_context(cafile=self.authority)
+        transport = _Named(httpx.HTTPTransport(verify=context), "recsys-door")
+        return httpx.Client(base_url=f"https://{address}", headers=headers, timeout=30, transport=transport)
+
+    def serves(self, bundle: str) -> bool:
+        """Whether the door answers by the bundle."""
+        try:
+            with self.door() as door:
+                answer = door.get("/v1/recommendations", params={"user_id": "u1", "k": 3})
+        except httpx.HTTPError:  # no door is ready yet
+            return False
+        return bool(answer.status_code == 200 and answer.json()["bundle_id"] == bundle)
+
+    def manifests(self, folder: Path) -> list[Resource]:
+        """Overlay `kind` and components, with the toy shop's configuration and requests that two cores hold."""
+        config = toy_config(self.volume / "shop")
+        (folder / "pipeline.yaml").write_text(config.read_text().replace(str(self.volume), HOME))
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(K8S / "overlays" / "kind", folder.resolve())],
+            "components": [os.path.relpath(K8S / "components" / name, folder.resolve()) for name in self.components],
+            "images": [{"name": name, "newTag": "0.1.0"} for name in ("recsys-serving", "recsys-pipeline")],
+            "configMapGenerator": [
+                {"name": "recsys-pipeline", "namespace": NAMESPACE, "behavior": "replace", "files": ["pipeline.yaml"]}
+            ],
+        }
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        parts = [part for part in yaml.safe_load_all(render(folder)) if part]
+        for container in _containers(parts):
+            container.get("resources", {}).get("requests", {}).update(cpu="50m", memory="256Mi")
+        return parts
+
+
+class _Named(httpx.BaseTransport):
+    """A connection to an address whose certificate has to have a name."""
+
+    def __init__(self, inner: httpx.HTTPTransport, name: str) -> None:
+        self._inner, self._name = inner, name
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["sni_hostname"] = self._name
+        return self._inner.handle_request(request)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@contextmanager
+def installed(components: tuple[str, ...], folder: Path) -> Iterator[Shop]:
+    """All that step 3 of k8s/README.md asks for; volumes, secrets and namespace are taken away in the end."""
+    run = ClusterRun()
+    forget()
+    try:
+        install_missing(run)
+        kubectl("apply", "-f", str(K8S / "base" / "namespace" / "namespace.yaml"))
+        volumes = {claim: _owned(CACHE / "volumes" / claim, user) for claim, user in OWNERS.items()}
+        kubectl("apply", "-f", "-", stdin=listed([_volume(claim, place) for claim, place in volumes.items()]))
+        _, key = create_key(folder, "test", SCOPES, now=datetime.now(UTC))
+        _secret("recsys-door-keys", **{"keys.json": (folder / "keys.json").read_text()})
+        password = secrets.token_hex(24)
+        _secret("recsys-redis", password=password)
+        authority = _sign(folder) if "tls" in components else None
+        redis = f"://:{password}@recsys-redis:6379/0"
+        _secret("recsys-stores", RECSYS_ONLINE_STORE_URL=(
+            f"redis{redis}" if authority is None else f"rediss{redis}?ssl_ca_certs=/etc/recsys-ca/ca.crt"
+        ))  # fmt: skip
+        yield Shop(components, volumes["recsys-home"], key, authority)
+    finally:
+        forget()
+        run.remove_all()
+
+
+def forget() -> None:
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s")
+    kubectl("delete", "persistentvolume", *OWNERS, "--ignore-not-found")
+    shutil.rmtree(CACHE / "volumes", ignore_errors=True)
+
+
+def in_namespace(*arguments: str, **options: Any) -> Said:
+    return kubectl("-n", NAMESPACE, *arguments, **options)
+
+
+def operate(*arguments: str, status: int | None = 0) -> Said:
+    """The command line where operators have it."""
+    return in_namespace("exec", "deployment/recsys-operations", "--", "recsys", *arguments, status=status)
+
+
+def run_job(name: str, cron_job: str, *further: str, status: str = "complete") -> str:
+    """A job of a CronJob with further arguments, to its end; what its containers printed."""
+    made = in_namespace("create", "job", name, f"--from=cronjob/{cron_job}", "--dry-run=client", "-o", "json").json
+    made["spec"]["template"]["spec"]["containers"][0]["args"] += further
+    kubectl("apply", "-f", "-", stdin=listed([made]))
+    end = time.monotonic() + JOB_SECONDS
+    while True:
+        found = in_namespace("get", "job", name, "-o", "json").json.get("status", {})
+        ended = [one["type"].lower() for one in found.get("conditions", []) if one["status"] == "True"]
+        log = in_namespace("logs", f"job/{name}", "--all-containers", "--tail=-1", status=None).out
+        if {"complete", "failed"} & set(ended):
+            assert status in ended, log
+            return log
+        assert time.monotonic() < end, f"{name} does not end: {log}"
+        time.sleep(2)
+
+
+def until(what: str, is_so: Callable[[], bool]) -> None:
+    """Wait for it."""
+    end = time.monotonic() + READY_SECONDS
+    while not is_so():
+        assert time.monotonic() < end, f"{what}: not within {READY_SECONDS} s\n{in_namespace('get', 'pods').out}"
+        time.sleep(1)
+
+
+class Asking:
+    """A client that asks all the time while the block runs.
+
+    Attributes:
+        failures: What was no 200.
+        fallbacks: Why the door answered itself, and when, seconds after the start.
+        answered: Arm and bundle to the number of answers.
+    """
+
+    def __init__(self, shop: Shop) -> None:
+        self.failures: list[str] = []
+        self.fallbacks: list[tuple[str, float]] = []
+        self.answered: dict[tuple[str, str], int] = {}
+        self._shop, self._end = shop, threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> "Asking":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        start, number = time.monotonic(), 0
+        with self._shop.door() as door:
+            while not self._end.wait(0.02):
+                number += 1
+                try:
+                    answer = door.get("/v1/recommendations", params={"user_id": f"u{number % 60}", "k": 3})
+                except httpx.HTTPError as error:
+                    self.failures.append(repr(error))
+                    continue
+                if answer.status_code != 200:
+                    self.failures.append(f"{answer.status_code} {answer.text}")
+                    continue
+                body = answer.json()
+                if body["user_status"] == "fallback":
+                    reason = answer.headers["x-recsys-fallback"]
+                    self.fallbacks.append((f"{reason} ({body['variant']})", round(time.monotonic() - start, 1)))
+                who = (str(body["variant"]), str(body["bundle_id"]))
+                self.answered[who] = self.answered.get(who, 0) + 1
+
+
+def _owned(folder: Path, user: int) -> Path:
+    """As a volume is whose driver obeys fsGroup: of the group, which new folders inherit."""
+    folder.mkdir(parents=True)
+    os.chown(folder, user, user)
+    folder.chmod(0o2775)
+    return folder
+
+
+def _volume(claim: str, folder: Path) -> Resource:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": claim},
+        "spec": {
+            "capacity": {"storage": "50Gi"},
+            "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {"namespace": NAMESPACE, "name": claim},
+            "hostPath": {"path": str(folder), "type": "Directory"},
+        },
+    }
+
+
+def _secret(name: str, **content: str) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "stringData": content,
+    }
+    kubectl("apply", "-f", "-", stdin=listed([secret]))
+
+
+def _sign(folder: Path) -> Path:
+    """The Secrets that cert-manager would fill; the authority's certificate."""
+    authority = Authority(folder)
+    signed = authority.file.read_text()
+    _secret("recsys-ca", **{"ca.crt": signed})
+    for name, hosts in CERTIFICATES.items():
+        identity = authority.issue(name, *hosts)
+        _secret(f"{name}-tls", **{
+            "tls.crt": identity.certificate.read_text(), "tls.key": identity.key.read_text(), "ca.crt": signed,
+        })  # fmt: skip
+    return authority.file
+
+
+def _containers(part: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key in ("containers", "initContainers"):
+                yield from value
+            else:
+                yield from _containers(value)
+    elif isinstance(part, list):
+        for one in part:
+            yield from _containers(one)
