@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from components.artifacts.errors import ConfigError
+from components.artifacts.model_registry import tell_model_registry
 from components.artifacts.registry import CHAMPION, Version, open_registry
 from pipelines.cluster_canary import target_of
 
@@ -29,6 +30,7 @@ def make_champion(home: Path, model: str, version: Version, target: str, *, reas
     """
     target_of(target, home, model).install(version.bundle_id)
     open_registry(home).point(model, CHAMPION, version.bundle_id, reason=reason, now=now)
+    tell_model_registry(home, model)
 
 
 def ensure_champion_answers(home: Path, model: str, target: str) -> str | None:

@@ -4,7 +4,8 @@
     knative://NAMESPACE/SERVICE?bundles=s3://models/recommender
     standard://NAMESPACE/SERVICE?bundles=s3://models/recommender&canary=http://recommender-canary
 
-A bundle lies at `bundles`/<bundle id>; where that is an object store, it is copied there first. Without NAMESPACE it is the pod's
+A bundle lies at `bundles`/<bundle id>; where that is an object store, it is copied there first, and where it is `model-registry://MODEL`,
+Kubeflow Model Registry is told of it. Without NAMESPACE it is the pod's
 own, or that of the kubeconfig's context. `canary` is where the doors reach the candidate, in place of the name that KServe gives
 it: its Service of a twin has no cluster IP, and so no port 80, in some versions.
 
@@ -19,6 +20,13 @@ from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from components.artifacts.errors import ConfigError
+from components.artifacts.model_registry import (
+    BUNDLES,
+    SCHEME,
+    URL,
+    ModelRegistryConfig,
+    mirror_to_model_registry,
+)
 from components.artifacts.registry import open_registry
 from components.artifacts.remote import ensure_copied, is_on_a_volume
 from components.deploy_canary.book import read_rollouts
@@ -111,12 +119,25 @@ class ClusterTarget:
         self.servers.withdraw(stable, self._uri(stable))
 
     def _copy(self, bundle_id: str) -> None:
-        """To where KServe's storage initializer reads it, unless that is the registry's own volume."""
-        if not is_on_a_volume(self.bundles):
+        """To where KServe's storage initializer reads it, by Model Registry where it asks that; on our own volume it is there."""
+        if self.bundles.startswith(SCHEME):
+            mirror_to_model_registry(open_registry(self.home), self.model, _readable_registry())
+        elif not is_on_a_volume(self.bundles):
             ensure_copied(open_registry(self.home).version(self.model, bundle_id).folder, self._uri(bundle_id))
 
     def _uri(self, bundle_id: str) -> str:
         return f"{self.bundles}/{bundle_id}"
+
+
+def _readable_registry() -> ModelRegistryConfig:
+    """Raises: ConfigError: None is named, or KServe could not read what it would say."""
+    config = ModelRegistryConfig.of_environment()
+    if config is None or is_on_a_volume(config.bundles):
+        raise ConfigError(
+            f"rollout target with bundles={SCHEME}...: the storage initializer of Model Registry reads object stores and HTTP. "
+            f"Name the registry in {URL}, and an s3:// or gs:// address in {BUNDLES}."
+        )
+    return config
 
 
 @dataclass(frozen=True)

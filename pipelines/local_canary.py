@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from components.artifacts.errors import ConfigError
+from components.artifacts.model_registry import tell_model_registry
 from components.artifacts.registry import CHAMPION, open_registry
 from components.deploy_canary.rollout import Phase, Rollout
 from pipelines.readiness import readyz
@@ -144,6 +145,7 @@ def point_champion(home: Path, model: str, rollout: Rollout) -> None:
         cause = rollout.records[-1].cause
         reason = f"rollout {rollout.name}: {cause.reason}"
         registry.point(model, CHAMPION, rollout.candidate, reason=reason, now=cause.at)
+        tell_model_registry(home, model)
 
 
 def _exit_code(part: Part) -> int | None:

@@ -5,6 +5,7 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+from components.artifacts.model_registry import tell_model_registry
 from components.artifacts.registry import CHALLENGER, CHAMPION, Version, open_registry
 from components.register_bundle.config import RegistryConfig
 
@@ -33,6 +34,7 @@ def register_bundle(
         version = registry.point(config.model_name, CHAMPION, version.bundle_id, reason=reason, now=now)
     elif CHAMPION not in version.aliases:
         version = registry.point(config.model_name, CHALLENGER, version.bundle_id, reason="passed the gate", now=now)
+    tell_model_registry(home, config.model_name)
     log.info("%s registered as %s of %s", version.bundle_id, ", ".join(version.aliases), config.model_name)
     out.mkdir(parents=True, exist_ok=True)
     content = {

@@ -171,6 +171,23 @@ def rollback(model: Model = "recommender", reason: Reason = "rolled back by hand
 
 
 @app.command()
+def mirror(model: Model = "recommender") -> None:
+    """Tell Kubeflow Model Registry of every bundle: where it lies, its figures, its aliases. Harmless to repeat.
+
+    RECSYS_MODEL_REGISTRY_URL names the registry and RECSYS_MODEL_REGISTRY_BUNDLES where bundles lie; with both, trainings and
+    moves of the champion tell it by themselves.
+    """
+    from components.artifacts.errors import ConfigError
+    from components.artifacts.model_registry import URL, ModelRegistryConfig, mirror_to_model_registry
+
+    config = ModelRegistryConfig.of_environment()
+    if config is None:
+        raise ConfigError(f"no Model Registry: set {URL}, for example to http://model-registry-service.kubeflow:8080.")
+    changes = mirror_to_model_registry(_registry(), model, config)
+    typer.echo(f"{config.url} was told of {model}: {changes} changes")
+
+
+@app.command()
 def history(model: Model = "recommender") -> None:
     """List every move of an alias, oldest first."""
     table = Table("when", "alias", "bundle", "why", box=None)

@@ -75,8 +75,10 @@ def _begin(
 
 def _tell_what_was_installed(target: str) -> None:
     from components.artifacts.home import recsys_home
+    from components.artifacts.model_registry import tell_model_registry
     from pipelines.champion import ensure_champion_answers
 
+    tell_model_registry(recsys_home(), MODEL)
     done = ensure_champion_answers(recsys_home(), MODEL, target)
     if done is not None:
         typer.echo(done)

@@ -59,7 +59,7 @@ def relative(target: Path, start: Path) -> str:
     return os.path.relpath(target.resolve(), start.resolve())
 
 
-def readmes_resources() -> list[Resource]:
+def readmes_resources() -> list[dict[str, Any]]:
     """What k8s/README.md has the reader apply."""
     blocks = re.findall(r"^ *```yaml\n(.*?)^ *```", (K8S / "README.md").read_text(), re.M | re.S)
     all_ = [one for block in blocks for one in yaml.safe_load_all(textwrap.dedent(block))]

@@ -5,18 +5,23 @@ packages along (checkov), so Pod Security's `restricted`, which the namespace al
 """
 
 import copy
+import os
 import re
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 import click
 import pytest
 import typer
 import yaml
 
+from components.artifacts.model_registry import BUNDLES, URL, ModelRegistryConfig
+from components.artifacts.model_registry import VARIABLES as MODEL_REGISTRY
 from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
 from monitoring.metrics import PUSHGATEWAY_NAMESPACE
 from pipelines.cli.main import app
 from pipelines.cli.options import STEP_IMAGE_VARIABLE, TARGET_VARIABLE
+from pipelines.cluster_canary import parse_address
 from pipelines.config import load_config
 from serving.api.settings import DoorSettings, door_settings
 from serving.settings import Settings, settings_from_environment
@@ -165,14 +170,42 @@ def test_settings_are_the_products_own(rendered, monkeypatch, tmp_path):
     known = {f"RECSYS_{field.upper()}" for field in Settings.model_fields} | {REGISTRY_URL, ONLINE_STORE_URL}
     known |= {f"RECSYS_API_{field.upper()}" for field in DoorSettings.model_fields}
     known |= {f"RECSYS_KAFKA_{field.upper()}" for field in KafkaSettings.model_fields}
-    known |= {TARGET_VARIABLE, STEP_IMAGE_VARIABLE, PUSHGATEWAY_NAMESPACE}
+    known |= {TARGET_VARIABLE, STEP_IMAGE_VARIABLE, PUSHGATEWAY_NAMESPACE, *MODEL_REGISTRY}
     assert set(variables) <= known
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
     assert settings_from_environment().bundle == "/mnt/models"
     assert "stable" in door_settings().upstreams
+    assert (ModelRegistryConfig.of_environment() is None) == (not set(variables) & set(MODEL_REGISTRY))
     if "RECSYS_KAFKA_BOOTSTRAP_SERVERS" in variables:
         assert kafka_settings().connection()["security.protocol"] == "SASL_SSL"
+
+
+def test_whoever_moves_rollouts_tells_model_registry_where_bundles_lie(tmp_path):
+    """Where the rollouts' target has its bundles as well; the component stands after the one that brings the workloads."""
+    made = {
+        "resources": [os.path.relpath(K8S / "base", tmp_path.resolve())],
+        "components": [
+            os.path.relpath(K8S / "components" / one, tmp_path.resolve())
+            for one in ("standard-canary", "model-registry")
+        ],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    all_ = resources(render(tmp_path))
+    data = {one["metadata"]["name"]: one["data"] for one in all_ if one["kind"] == "ConfigMap"}
+    [told] = [key for key in data if key.startswith("recsys-model-registry-")]
+    [target] = [one[TARGET_VARIABLE] for one in data.values() if TARGET_VARIABLE in one]
+    assert data[told][BUNDLES] == parse_address(target).bundles
+    telling = {
+        labels["app.kubernetes.io/name"]
+        for pod, labels in pods(all_)
+        for container in pod["containers"]
+        if {"configMapRef": {"name": told}} in container.get("envFrom", [])
+    }
+    assert telling == {"recsys-operations", "judge-rollout"}
+    [policy] = [one["spec"] for one in all_ if name(one) == "NetworkPolicy/operations"]
+    [ports] = [rule["ports"] for rule in policy["egress"] if "kubeflow" in str(rule.get("to"))]
+    assert urlsplit(data[told][URL]).port in {port["port"] for port in ports}
 
 
 def test_autoscaler_asks_for_the_lag_of_the_group_that_the_consumers_are(rendered):

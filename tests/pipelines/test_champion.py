@@ -1,16 +1,23 @@
 """The champion and what stable was given: in which order they move, and what is said where they differ."""
 
+import itertools
+
 import pytest
 
 from components.artifacts.bundle import load_bundle
 from components.artifacts.errors import ConfigError, NotFoundError
+from components.artifacts.model_registry import BUNDLES as BUNDLES_VARIABLE
+from components.artifacts.model_registry import URL
 from components.artifacts.registry import CHAMPION, open_registry
 from components.deploy_canary.book import RolloutBook
 from components.deploy_canary.kserve import ClusterError, Services, StandardTarget
 from components.deploy_canary.rollout import LOCAL, Cause, promoted, started
 from pipelines.champion import ensure_champion_answers, make_champion
 from pipelines.cluster_canary import ClusterTarget, target_of
+from pipelines.local_canary import point_champion
 from tests.components.deploy_canary.test_kserve import cluster, service
+from tests.model_registry_server import model_registry
+from tests.pipelines.test_cli import recsys
 from tests.pipelines.test_cluster_canary import BUNDLES, CAUSE
 from tests.serving.bundles import MODEL, own_home, publish_other
 from tests.toy_world import moment
@@ -113,3 +120,69 @@ def test_registry_without_a_champion_gives_stable_nothing(there, tmp_path):
     assert there.writes == []
     with pytest.raises(NotFoundError, match="no earlier champion to go back to"):
         open_registry(tmp_path / "empty").former_champion(MODEL)
+
+
+@pytest.fixture
+def told(monkeypatch, tmp_path):
+    """A Model Registry that is configured, with an object store."""
+    with model_registry() as kept:
+        monkeypatch.setenv(URL, kept.url)
+        monkeypatch.setenv(BUNDLES_VARIABLE, (tmp_path / "store").as_uri())
+        yield kept
+
+
+def champions(told) -> list[str]:
+    properties = ((one["name"], one["customProperties"]) for one in told.versions.values())
+    return [name for name, one in properties if one[CHAMPION]["bool_value"]]
+
+
+def test_kserve_is_given_a_bundle_by_model_registry_once_it_lies_there(home, other, there, told, tmp_path):
+    """`model-registry://MODEL/VERSION`, as its storage initializer takes it apart."""
+    asked: list[bool] = []
+    there.turns = (
+        asked.append(other.bundle_id in {one["name"] for one in told.versions.values()}) for _ in itertools.count()
+    )
+    target = f"standard://shop/recommender?bundles=model-registry://{MODEL}"
+    make_champion(home, MODEL, other, target, reason="", now=moment(18))
+    assert uri(there) == f"model-registry://{MODEL}/{other.bundle_id}"
+    assert all(asked)
+    [version] = [one["id"] for one in told.versions.values() if one["name"] == other.bundle_id]
+    [artifact] = [one for one in told.artifacts.values() if one["versionId"] == version]
+    assert artifact["uri"] == f"{(tmp_path / 'store').as_uri()}/{other.bundle_id}"
+    assert load_bundle(tmp_path / "store" / other.bundle_id).manifest.bundle_id == other.bundle_id
+    assert champions(told) == [other.bundle_id]
+    assert target_of(target, home, MODEL).installed() == other.bundle_id
+
+
+@pytest.mark.parametrize("bundles", ["", "pvc://recsys-home/registry/recommender/versions"])
+def test_address_that_models_registrys_initializer_could_not_read_is_refused(
+    home, other, there, told, monkeypatch, bundles
+):
+    monkeypatch.setenv(*((BUNDLES_VARIABLE, bundles) if bundles else (URL, "")))
+    target = f"standard://shop/recommender?bundles=model-registry://{MODEL}"
+    with pytest.raises(
+        ConfigError, match=r"reads object stores and HTTP\. Name the registry in RECSYS_MODEL_REGISTRY_URL"
+    ):
+        make_champion(home, MODEL, other, target, reason="", now=moment(18))
+    assert there.writes == []
+
+
+def test_every_move_of_the_champion_is_told(home, first, other, told):
+    make_champion(home, MODEL, other, LOCAL, reason="better", now=moment(18))
+    assert champions(told) == [other.bundle_id]
+    cause = Cause("test", moment(18), "try", {})
+    rollout = promoted(started("spring", stable=other.bundle_id, candidate=first, cause=cause), cause)
+    point_champion(home, MODEL, rollout)
+    assert champions(told) == [first]
+
+
+def test_registry_that_is_away_stops_no_promotion_and_the_command_tells_it_afterwards(home, other, told, monkeypatch):
+    monkeypatch.setenv(URL, "http://127.0.0.1:9")
+    make_champion(home, MODEL, other, LOCAL, reason="better", now=moment(18))
+    assert champion(home) == other.bundle_id
+    assert "recsys model mirror" in recsys("model", "mirror", home=home, status=1).stderr
+    monkeypatch.setenv(URL, told.url)
+    assert f"{told.url} was told of {MODEL}: 7 changes" in recsys("model", "mirror", home=home).stdout
+    assert champions(told) == [other.bundle_id]
+    monkeypatch.delenv(URL)
+    assert "no Model Registry: set RECSYS_MODEL_REGISTRY_URL" in recsys("model", "mirror", home=home, status=2).stderr
