@@ -17,7 +17,10 @@ from components.artifacts.model_registry import (
     tell_model_registry,
 )
 from components.artifacts.registry import CHALLENGER, CHAMPION, open_registry
+from components.register_bundle.config import RegistryConfig
+from components.register_bundle.register import register_bundle
 from tests.model_registry_server import model_registry
+from tests.pipelines.test_cli import recsys
 from tests.serving.bundles import MODEL, own_home, publish_other
 from tests.toy_world import moment
 
@@ -168,3 +171,16 @@ def test_configuration_without_a_place_of_bundles_or_an_address_is_refused(monke
 def test_model_without_a_bundle_is_not_made_there(there, tmp_path):
     assert mirror_to_model_registry(open_registry(tmp_path), MODEL, config(there)) == 0
     assert there.models == {}
+
+
+def test_training_and_the_clock_of_rollouts_tell_it_by_themselves(registry, there, monkeypatch, tmp_path):
+    monkeypatch.setenv(URL, there.url)
+    monkeypatch.setenv(BUNDLES, VOLUME)
+    [version] = registry.versions(MODEL)
+    new = tmp_path / "new"
+    config = RegistryConfig(model_name=MODEL)
+    register_bundle(new, version.folder, version.report.parent, tmp_path / "out", config=config, now=moment(17))
+    assert properties(there, version.bundle_id)[CHAMPION] is True
+    open_registry(new).withdraw(MODEL, CHAMPION, reason="test", now=moment(18))
+    recsys("rollout", "step", home=new)
+    assert properties(there, version.bundle_id)[CHAMPION] is False
