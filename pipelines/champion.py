@@ -48,7 +48,8 @@ def ensure_champion_answers(home: Path, model: str, target: str) -> str | None:
         servers.install(champion)
         return f"stable had no bundle and was given the champion, {champion}"
     raise ConfigError(
-        f"model {model}: the champion is {champion} and stable was given {installed}, by something else than a rollout: an "
-        f"overlay that names a storageUri, or a hand. `recsys model promote {champion}` brings the champion back, "
+        f"model {model}: the champion is {champion} and stable was given {installed}, which no rollout did: an overlay that "
+        "names a storageUri, a hand, or a training with registry.promote `always`. "
+        f"`recsys model promote {champion}` gives stable the champion, "
         "`recsys model promote` of the other makes that the champion; then take the storageUri out of the overlay."
     )

@@ -66,19 +66,17 @@ def _begin(
     started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)  # refuses a wrong plan
     is_new = name not in {one.name for one in book.all()}
     if is_new:  # a target that is none, or that has another bundle than the champion, is refused before anything is written down
-        _tell_what_was_installed(target)
+        _ensure_champion_answers(target)
     checks = _checked(candidate, stable) if is_new else []
     said = reason_to_start(name, checks, reason, force=reason if is_forced else None)
     cause = _cause(said, evidence(checks))
     _tell(book.start(started(name, stable=stable, candidate=candidate, cause=cause, steps=steps, target=target)))
 
 
-def _tell_what_was_installed(target: str) -> None:
+def _ensure_champion_answers(target: str) -> None:
     from components.artifacts.home import recsys_home
-    from components.artifacts.model_registry import tell_model_registry
     from pipelines.champion import ensure_champion_answers
 
-    tell_model_registry(recsys_home(), MODEL)
     done = ensure_champion_answers(recsys_home(), MODEL, target)
     if done is not None:
         typer.echo(done)
@@ -142,6 +140,7 @@ def step(
     """
     from components.artifacts.errors import ConfigError
     from components.artifacts.home import recsys_home
+    from components.artifacts.model_registry import tell_model_registry
     from components.deploy_canary.rollout import advanced
     from pipelines.cli.options import overrides
     from pipelines.rollouts import experiment_config, step_by_verdict, waiting_challenger
@@ -149,13 +148,14 @@ def step(
     if challenger and (name or force):
         raise ConfigError("--challenger: names the rollout and starts it by itself. Leave out NAME and --force.")
     config, book = experiment_config(overrides(set_)), open_book()
+    tell_model_registry(recsys_home(), MODEL)
     waiting = waiting_challenger(recsys_home(), MODEL, book) if challenger else None
     if waiting is not None:
         _begin_challenger(waiting, target)
         return
     named = name or next((one.name for one in book.all() if not one.is_finished), None)
     if named is None:
-        _tell_what_was_installed(target)
+        _ensure_champion_answers(target)
         typer.echo("no rollout is on its way; `recsys rollout start` makes one")
         return
     if force:

@@ -109,7 +109,7 @@ def test_bundle_that_an_apply_brought_back_is_told_by_the_clock_and_put_right_by
     assert bundle(shop) == f"{BUNDLES}/{stable}"
     said = " ".join(shop.recsys(home, "rollout", "step", "--challenger", status=2).split())
     assert f"the champion is {candidate} and stable was given {stable}" in said
-    assert f"`recsys model promote {candidate}` brings the champion back" in said
+    assert f"`recsys model promote {candidate}` gives stable the champion" in said
     assert bundle(shop) == f"{BUNDLES}/{stable}"
     shop.recsys(home, "model", "promote", candidate, "--force")
     assert bundle(shop) == f"{BUNDLES}/{candidate}"

@@ -68,7 +68,9 @@ def test_stable_without_a_bundle_is_given_the_champion_once(home, first, there):
 def test_stable_with_another_bundle_is_told_and_left(home, first, there, there_is):
     there.objects["recommender"]["spec"]["predictor"]["model"]["storageUri"] = there_is
     named = there_is.removeprefix(f"{BUNDLES}/")
-    with pytest.raises(ConfigError, match=rf"the champion is {first} and stable was given {named}, by something else"):
+    with pytest.raises(
+        ConfigError, match=rf"the champion is {first} and stable was given {named}, which no rollout did"
+    ):
         ensure_champion_answers(home, MODEL, TARGET)
     assert there.writes == []
 
