@@ -169,9 +169,9 @@ def test_two_commands_that_start_the_same_twin_at_once_both_succeed(standard):
         def deploy(services: Services) -> None:
             create = services.api.create_namespaced_custom_object
 
-            def at_once(*arguments: Any) -> Any:
+            def at_once(*arguments: Any, **options: Any) -> Any:
                 together.wait(timeout=30)  # both have seen that there is none
-                return create(*arguments)
+                return create(*arguments, **options)
 
             services.api.create_namespaced_custom_object = at_once
             try:
