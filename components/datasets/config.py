@@ -156,7 +156,9 @@ class TableMapping(BaseModel):
     missing_values: tuple[str, ...] = Field(
         ("", "NULL", "null", "NaN", "nan", "N/A", "\\N"), description="Texts that mean that a value is missing"
     )
-    decimal: Literal[".", ","] = Field(".", description="Decimal sign of numbers that are text; the other one groups")
+    decimal: Literal[".", ","] = Field(
+        ".", description="Decimal sign of numbers that are text; the other one groups thousands"
+    )
 
     @field_validator("files", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Literal
 
 from components.artifacts.cuts import SplitConfig
 from components.datasets.measures import HUGE_QUANTITY, NEW_DAYS, POPULAR_USERS, Measures
-from feature_repo.schema import WINDOWS_DAYS
+from feature_repo.schema import EVENT_TIMESTAMP, WINDOWS_DAYS
 
 Level = Literal["ok", "note", "warn", "fail"]
 LEVELS: tuple[Level, ...] = ("fail", "warn", "note", "ok")
@@ -209,8 +209,12 @@ def _numbers(measures: Measures) -> Iterator[Finding]:
     rows = measures.rows["interactions"]
     for table, count in measures.unreadable.items():
         if count:
-            what = "in which a text stands for a number or a time"
-            yield _bad(table, count, measures.rows[table], what, "see flags, or set ingest.unreadable: flag")
+            columns = measures.unreadable_columns[table]
+            what = f"in which a text is no number or no time ({', '.join(columns)})"
+            keys = {"time" if column == EVENT_TIMESTAMP else "decimal" for column in columns}
+            checks = " and ".join(f"{table}.{key}" for key in sorted(keys))
+            remedy = f"check {checks}, or set ingest.unreadable: flag"
+            yield _bad(table, count, measures.rows[table], what, remedy)
     for column, count in measures.negative.items():
         remedy = "are they returns? Map them to a type of their own, with positive numbers"
         yield _bad(column, count, rows, "below 0", remedy)
@@ -238,7 +242,9 @@ def _orphans(measures: Measures) -> Iterator[Finding]:
         yield Finding(level, "orphans", what, cost, "complete the catalogue, or check that both write ids alike")
     if users := measures.orphans["users"]:
         if users == rows and measures.rows["users"]:
-            what, remedy = "no user of the interactions is in the users' table", "check that both write ids alike"
+            here, there = measures.first_user_ids
+            what = f"no user of the interactions is in the users' table: {here!r} here, {there!r} there"
+            remedy = "check that both write ids alike"
             yield Finding("warn", "orphans", what, "no profile is known", remedy)
         else:
             what = f"{_of(users, rows)} interactions of users that the users' table lacks"

@@ -100,7 +100,9 @@ class Measures:
         missing: Table to column to share of rows without a value; empty tables are left out.
         orphans: `items`: interactions whose item the catalogue lacks; `users`: whose user has no row;
             `promotions`: promotions of items that the catalogue lacks.
+        first_user_ids: The smallest user_id of the interactions, and of the users' table; None where there is none.
         unreadable: Rows per table in which the adapter found a text that is no number or no time.
+        unreadable_columns: Columns per table that those texts stand in.
         negative: Column of the interactions to rows below 0; columns without one are left out.
         zero_quantities: Interactions of quantity 0.
         huge_quantities: Interactions of a quantity above HUGE_QUANTITY.
@@ -131,7 +133,9 @@ class Measures:
     duplicates: Mapping[str, int]
     missing: Mapping[str, Mapping[str, float]]
     orphans: Mapping[str, int]
+    first_user_ids: tuple[str | None, str | None]
     unreadable: Mapping[str, int]
+    unreadable_columns: Mapping[str, tuple[str, ...]]
     negative: Mapping[str, int]
     zero_quantities: int
     huge_quantities: int
@@ -162,7 +166,11 @@ def measure(tables: Tables, *, label_types: tuple[str, ...], horizon_days: int, 
         duplicates={name: _row(connection, DUPLICATES_SQL.format(name=name, key=key))[0] for name, key in KEYS.items()},
         missing={name: _missing(connection, name) for name in SCHEMAS if getattr(tables, name).num_rows},
         orphans=dict(zip(("items", "users", "promotions"), _row(connection, ORPHANS_SQL), strict=True)),
+        first_user_ids=_row(connection, "SELECT (SELECT min(user_id) FROM events), (SELECT min(user_id) FROM users)"),
         unreadable={name: _row(connection, UNREADABLE_SQL.format(name=name))[0] for name in KEYS},
+        unreadable_columns={
+            name: tuple(_row(connection, UNREADABLE_COLUMNS_SQL.format(name=name))[0] or ()) for name in KEYS
+        },
         negative=_negative(connection),
         **dict(zip(("zero_quantities", "huge_quantities"), _row(connection, QUANTITIES_SQL), strict=True)),
         clock=_clock(connection),
@@ -241,6 +249,10 @@ SELECT (SELECT count(*) FROM events WHERE item_id IS NOT NULL AND item_id NOT IN
 """
 
 UNREADABLE_SQL = "SELECT count(*) FILTER (contains(flags, 'unreadable ')) FROM {name}"
+
+UNREADABLE_COLUMNS_SQL = r"""
+SELECT list_sort(list(DISTINCT hit)) FROM (SELECT unnest(regexp_extract_all(flags, 'unreadable (\w+)', 1)) AS hit FROM {name})
+"""
 
 QUANTITIES_SQL = f"""
 SELECT count(*) FILTER (quantity = 0), count(*) FILTER (quantity > {HUGE_QUANTITY}) FROM interactions

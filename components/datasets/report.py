@@ -76,7 +76,7 @@ def _lines(readiness: Readiness, measures: Measures) -> Iterator[tuple[str, Text
     )
     if measures.first is not None and measures.last is not None:
         span = f"*{measures.first:%Y-%m-%d}* to *{measures.last:%Y-%m-%d}*, *{measures.span_days:,.0f}* days"
-        yield "time", _bright(f"{span}, asked in horizons of {readiness.horizon_days}")
+        yield "time", _bright(f"{span}, asked in horizons of {readiness.horizon_days} days")
         yield "activity", Text(sparkline(measures.activity), style="cyan")
     yield (
         "density",
@@ -115,8 +115,8 @@ def _findings(readiness: Readiness) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True, show_edge=False, header_style="dim")
     table.add_column("", width=1)
     table.add_column("about", no_wrap=True)
-    table.add_column("what is there", ratio=5)
-    table.add_column("what it costs, and what to do", ratio=6)
+    table.add_column("what is there", ratio=5, overflow="fold")
+    table.add_column("what it costs, and what to do", ratio=6, overflow="fold")
     for finding in readiness.findings:
         if finding.level != "ok":
             mark, style = MARKS[finding.level]

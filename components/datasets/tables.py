@@ -165,7 +165,11 @@ def _written(column: str, source: Source, mapping: TableMapping) -> str:
 def _number(written: str, stored: str, decimal: str) -> str:
     if stored == "VARCHAR":
         grouping = "." if decimal == "," else ","
-        written = f"replace(replace({written}, '{grouping}', ''), '{decimal}', '.')"
+        plain = f"replace(replace({written}, '{grouping}', ''), '{decimal}', '.')"
+        # "12,50" of a file whose decimal sign was not named must not become 1250: groups end in three digits.
+        grouped = rf"[+-]?\d{{1,3}}([{grouping}]\d{{2,3}})*[{grouping}]\d{{3}}([{decimal}]\d*)?"
+        reads = f"NOT contains({written}, '{grouping}') OR regexp_full_match({written}, '{grouped}')"
+        written = f"CASE WHEN {reads} THEN {plain} END"
     return f"try_cast({written} AS FLOAT)"
 
 

@@ -24,8 +24,10 @@ def check(
     from components.datasets.load import load_dataset
     from components.datasets.readiness import check_readiness
     from components.datasets.report import render_readiness
+    from pipelines.cli.progress import show_log
     from pipelines.config import load_config
 
+    show_log(Console(stderr=True))  # rows that a mapping leaves out are told nowhere else
     settings = load_config(config, overrides(sets))
     tables = load_dataset(settings.dataset)
     split = settings.resolved_split()

@@ -239,7 +239,10 @@ def test_orphans_are_counted() -> None:
 
 def test_ids_that_never_meet_are_told() -> None:
     (finding,) = findings(check(healthy(), users=[{"user_id": "0001"}]), "orphans")
-    assert (finding.level, finding.what) == ("warn", "no user of the interactions is in the users' table")
+    assert (finding.level, finding.what) == (
+        "warn",
+        "no user of the interactions is in the users' table: 'u0' here, '0001' there",
+    )
 
 
 def test_missing_values_of_required_columns_are_told() -> None:
@@ -259,6 +262,11 @@ def test_numbers_that_ingestion_will_refuse_or_change_are_told() -> None:
     assert [finding.level for finding in findings(readiness, "quantity")] == ["warn", "note", "note"]
     assert readiness.measures.negative == {"quantity": 1}
     assert readiness.measures.unreadable == {"interactions": 1, "items": 0, "users": 0}
+    (text,) = findings(readiness, "interactions")[:1]
+    assert (text.what, text.remedy) == (
+        "1 of 1,404 (0.1%) rows in which a text is no number or no time (quantity)",
+        "check interactions.decimal, or set ingest.unreadable: flag",
+    )
 
 
 def test_a_robot_is_told() -> None:

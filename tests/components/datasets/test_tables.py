@@ -36,6 +36,30 @@ def times(tmp_path: Path, *texts: str, **time: str) -> list[datetime | None]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("decimal", "text", "number"),
+    [
+        (".", "1,234.50", 1234.5),
+        (".", "-1,234,567", -1234567.0),
+        (".", "12,34,567", 1234567.0),  # as in India
+        (".", "12,50", None),  # a decimal comma: not 1250
+        (".", "1,5", None),
+        (",", "1.234,50", 1234.5),
+        (",", "12.50", None),
+        (",", "1.234.5", None),
+        (",", "-0,5", -0.5),
+    ],
+)
+def test_a_grouping_sign_stands_before_three_digits_or_the_number_is_unreadable(
+    tmp_path: Path, decimal: str, text: str, number: float | None
+) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(f'who,what,when,paid\na,1,2024-01-01,"{text}"\n')
+    row = load(path, {**COLUMNS, "value_usd": "paid"}, decimal=decimal).interactions.to_pylist()[0]
+    assert row["value_usd"] == number
+    assert (row["flags"] is None) == (number is not None)
+
+
 def test_a_web_shop_in_german_comes_out_in_canonical_columns(tmp_path: Path) -> None:
     path = tmp_path / "bestellungen.csv"
     path.write_text(
