@@ -199,7 +199,8 @@ class _LogReader:
         if self.exit_code == 0:
             return
         step = self.failed or self.step or "the start"
-        raise StepFailedError(f"step {step} failed: {self.reason or f'exit code {self.exit_code}'}. Its log: {log}")
+        reason = self.reason.rstrip(".") or f"exit code {self.exit_code}"
+        raise StepFailedError(f"step {step} failed: {reason}. Its log: {log}")
 
 
 def _steps(package: str) -> list[str]:

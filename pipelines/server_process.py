@@ -114,7 +114,7 @@ def wait_until_ready(name: str, url: str, log: Path, ended: Callable[[], int | N
         code = ended()
         if code is not None:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise ServerFailedError(f"the {name} ended with exit code {code}: {last[0]}. Its log: {log}")
+            raise ServerFailedError(f"the {name} ended with exit code {code}: {last[0].rstrip('.')}. Its log: {log}")
         answer = _readyz(url)
         if answer is not None and answer.status_code == httpx.codes.OK:
             return

@@ -20,6 +20,9 @@ def compute_features(
     """
     from pathlib import Path
 
+    import duckdb
+
+    from components.artifacts.answers import refuse_silent_cuts
     from components.artifacts.cuts import Cuts, SplitConfig, parse_moment
     from components.artifacts.home import start_step
     from components.compute_features import compute
@@ -27,7 +30,9 @@ def compute_features(
     from feature_repo.store import apply
 
     home = start_step()
-    cuts = Cuts(parse_moment(as_of), SplitConfig.model_validate_json(split))
+    asked = SplitConfig.model_validate_json(split)
+    cuts = Cuts(parse_moment(as_of), asked)
+    refuse_silent_cuts(duckdb.read_parquet(f"{events.path}/interactions.parquet"), cuts, asked.label_types)
     settings = FeaturesConfig.model_validate_json(config)
     manifest = compute.compute_features(Path(events.path), home / "offline", cuts.all, config=settings)
     manifest.write(Path(features.path))

@@ -5,6 +5,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import duckdb
+
+from components.artifacts.answers import silent_cuts
+from components.artifacts.cuts import Cuts
 from components.artifacts.tables import Tables
 from components.datasets.findings import LEVELS, Finding, Level, find
 from components.datasets.measures import Measures, measure
@@ -46,7 +50,12 @@ class Readiness:
 
 
 def check_readiness(
-    tables: Tables, *, label_types: Sequence[str], horizon_days: int, now: datetime | None = None
+    tables: Tables,
+    *,
+    label_types: Sequence[str],
+    horizon_days: int,
+    now: datetime | None = None,
+    cuts: Cuts | None = None,
 ) -> Readiness:
     """Measure the tables as their adapter gave them, before ingestion, and judge them.
 
@@ -55,7 +64,16 @@ def check_readiness(
         label_types: Interaction types that count as relevant.
         horizon_days: Length of the window that holds a query's relevant items, days.
         now: Events from here on have a broken clock; by default the machine's time.
+        cuts: Those of the run that is planned, if one is: each of them has to find answers.
     """
     labels = tuple(label_types)
     measures = measure(tables, label_types=labels, horizon_days=horizon_days, now=now or datetime.now(UTC))
-    return Readiness(measures, find(measures, label_types=labels, horizon_days=horizon_days), horizon_days, labels)
+    found = find(measures, label_types=labels, horizon_days=horizon_days)
+    silent = _silent(tables, cuts, labels) if cuts is not None else ()
+    return Readiness(measures, (*silent, *found), horizon_days, labels)
+
+
+def _silent(tables: Tables, cuts: Cuts, label_types: Sequence[str]) -> tuple[Finding, ...]:
+    """What training will refuse of the planned cuts."""
+    found = silent_cuts(duckdb.from_arrow(tables.interactions), cuts, label_types)
+    return (Finding("fail", "as_of", found[0], "training stops", found[1]),) if found else ()

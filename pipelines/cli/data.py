@@ -21,6 +21,7 @@ def check(
 
     Exits with 4 where a finding makes training impossible.
     """
+    from components.artifacts.cuts import Cuts, parse_moment
     from components.datasets.load import load_dataset
     from components.datasets.readiness import check_readiness
     from components.datasets.report import render_readiness
@@ -31,7 +32,8 @@ def check(
     settings = load_config(config, overrides(sets))
     tables = load_dataset(settings.dataset)
     split = settings.resolved_split()
-    readiness = check_readiness(tables, label_types=split.label_types, horizon_days=split.horizon_days)
+    cuts = Cuts(parse_moment(settings.as_of), split)
+    readiness = check_readiness(tables, label_types=split.label_types, horizon_days=split.horizon_days, cuts=cuts)
     if as_json:
         typer.echo(json.dumps(readiness.to_dict(), indent=1))
     else:

@@ -33,6 +33,14 @@ def test_data_check_prints_what_is_there_and_json_on_request(trained, tmp_path):
     assert report["findings"]
 
 
+def test_a_date_that_the_data_do_not_cover_is_told_before_and_refused_by_the_second_step(trained, tmp_path):
+    checked = recsys("data", "check", str(trained.config_path), "--set", "as_of=2031-01-01", home=tmp_path, status=4)
+    assert "Choose as_of from" in " ".join(checked.stdout.replace("│", " ").split())
+    run = recsys("train", "run", str(trained.config_path), "--as-of", "2031-01-01", home=tmp_path, status=1)
+    assert "step compute-features failed" in run.stderr
+    assert "Choose as_of from" in run.stderr
+
+
 def test_unknown_configuration_names_the_nearest(tmp_path):
     done = recsys("data", "check", "complete_jorney", home=tmp_path, status=2)
     assert "Did you mean complete_journey?" in done.stderr
