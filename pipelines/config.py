@@ -7,7 +7,7 @@ from copy import deepcopy
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -17,7 +17,7 @@ from components.artifacts.errors import ConfigError
 from components.assemble_bundle.config import BundleConfig
 from components.build_training_set.config import TrainingSetConfig
 from components.compute_features.config import FeaturesConfig
-from components.datasets.config import DatasetConfig
+from components.datasets.config import DatasetConfig, explain
 from components.evaluate_bundle.config import EvaluationConfig, GateConfig
 from components.ingest_events.config import IngestConfig
 from components.ranking.config import RankerConfig
@@ -117,12 +117,25 @@ def load_config(name: str, overrides: dict[str, Any] | None = None) -> PipelineC
     """
     path = _find(name)
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({error}).") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Expected a YAML file in UTF-8.") from error
+    values = from_yaml(text, where=str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping with at least `dataset` and `as_of`.")
     return parse_config(values, overrides, where=str(path))
+
+
+def from_yaml(text: str, *, where: str) -> Any:  # decoded YAML of any shape
+    """Decoded YAML.
+
+    Raises:
+        ConfigError: It is none, or a date in it is in no calendar; the message begins with `where`.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{where}: not YAML ({' '.join(str(error).split())}).") from error
 
 
 def parse_config(
@@ -139,7 +152,7 @@ def parse_config(
     try:
         return PipelineConfig.model_validate(changed)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error)}") from error
+        raise ConfigError(f"{where}: {explain(error, _keys())}") from error
 
 
 def shipped_configs() -> list[str]:
@@ -172,11 +185,13 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[key] = value
 
 
-def _explain(error: ValidationError) -> str:
-    """One line per mistake: where, what was given, what is expected."""
-    lines = []
-    for mistake in error.errors():
-        place = ".".join(str(part) for part in mistake["loc"]) or "the file"
-        given = "" if mistake["type"] == "missing" else f" (given: {mistake['input']!r})"
-        lines.append(f"{place}: {mistake['msg']}{given}")
-    return "; ".join(lines) + "."
+def _keys(model: type[BaseModel] = PipelineConfig) -> set[str]:
+    """Every key of a configuration, those of its sections included."""
+    sections = [kind for field in model.model_fields.values() for kind in _models(field.annotation)]
+    return set(model.model_fields).union(*(_keys(section) for section in sections))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:  # a type, or what typing makes of several
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

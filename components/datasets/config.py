@@ -34,7 +34,7 @@ Anything else is Parquet or CSV with a mapping of its columns:
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
@@ -224,9 +224,14 @@ def parse_dataset_config(values: str | Mapping[str, Any]) -> DatasetConfig:
         raise ConfigError(f"dataset: {explain(error)}") from error
 
 
-def explain(error: ValidationError) -> str:
-    """Each mistake of a configuration in a few words: where it is, what was given, what is expected."""
-    return "; ".join(_mistake(dict(mistake)) for mistake in error.errors()) + "."
+def explain(error: ValidationError, keys: Collection[str] = ()) -> str:
+    """Each mistake of a configuration in a few words: where it is, what was given, what is expected.
+
+    Args:
+        error: What pydantic found.
+        keys: Those that there are, where it is not of a data set.
+    """
+    return "; ".join(_mistake(dict(mistake), keys or _all_keys()) for mistake in error.errors()) + "."
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -234,15 +239,16 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return _hint(name, choices, " Did you mean {}?")
 
 
-def _mistake(mistake: Mapping[str, Any]) -> str:
+def _mistake(mistake: Mapping[str, Any], keys: Collection[str]) -> str:
     place = ".".join(str(part) for part in mistake["loc"]) or "the section"
     if mistake["type"] == "extra_forbidden":
-        return f"{place}: there is no such key{_hint(str(mistake['loc'][-1]), _all_keys())}"
+        return f"{place}: there is no such key{_hint(str(mistake['loc'][-1]), keys)}"
     if mistake["type"] == "missing":
         return f"{place}: missing"
     if mistake["type"].startswith("union_tag"):
         return f"adapter: {mistake['msg']}; set `adapter` to complete_journey, movielens or tables"
-    return f"{place}: {mistake['msg'].removeprefix('Value error, ')} (given: {str(mistake['input'])[:80]!r})"
+    given = "" if isinstance(mistake["input"], Mapping) else f" (given: {repr(mistake['input'])[:80]})"
+    return f"{place}: {mistake['msg'].removeprefix('Value error, ')}{given}"
 
 
 def _all_keys() -> list[str]:

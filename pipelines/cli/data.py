@@ -4,9 +4,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pipelines.cli.options import DEFAULT, Config, Set, overrides
+from pipelines.cli.screen import screen
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def check(
     from pipelines.cli.progress import show_log
     from pipelines.config import load_config
 
-    show_log(Console(stderr=True))  # rows that a mapping leaves out are told nowhere else
+    show_log(screen(stderr=True))  # rows that a mapping leaves out are told nowhere else
     settings = load_config(config, overrides(sets))
     tables = load_dataset(settings.dataset)
     split = settings.resolved_split()
@@ -37,7 +37,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(readiness.to_dict(), indent=1))
     else:
-        Console().print(render_readiness(readiness))
+        screen().print(render_readiness(readiness))
     if any(finding.level == "fail" for finding in readiness.findings):
         raise typer.Exit(4)
 

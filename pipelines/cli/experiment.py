@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from pipelines.cli.options import Set, overrides
+from pipelines.cli.screen import screen
 
 app = typer.Typer(help="Plan experiments and read them.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def list_() -> None:
     for one in read_experiments(recsys_home()).experiments:
         since = f"{one.since:%Y-%m-%d %H:%M}" if one.since else "-"
         table.add_row(one.name, one.layer, f"{one.canary_share:.0%}", since, "running" if one.is_active else "over")
-    Console().print(table)
+    screen().print(table)
 
 
 @app.command()
@@ -33,7 +33,7 @@ def show(name: Annotated[str, typer.Argument(help="Of the rollout.")], sets: Set
     from pipelines.experiments import show_experiment
     from pipelines.rollouts import experiment_config
 
-    home, console = recsys_home(), Console()
+    home, console = recsys_home(), screen()
     rollout = open_book().get(name)
     shown = show_experiment(home, rollout, experiment_config(overrides(sets)), now=datetime.now(UTC))
     console.print(f"{shown.report.verdict.action}: {shown.report.verdict.reason}", highlight=False, soft_wrap=True)
@@ -65,7 +65,7 @@ def plan(
     variance = baseline * (1 - baseline) if deviation is None else deviation**2
     question = Question(baseline, variance, lift, power=power, treated_share=treated_share)
     days = days_needed(question, users_per_day, window_days=window_days)
-    Console().print(
+    screen().print(
         f"{users_needed(question):,} users of both arms, {days} days: a lift of {lift:+.1%} on {baseline:g} is found with "
         f"probability {power:.0%}, looking every day",
         highlight=False,

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipelines.cli.options import DEFAULT, Config, Set, overrides
+from pipelines.cli.screen import screen
 
 app = typer.Typer(help="Compute, register, materialise and look at features.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def compute(as_of: AsOf = None, config: Config = DEFAULT, sets: Set = None) -> N
     from pipelines.cli.progress import show_log
     from pipelines.config import load_config
 
-    show_log(Console())
+    show_log(screen())
     settings, home, moment = load_config(config, overrides(sets)), recsys_home(), _moment(as_of)
     with TemporaryDirectory() as folder:
         events = Path(folder) / "events"
@@ -56,7 +56,7 @@ def materialize(as_of: AsOf = None) -> None:
     from feature_repo.store import apply as register
     from pipelines.cli.progress import show_log
 
-    show_log(Console())
+    show_log(screen())
     register(recsys_home())  # the views of this version: a store from an earlier one lacks some
     materialize_features(recsys_home(), end=_moment(as_of))
 
@@ -77,11 +77,11 @@ def list_features() -> None:
 
     groups = [(spec.name, spec.features) for spec in (*VIEWS, *LIVE_VIEWS)]
     groups += [("at request", (*CROSS_FEATURES, *CONTEXT_FEATURES, *CANDIDATE_FEATURES))]
-    table = Table("view", "feature", "type", "unit", "meaning", box=None)
+    table = Table(*(Column(name, overflow="fold") for name in ("view", "feature", "type", "unit", "meaning")), box=None)
     for name, features in groups:
         for feature in features:
             table.add_row(name, feature.name, feature.dtype.value, feature.unit, feature.description)
-    Console(soft_wrap=True).print(table)
+    screen().print(table)
 
 
 def _moment(as_of: str | None) -> datetime:

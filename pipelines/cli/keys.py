@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from pipelines.cli.screen import screen
 
 app = typer.Typer(help="Make, list and take back API keys of the door.", no_args_is_help=True)
 
@@ -56,7 +57,7 @@ def list_keys() -> None:
     for key in read_keys(recsys_home()):
         expires = "never" if key.expires is None else f"{key.expires:%Y-%m-%d %H:%M}"
         table.add_row(key.key_id, key.name, ", ".join(key.scopes), key.state(now), f"{key.created:%Y-%m-%d}", expires)
-    Console(soft_wrap=True).print(table)
+    screen(soft_wrap=True).print(table)
 
 
 @app.command()

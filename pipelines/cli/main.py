@@ -3,7 +3,7 @@
 import sys
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from components.artifacts.errors import RecsysError
 from pipelines.cli import (
@@ -22,6 +22,7 @@ from pipelines.cli import (
     stream,
     train,
 )
+from pipelines.cli.screen import screen
 
 HELP = """A recommender platform: data -> features -> training -> serving -> monitoring -> retraining.
 
@@ -60,8 +61,9 @@ def main() -> None:
     try:
         app()
     except RecsysError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/bold red] {error}", highlight=False)
+        said = Text.assemble(("error", "bold red"), f" {error}")
+        screen(stderr=True, soft_wrap=True).print(said, highlight=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped")
+        screen(stderr=True).print("stopped")
         sys.exit(130)

@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from components.deploy_canary.rollout import LOCAL
 from pipelines.cli.options import Set, Target, overrides
+from pipelines.cli.screen import screen
 
 app = typer.Typer(help="List, compare and promote bundles.", no_args_is_help=True)
 
@@ -38,7 +37,7 @@ def list_versions(model: Model = "recommender") -> None:
             _figure(ours, "recall_at_20"),
             passed,
         )
-    Console().print(table if table.row_count else f"no bundle of {model} yet: recsys train run")
+    screen().print(table if table.row_count else f"no bundle of {model} yet: recsys train run")
 
 
 @app.command()
@@ -71,7 +70,7 @@ def compare(first: Bundle, second: Bundle = "champion", model: Model = "recommen
             table.add_row(
                 f"{system} {metric}", *(_figure(one.get(system, {}), metric, interval=True) for one in systems)
             )
-    Console().print(table)
+    screen().print(table)
 
 
 @app.command("off-policy")
@@ -93,7 +92,7 @@ def off_policy(
     from components.artifacts.home import recsys_home
     from pipelines.off_policy import judge_version
 
-    console = Console()
+    console = screen()
     judged = judge_version(
         recsys_home(),
         model,
@@ -131,12 +130,12 @@ def explain(
     from pipelines.explain import explain_user
 
     explained = explain_user(recsys_home(), model, bundle, user, item=item, as_of=as_of, k=k)
-    console = Console()
+    console = screen()
     console.print(explained.sentence, highlight=False, soft_wrap=True)
     for entry in explained.items:
-        console.print(f"\n[bold]{escape(entry.heading)}[/bold]", highlight=False, soft_wrap=True)
+        console.print(f"\n{entry.heading}", style="bold", highlight=False, soft_wrap=True)
         for line in entry.lines:
-            console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+            console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -193,7 +192,7 @@ def history(model: Model = "recommender") -> None:
     table = Table("when", "alias", "bundle", "why", box=None)
     for move in _registry().history(model):
         table.add_row(move.at[:19], move.alias, move.bundle_id or "-", move.reason)
-    Console().print(table)
+    screen().print(table)
 
 
 def _make_champion(model: str, version: Any, target: str, reason: str) -> None:  # a Version

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.cli.options import (
     DEFAULT,
@@ -21,6 +22,7 @@ from pipelines.cli.options import (
     TokenFile,
     overrides,
 )
+from pipelines.cli.screen import screen
 
 if TYPE_CHECKING:  # the command line starts without pandas
     from monitoring.verdict import Verdict
@@ -76,7 +78,7 @@ def run(
 
     if on_kubeflow and not endpoint:
         raise ConfigError("--on-kubeflow: name the API with --endpoint or KF_PIPELINES_ENDPOINT.")
-    console = Console()
+    console = screen()
     show_log(console)
     settings, home = load_config(config, overrides(sets)), recsys_home()
 
@@ -119,7 +121,7 @@ def status(model: Model = "recommender") -> None:
     from monitoring.retraining_policy import read_decisions
     from monitoring.verdict import State
 
-    console, home = Console(), recsys_home()
+    console, home = screen(), recsys_home()
     verdicts, decided = read_history(home, model), read_decisions(home, model)
     if not verdicts:
         console.print(f"no window of {model} was judged yet: `recsys monitor run` judges one", soft_wrap=True)
@@ -151,7 +153,7 @@ def explain(
     if not verdicts:
         raise NotFoundError(f"no window of {model} was judged yet. Judge one with `recsys monitor run`.")
     for line in facts_of(verdicts, name):
-        Console().print(line, highlight=False, soft_wrap=True)
+        screen().print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -162,7 +164,7 @@ def outcomes(model: Model = "recommender") -> None:
     from monitoring.retraining_policy import read_decisions
     from monitoring.retraining_report import retraining_report
 
-    console, home = Console(soft_wrap=True, highlight=False, markup=False), recsys_home()
+    console, home = screen(soft_wrap=True), recsys_home()
     found, decided = of_launches(home, model), read_decisions(home, model)
     for one in found:
         launch = one.launch
@@ -183,7 +185,7 @@ def history(model: Model = "recommender") -> None:
     for verdict in read_history(recsys_home(), model):
         window = f"{verdict.start.date()} to {verdict.end.date()}"
         table.add_row(window, verdict.bundle_id, verdict.state, verdict.sentence)
-    Console().print(table if table.row_count else f"no window of {model} was judged yet")
+    screen().print(table if table.row_count else f"no window of {model} was judged yet")
 
 
 @app.command()
@@ -195,7 +197,7 @@ def decisions(model: Model = "recommender") -> None:
     table = Table("when", "decision", "why", box=None)
     for one in read_decisions(recsys_home(), model):
         table.add_row(one.at[:19], one.action, one.reason)
-    Console().print(table if table.row_count else f"nothing was decided for {model} yet")
+    screen().print(table if table.row_count else f"nothing was decided for {model} yet")
 
 
 @app.command("compile")
@@ -214,4 +216,5 @@ def compile_package(
 
 def _print_verdict(console: Console, verdict: "Verdict") -> None:
     style = STATE_STYLE.get(verdict.state, "default")
-    console.print(f"[{style}]{verdict.state}[/{style}] {verdict.sentence}", highlight=False, soft_wrap=True)
+    said = Text.assemble((verdict.state, style), f" {verdict.sentence}")
+    console.print(said, highlight=False, soft_wrap=True)

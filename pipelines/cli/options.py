@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from components.artifacts.errors import ConfigError
-from pipelines.config import DEFAULT_CONFIG
+from pipelines.config import DEFAULT_CONFIG, from_yaml
 
 Config = Annotated[
     str,
@@ -45,12 +44,12 @@ def overrides(pairs: list[str] | None) -> dict[str, Any]:
     """`tuning.trials=4` to {"tuning.trials": 4}; values are read as YAML.
 
     Raises:
-        ConfigError: A pair has no equals sign.
+        ConfigError: A pair has no equals sign, or its value is no YAML.
     """
     result = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ConfigError(f"--set {pair}: expected KEY=VALUE, for example --set tuning.trials=4.")
-        result[key] = yaml.safe_load(value)
+        result[key] = from_yaml(value, where=f"--set {pair}")
     return result

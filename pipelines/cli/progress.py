@@ -3,6 +3,7 @@
 import logging
 
 from rich.console import Console
+from rich.text import Text
 
 
 class ConsoleProgress:
@@ -13,7 +14,7 @@ class ConsoleProgress:
 
     def started(self, step: str) -> None:
         """The step's name."""
-        self.console.print(f"[bold]▸ {step}[/bold]", highlight=False)
+        self.console.print(f"▸ {step}", style="bold", highlight=False)
 
     def said(self, step: str, line: str) -> None:  # noqa: ARG002 - steps run one after the other
         """The step's own words, indented."""
@@ -21,7 +22,8 @@ class ConsoleProgress:
 
     def finished(self, step: str, seconds: float) -> None:
         """How long it took."""
-        self.console.print(f"  [green]✓[/green] {step} [dim]{seconds:.1f} s[/dim]", highlight=False)
+        done = Text.assemble(("  ✓", "green"), f" {step} ", (f"{seconds:.1f} s", "dim"))
+        self.console.print(done, highlight=False)
 
 
 def show_log(console: Console, packages: tuple[str, ...] = ("components", "feature_repo", "monitoring")) -> None:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from components.deploy_canary.rollout import LOCAL
 from pipelines.cli.options import Target
+from pipelines.cli.screen import screen
 
 if TYPE_CHECKING:
     from components.deploy_canary.book import RolloutBook
@@ -102,7 +102,7 @@ def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all 
         table = Table("name", "state", "candidate", "stable", "since", box=None)
         for one in book.all():
             table.add_row(one.name, str(one), one.candidate, one.stable, f"{one.since:%Y-%m-%d %H:%M}")
-        Console(soft_wrap=True).print(table)
+        screen(soft_wrap=True).print(table)
         return
     rollout = book.act(name, lambda one: one)
     _tell(rollout)
@@ -111,7 +111,7 @@ def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all 
         cause = record.cause
         figures = ", ".join(f"{key} {value}" for key, value in cause.figures.items())
         table.add_row(f"{cause.at:%Y-%m-%d %H:%M}", cause.by, record.act, record.after, cause.reason, figures)
-    Console(soft_wrap=True).print(table)
+    screen(soft_wrap=True).print(table)
 
 
 @app.command()

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pipelines.cli.options import (
     DEFAULT,
@@ -19,6 +18,7 @@ from pipelines.cli.options import (
     TokenFile,
     overrides,
 )
+from pipelines.cli.screen import screen
 
 app = typer.Typer(help="Train, evaluate and register a bundle.", no_args_is_help=True)
 
@@ -48,7 +48,7 @@ def run(
     from pipelines.run import run_training
 
     chosen = overrides(sets) | ({"as_of": as_of} if as_of else {})
-    console = Console()
+    console = screen()
     trained = run_training(load_config(config, chosen), recsys_home(), progress=ConsoleProgress(console), caching=cache)
     console.print(f"report: {trained.report}", highlight=False, soft_wrap=True)
     if not trained.gate["passed"]:

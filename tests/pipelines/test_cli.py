@@ -9,6 +9,7 @@ from shutil import copytree
 
 import pytest
 
+from feature_repo.schema import VIEWS
 from tests.serving.bundles import own_home
 
 RECSYS = str(Path(sys.executable).parent / "recsys")
@@ -50,6 +51,50 @@ def test_wrong_value_of_a_configuration_is_named(trained, tmp_path):
     done = recsys("train", "config", str(trained.config_path), "--set", "tuning.trials=-1", home=tmp_path, status=2)
     assert "tuning.trials" in done.stderr
     assert "greater than or equal to 0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("tuning.trails=4", "tuning.trails: there is no such key, did you mean trials?"),
+        ("gate.min_querys=4", "gate.min_querys: there is no such key, did you mean min_queries?"),
+        ("seed=[1,2", "error --set seed=[1,2: not YAML (while parsing a flow sequence"),
+        ("as_of=2017-13-40", "error --set as_of=2017-13-40: not YAML (month must be in 1..12"),
+        ("dataset.interactions.columns.userid=a", "no canonical column 'userid', did you mean user_id?"),
+    ],
+)
+def test_a_setting_that_is_none_is_told_in_a_line(tmp_path, pair, said):
+    shop = tmp_path / "shop.yaml"
+    columns = "{user_id: who, item_id: what, event_timestamp: when}"
+    shop.write_text(
+        f"""dataset:
+  adapter: tables
+  name: shop
+  label_types: [click]
+  interactions: {{files: events.csv, columns: {columns}, types: {{constant: {{type: click}}}}}}
+as_of: 2024-01-01
+"""
+    )
+    done = recsys("train", "config", str(shop), "--set", pair, home=tmp_path, status=2)
+    assert said in done.stderr
+    assert "files" not in done.stderr
+
+
+def test_configuration_that_is_no_text_is_a_clear_error(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes("name: Käse".encode("latin-1"))
+    done = recsys("train", "config", str(tmp_path / "latin.yaml"), home=tmp_path, status=2)
+    assert "cannot be read" in done.stderr
+    assert "Expected a YAML file in UTF-8" in done.stderr
+
+
+def test_brackets_of_a_message_are_no_markup(tmp_path):
+    assert "shop[a].yaml: no such file" in recsys("data", "check", "shop[a].yaml", home=tmp_path, status=2).stderr
+
+
+def test_names_of_features_are_whole_where_they_are_piped(tmp_path, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    listed = subprocess.run([RECSYS, "features", "list"], capture_output=True, text=True, check=True).stdout
+    assert {feature.name for spec in VIEWS for feature in spec.features} <= set(listed.split())
 
 
 def test_schema_of_a_record_is_printed_and_a_stream_without_a_broker_names_the_variable(tmp_path):

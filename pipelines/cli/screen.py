@@ -1,0 +1,16 @@
+"""The terminal, or the file or pipe in its place, that commands print to."""
+
+import os
+import sys
+
+from rich.console import Console
+
+UNSEEN_WIDTH = 200
+"""Columns where nobody looks: names in a table that is piped into a search must not be cut at 80."""
+
+
+def screen(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+    """A console that prints what it is given: brackets in titles, ids and names of files are no markup."""
+    is_seen = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    width = None if is_seen else UNSEEN_WIDTH
+    return Console(stderr=stderr, soft_wrap=soft_wrap, markup=False, width=width)
