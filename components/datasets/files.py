@@ -2,6 +2,8 @@
 
 import glob
 import gzip
+import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from components.datasets.config import nearest
 
 CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SEPARATORS = ",;\t|"
+ADVICE = re.compile("Possible (?:fixes|Solution)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, paths: list[str], view:
 
 def _read_csv(connection: duckdb.DuckDBPyConnection, paths: list[str], table: str) -> duckdb.DuckDBPyRelation:
     with TemporaryDirectory() as folder:
-        even = [_with_one_line_end(path, Path(folder) / f"{place}.csv") for place, path in enumerate(paths)]
+        even = [_even(path, Path(folder) / f"{place}.csv") for place, path in enumerate(paths)]
         try:
             # The quote is named because the reader guesses "none" where the first 20,480 rows have none.
             relation = connection.read_csv(
@@ -108,6 +111,13 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, paths: list[str], table: st
     return read
 
 
+def _even(path: str, copy: Path) -> str:
+    try:
+        return _with_one_line_end(path, copy)
+    except (OSError, EOFError, zlib.error) as error:  # no gzip, half of one, no rights
+        raise ConfigError(f"{path}: cannot be read ({error}). Repair or convert the file.") from error
+
+
 def _with_one_line_end(path: str, copy: Path) -> str:
     """The file, or a copy whose lines all end alike: DuckDB refuses a file that was made of two."""
     opened = gzip.open if path.endswith(".gz") else open
@@ -122,5 +132,6 @@ def _with_one_line_end(path: str, copy: Path) -> str:
 
 def _unreadable(paths: list[str], error: duckdb.Error) -> ConfigError:
     """The first lines of DuckDB's message: the rest is advice on its own parameters."""
-    why = " ".join(str(error).split("Possible fixes")[0].split())
-    return ConfigError(f"{paths[0]}{' ...' if paths[1:] else ''}: cannot be read ({why}). Repair or convert the file.")
+    why = " ".join(ADVICE.split(str(error))[0].split())
+    remedy = "Save the file as UTF-8" if "not utf-8" in why else "Repair or convert the file"
+    return ConfigError(f"{paths[0]}{' ...' if paths[1:] else ''}: cannot be read ({why}). {remedy}.")

@@ -60,6 +60,24 @@ def test_a_grouping_sign_stands_before_three_digits_or_the_number_is_unreadable(
     assert (row["flags"] is None) == (number is not None)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "events.csv",
+            "who,what,when\nJürgen,1,2024-01-01".encode("latin-1"),
+            r"not utf-8 encoded\.\)\. Save the file as UTF-8",
+        ),
+        ("events.csv.gz", b"who,what,when\n", r"cannot be read \(Not a gzipped file"),
+        ("events.csv.gz", gzip.compress(b"who,what,when\n" * 1000)[:-20], r"cannot be read \(Compressed file ended"),
+    ],
+)
+def test_a_file_that_cannot_be_decoded_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"{name}: .*{said}"):
+        load(tmp_path / name, COLUMNS)
+
+
 def test_a_web_shop_in_german_comes_out_in_canonical_columns(tmp_path: Path) -> None:
     path = tmp_path / "bestellungen.csv"
     path.write_text(
