@@ -5,8 +5,8 @@ what is expected; an item or a user that is unknown is no error.
 """
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 import orjson
@@ -33,6 +33,8 @@ LIST_FILTERS = {
 """Filters that are lists, to the parameter of a query string that may repeat."""
 
 
+MOST_AHEAD = timedelta(days=1)
+"""How far an event may lie after now: a phone's clock, or a zone that was taken for UTC."""
 SECONDS_AS_TEXT = re.compile(r"\s*[-+]?[0-9.eE_]+\s*", re.ASCII)
 
 
@@ -357,6 +359,20 @@ class FeedbackRequest(BaseModel):
         return cast("Self", parse_model(cls, values, where="body"))
 
 
+def refuse_future(events: Sequence[FeedbackEvent], now: datetime) -> None:
+    """Refuse events of a clock that is wrong: what one has made of a user's row is newer than every snapshot until its day.
+
+    Raises:
+        InvalidRequestError: An event lies more than MOST_AHEAD after now.
+    """
+    for event in events:
+        if event.event_timestamp > now + MOST_AHEAD:
+            raise InvalidRequestError(
+                f"event {event.event_id!r}: event_timestamp {event.event_timestamp.isoformat()} lies after now, "
+                f"{now.isoformat(timespec='seconds')}. Send the time at which it happened."
+            )
+
+
 class FeedbackResponse(BaseModel):
     """How many events are on the disk now, and how many were there before."""
 
@@ -404,7 +420,15 @@ def parse_model(model: type[Any], values: Any, *, where: str) -> Any:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise InvalidRequestError("; ".join(_mistake(where, dict(one)) for one in error.errors()) + ".") from error
+        mistakes = [dict(one) for one in error.errors()]
+        told = "; ".join(_mistake(where, one) for one in mistakes if not _follows(one, mistakes))
+        raise InvalidRequestError(f"{told}.") from error
+
+
+def _follows(mistake: Mapping[str, Any], mistakes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether it is a list's that is too short because an entry is wrong, which is told by itself."""
+    place = mistake["loc"]
+    return mistake["type"] == "too_short" and any(one["loc"][:-1][: len(place)] == place for one in mistakes)
 
 
 def _mistake(where: str, mistake: Mapping[str, Any]) -> str:
@@ -413,4 +437,8 @@ def _mistake(where: str, mistake: Mapping[str, Any]) -> str:
         return f"{place}: missing"
     if mistake["type"] == "extra_forbidden":
         return f"{place}: there is no such field"
-    return f"{place}: {mistake['msg']} (given: {str(mistake['input'])[:80]!r})"
+    if mistake["type"] == "too_short":
+        return f"{place}: expected at least {mistake['ctx']['min_length']}"
+    said = mistake["msg"].removeprefix("Value error, ")
+    given = mistake["input"]
+    return f"{place}: {said}" if isinstance(given, Mapping) else f"{place}: {said} (given: {repr(given)[:80]})"

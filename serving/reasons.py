@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from components.ranking.two_stage import Ranking, TwoStageModel
 from components.reranking.policy import Listing
 from components.retrieval.neighbours import strongest_link
+from components.retrieval.popular_in_context import PopularInContext
 from components.retrieval.query import Query
 from feature_repo.schema import RANKER_FEATURE_NAMES, RETRIEVERS
 from serving.protocol import Source
@@ -78,7 +79,8 @@ def _reason(model: TwoStageModel, query: Query, top: Ranking, row: int, verb: st
         return Reason(source, f"Lately {verb} by people with a taste like yours")
     if source == "content":
         return Reason(source, f"New, and like what you have {verb}{_in_category(model, int(top.item_nums[row]))}")
-    place = f" in store {query.store_id}" if query.store_id and source != FILL else ""
+    is_local = source == PopularInContext.name and model.retrievers[source].knows(query.store_id)  # type: ignore[attr-defined]
+    place = f" in store {query.store_id}" if is_local else ""
     return Reason(source, f"Popular{place} now")
 
 

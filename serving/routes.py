@@ -5,6 +5,7 @@ The door (`serving.api`) stands in front of them and decides who may ask; they a
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -27,6 +28,7 @@ from serving.protocol import (
     RecommendationResponse,
     SimilarRequest,
     decode_json,
+    refuse_future,
 )
 from serving.query_string import check_known, question_of, with_types
 
@@ -74,6 +76,7 @@ def add_routes(app: FastAPI, recommender: LiveRecommender, events: LiveEvents, *
         """Feedback: {"events": [...]}. The answer comes once they are on the disk; the loop does not wait for it."""
         body = await _body(request, recommender.settings.max_body_bytes)
         feedback = FeedbackRequest.parse(body)
+        refuse_future(feedback.events, datetime.now(UTC))
         fresh = await asyncio.wrap_future(events.submit(feedback))
         answer = FeedbackResponse(accepted=len(fresh), duplicates=len(feedback.events) - len(fresh))
         return JSONResponse(answer.model_dump())

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 USER_VIEWS = tuple(spec for spec in VIEWS if spec.entity == USER_ID)
 BATCH_ROWS = 1000
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,20 @@ def materialize_features(home: Path, *, end: datetime) -> list[Materialized]:
         )
     done.append(_items(home, newest_snapshot(home, ITEM_STATS, end)))
     log.info("%s: %d rows as of %s for the servers", ITEM_STATS.name, done[-1].rows, done[-1].snapshot)
+    _tell_age(done[-1].snapshot, end)
     return done
+
+
+def _tell_age(snapshot: str, end: datetime) -> None:
+    """Whoever names a date means what was known then."""
+    days = (end - parse_moment(snapshot)) // DAY
+    if days:
+        log.warning(
+            "these are %d days older than %s: nothing newer was computed. `recsys features compute CONFIG --as-of %s` does",
+            days,
+            end.date(),
+            end.date(),
+        )
 
 
 def newest_snapshot(home: Path, spec: ViewSpec, end: datetime) -> Path:

@@ -50,6 +50,10 @@ class PopularInContext:
             np.stack([_padded(scored.scores, length, 0.0) for scored in lists]),
         )
 
+    def knows(self, store_id: str | None) -> bool:
+        """Whether a store has a list of its own."""
+        return bool(store_id) and store_id in self.row_of
+
     def retrieve(self, query: Query, *, k: int) -> Scored:
         """The list of the request's store."""
         row = self.row_of.get(query.store_id or EVERYWHERE, 0)

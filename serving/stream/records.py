@@ -3,9 +3,10 @@
 The key is the shop's choice; the user_id is a good one, for the events of a user then stay in their order.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
-from serving.protocol import FeedbackEvent, InvalidRequestError, decode_json, parse_model
+from serving.protocol import FeedbackEvent, InvalidRequestError, decode_json, parse_model, refuse_future
 
 SCHEMA_REGISTRY_MAGIC = 0
 """First byte of a record that a Schema Registry's serializer wrote; four bytes of the schema's number follow."""
@@ -27,6 +28,7 @@ def event_of(value: bytes | None) -> FeedbackEvent:
     if len(value) > SCHEMA_REGISTRY_PREFIX and value[0] == SCHEMA_REGISTRY_MAGIC:
         value = value[SCHEMA_REGISTRY_PREFIX:]
     event: FeedbackEvent = parse_model(FeedbackEvent, decode_json(value, where="record"), where="record")
+    refuse_future([event], datetime.now(UTC))
     return event
 
 

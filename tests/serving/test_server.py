@@ -99,6 +99,11 @@ def test_unknown_user_in_a_store_gets_what_is_popular_there(client):
     assert {item["reason"] for item in answer["items"]} == {"Popular in store s1 now"}
 
 
+def test_a_store_that_nobody_sold_in_is_not_said_to_have_favourites(client):
+    answer = ask(client, user_id="nobody", store_id="elsewhere", k=3).json()
+    assert {item["reason"] for item in answer["items"]} == {"Popular now"}
+
+
 def test_features_that_are_too_old_are_told_apart(client):
     late = (SERVED_FROM + timedelta(days=5000)).isoformat()
     assert ask(client, request_time=late).json()["user_status"] == "expired"
@@ -344,6 +349,12 @@ def test_events_change_the_next_answer_and_posting_them_again_changes_nothing(cl
         ({"event_timestamp": "2024-01-01T00:00:00"}, "expected an offset"),
         ({"weight": -1}, "greater than or equal to 0"),
         ({"event_id": ""}, "at least 1 character"),
+        ({"interaction_type": "rating"}, "body.events.1: a rating needs rating."),
+        ({"user_id": 7}, "body.events.1.user_id: Input should be a valid string (given: 7)."),
+        (
+            {"event_timestamp": "2999-01-01T00:00:00Z"},
+            "event 'e9': event_timestamp 2999-01-01T00:00:00+00:00 lies after",
+        ),
     ],
 )
 def test_malformed_event_is_refused_whole(client, change, message):
@@ -351,6 +362,13 @@ def test_malformed_event_is_refused_whole(client, change, message):
     response = client.post("/v1/events", json={"events": [event, event | change]})
     assert response.status_code == 400
     assert message in response.json()["error"]
+
+
+def test_no_events_at_all_are_refused_and_a_wrong_one_is_told_alone(client):
+    assert client.post("/v1/events", json={"events": []}).json() == {"error": "body.events: expected at least 1."}
+    wrong = {"event_id": "e9", "user_id": "u1", "item_id": "i1", "interaction_type": "rating", "event_timestamp": AT}
+    answer = client.post("/v1/events", json={"events": [wrong]}).json()
+    assert answer == {"error": "body.events.0: a rating needs rating."}
 
 
 def test_impressions_hold_what_was_shown_with_its_features(client, trained):

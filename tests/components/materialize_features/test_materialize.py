@@ -1,4 +1,5 @@
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -27,6 +28,17 @@ def test_newest_snapshot_at_or_before_the_end_goes_online(home):
     assert set(done) == {"user_profile", "user_stats", "user_history", "user_category_affinity", "item_stats"}
     assert {one.snapshot for one in done.values()} == {"20240212T000000Z"}
     assert done["user_history"].rows == USERS
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [(moment(6), ""), (moment(6) + timedelta(hours=23), ""), (moment(7), "these are 7 days older than 2024-02-19")],
+)
+def test_a_snapshot_that_is_older_than_the_day_asked_for_is_told(home, caplog, end, told):
+    materialize_features(home, end=end)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == bool(told)
+    assert told in "".join(warned)
 
 
 def test_materialising_again_is_harmless(home):

@@ -28,6 +28,7 @@ def test_bytes_of_a_schema_registry_are_passed_over():
         (b"\x00\x00\x00\x00\x07{", "record: not JSON"),
         (b"[" * 100_000, "record: not JSON"),
         (orjson.dumps({"events": [EVENT]}), "record.event_id: missing; .*record.events: there is no such field"),
+        (orjson.dumps(EVENT | {"event_timestamp": "2999-01-01T00:00:00Z"}), "event .*lies after now"),
         (orjson.dumps(EVENT | {"weight": -1}), "record.weight: .*greater than or equal to 0"),
     ],
 )
