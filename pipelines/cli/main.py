@@ -1,6 +1,7 @@
 """`recsys`: the command line of the platform."""
 
 import sys
+from typing import NoReturn
 
 import typer
 from rich.text import Text
@@ -56,14 +57,26 @@ app.add_typer(kfp.app, name="kfp")
 app.command("demo")(demo.demo)
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it; Typer makes it of the interrupt."""
+
+
 def main() -> None:
     """Run the command line; a refusal is one message and its exit code, not a traceback."""
     try:
         app()
     except RecsysError as error:
-        said = Text.assemble(("error", "bold red"), f" {error}")
-        screen(stderr=True, soft_wrap=True).print(said, highlight=False)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        screen(stderr=True).print("stopped")
-        sys.exit(130)
+        _refuse(str(error), error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(f"{error.filename}: {error.strerror}. See that the folder is there and may be written.", 1)
+    except SystemExit as left:
+        if left.code == INTERRUPTED:
+            screen(stderr=True).print("stopped")
+        raise
+
+
+def _refuse(message: str, exit_code: int) -> NoReturn:
+    screen(stderr=True, soft_wrap=True).print(Text.assemble(("error", "bold red"), f" {message}"), highlight=False)
+    sys.exit(exit_code)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -84,6 +85,28 @@ def test_configuration_that_is_no_text_is_a_clear_error(tmp_path):
     done = recsys("train", "config", str(tmp_path / "latin.yaml"), home=tmp_path, status=2)
     assert "cannot be read" in done.stderr
     assert "Expected a YAML file in UTF-8" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "home").write_text("a file")
+    said = f"error {tmp_path}/home/feast: Not a directory. See that the folder is there and may be written."
+    assert recsys("features", "apply", home=tmp_path / "home", status=1).stderr.strip() == said
+    missing = str(tmp_path / "missing" / "train.yaml")
+    assert f"error {missing}: No such file" in recsys("train", "compile", "-o", missing, home=tmp_path, status=1).stderr
+
+
+def test_an_interrupted_command_says_so(tmp_path):
+    """Ctrl-C reaches the whole group of processes, the steps below the command as well."""
+    os.mkfifo(tmp_path / "config.yaml")  # read for as long as nobody writes
+    command = [RECSYS, "train", "config", str(tmp_path / "config.yaml")]
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process,
+        (tmp_path / "config.yaml").open("w"),  # goes on once it is read
+    ):
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.read() == "stopped\n"
+    assert process.returncode == 130
 
 
 def test_brackets_of_a_message_are_no_markup(tmp_path):
