@@ -7,17 +7,17 @@ from copy import deepcopy
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from components.artifacts.cuts import SplitConfig, parse_moment
 from components.artifacts.errors import ConfigError
+from components.artifacts.yaml_file import read_yaml
 from components.assemble_bundle.config import BundleConfig
 from components.build_training_set.config import TrainingSetConfig
 from components.compute_features.config import FeaturesConfig
-from components.datasets.config import DatasetConfig, explain
+from components.datasets.config import DatasetConfig, all_keys, explain
 from components.evaluate_bundle.config import EvaluationConfig, GateConfig
 from components.ingest_events.config import IngestConfig
 from components.ranking.config import RankerConfig
@@ -116,26 +116,10 @@ def load_config(name: str, overrides: dict[str, Any] | None = None) -> PipelineC
         ConfigError: There is no such file, it is no YAML, or a value is wrong.
     """
     path = _find(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Expected a YAML file in UTF-8.") from error
-    values = from_yaml(text, where=str(path))
+    values = read_yaml(path, where=str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping with at least `dataset` and `as_of`.")
     return parse_config(values, overrides, where=str(path))
-
-
-def from_yaml(text: str, *, where: str) -> Any:  # decoded YAML of any shape
-    """Decoded YAML.
-
-    Raises:
-        ConfigError: It is none, or a date in it is in no calendar; the message begins with `where`.
-    """
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{where}: not YAML ({' '.join(str(error).split())}).") from error
 
 
 def parse_config(
@@ -152,7 +136,7 @@ def parse_config(
     try:
         return PipelineConfig.model_validate(changed)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {explain(error, _keys())}") from error
+        raise ConfigError(f"{where}: {explain(error, all_keys(PipelineConfig))}") from error
 
 
 def shipped_configs() -> list[str]:
@@ -183,15 +167,3 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"--set {dotted}: {section} is a value, not a section.")
     values[key] = value
-
-
-def _keys(model: type[BaseModel] = PipelineConfig) -> set[str]:
-    """Every key of a configuration, those of its sections included."""
-    sections = [kind for field in model.model_fields.values() for kind in _models(field.annotation)]
-    return set(model.model_fields).union(*(_keys(section) for section in sections))
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:  # a type, or what typing makes of several
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]

@@ -36,7 +36,7 @@ Anything else is Parquet or CSV with a mapping of its columns:
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -231,12 +231,25 @@ def explain(error: ValidationError, keys: Collection[str] = ()) -> str:
         error: What pydantic found.
         keys: Those that there are, where it is not of a data set.
     """
-    return "; ".join(_mistake(dict(mistake), keys or _all_keys()) for mistake in error.errors()) + "."
+    known = keys or all_keys(CompleteJourneyConfig) | all_keys(MovieLensConfig) | all_keys(TablesConfig)
+    return "; ".join(_mistake(dict(mistake), known) for mistake in error.errors()) + "."
+
+
+def all_keys(model: type[BaseModel]) -> set[str]:
+    """Every key of a configuration, those of its sections included."""
+    sections = [kind for field in model.model_fields.values() for kind in _models(field.annotation)]
+    return set(model.model_fields).union(*(all_keys(section) for section in sections))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """' Did you mean x?' for the choice that looks most like the name, or nothing."""
     return _hint(name, choices, " Did you mean {}?")
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:  # a type, or what typing makes of several
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
 
 
 def _mistake(mistake: Mapping[str, Any], keys: Collection[str]) -> str:
@@ -249,11 +262,6 @@ def _mistake(mistake: Mapping[str, Any], keys: Collection[str]) -> str:
         return f"adapter: {mistake['msg']}; set `adapter` to complete_journey, movielens or tables"
     given = "" if isinstance(mistake["input"], Mapping) else f" (given: {repr(mistake['input'])[:80]})"
     return f"{place}: {mistake['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _all_keys() -> list[str]:
-    models = (CompleteJourneyConfig, MovieLensConfig, TablesConfig, InteractionsMapping, TypesConfig, TimeConfig)
-    return sorted({key for model in models for key in model.model_fields})
 
 
 def _hint(name: str, choices: Iterable[str], form: str = ", did you mean {}?") -> str:

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.artifacts.errors import ConfigError
+from components.artifacts.yaml_file import read_yaml
+from components.datasets.config import all_keys, explain
 from feature_repo.schema import ITEM_NUMERIC, USER_NUMERIC
 
 STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -195,12 +196,7 @@ class PolicyConfig(BaseModel):
         Raises:
             ConfigError: There is no such file, it is no YAML, or a value is wrong.
         """
-        try:
-            values = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise ConfigError(f"rules file {path}: {error.strerror}.") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"rules file {path}: not YAML ({error}).") from error
+        values = read_yaml(path, where=f"rules file {path}")
         if not isinstance(values, dict):
             raise ConfigError(f"rules file {path}: expected a mapping with `rules`, `reranking` or both.")
         return base.model_copy(update=_sections(values, path))
@@ -210,8 +206,7 @@ def _sections(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     try:
         read = PolicyConfig.model_validate(values)
     except ValidationError as error:
-        mistakes = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ConfigError(f"rules file {path}: {mistakes}.") from error
+        raise ConfigError(f"rules file {path}: {explain(error, all_keys(PolicyConfig))}") from error
     return {name: getattr(read, name) for name in values}
 
 

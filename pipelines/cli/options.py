@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from components.artifacts.errors import ConfigError
-from pipelines.config import DEFAULT_CONFIG, from_yaml
+from components.artifacts.yaml_file import from_yaml
+from pipelines.config import DEFAULT_CONFIG
 
 Config = Annotated[
     str,

@@ -84,7 +84,7 @@ def test_configuration_that_is_no_text_is_a_clear_error(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("name: Käse".encode("latin-1"))
     done = recsys("train", "config", str(tmp_path / "latin.yaml"), home=tmp_path, status=2)
     assert "cannot be read" in done.stderr
-    assert "Expected a YAML file in UTF-8" in done.stderr
+    assert "Save the file as UTF-8" in done.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -67,12 +67,18 @@ def test_rules_file_replaces_the_sections_that_it_has(tmp_path):
         ("rules: [", "not YAML"),
         ("- 1", "expected a mapping"),
         ("rules: {cap: [{by: brand, most: 0}]}", r"rules\.cap\.0\.most: Input should be greater"),
-        ("rule: {}", r"rule: Extra inputs"),
+        ("rule: {}", r"rule: there is no such key, did you mean rules\?"),
+        ("rules: {cap: [{by: brand, moist: 2}]}", r"moist: there is no such key, did you mean most\?"),
+        (
+            "rules: {pin: [{item_id: a, position: 1, when: {until: 2017-13-24}}]}",
+            r"rules.yaml: not YAML \(month must be",
+        ),
+        ("rules: {exclude: [{items: {brands: [Käse]}}]}", r"rules.yaml: cannot be read .* Save the file as UTF-8"),
     ],
 )
 def test_unreadable_rules_file_is_refused(tmp_path, content, sentence):
     path = tmp_path / "rules.yaml"
     if content is not None:
-        path.write_text(content)
+        path.write_bytes(content.encode("latin-1"))
     with pytest.raises(ConfigError, match=sentence):
         PolicyConfig.read(path, base=PolicyConfig())
