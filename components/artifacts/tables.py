@@ -70,6 +70,8 @@ PROMOTIONS = pa.schema(
     ]
 )
 
+TRANSFORMATION_LOG = "transformation_log.json"
+"""Beside the tables: the data set's name, and what ingestion did to its rows."""
 SCHEMAS = {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS, "promotions": PROMOTIONS}
 
 

@@ -1,5 +1,6 @@
 """Dated snapshots of every feature view: what was known at each cut, and nothing later."""
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 from ibis.expr.types import Table
 
 from components.artifacts.cuts import stamp
+from components.artifacts.errors import ContractError
 from components.artifacts.feature_manifest import FeatureManifest
-from components.artifacts.tables import TIMESTAMP
+from components.artifacts.tables import TIMESTAMP, TRANSFORMATION_LOG
 from components.compute_features.config import FeaturesConfig
 from components.compute_features.duckdb_engine import duckdb_readers
 from components.compute_features.engine import Reader
@@ -25,6 +27,8 @@ from feature_repo.schema import EVENT_TIMESTAMP, VIEWS, Dtype, ViewSpec, schema_
 
 log = logging.getLogger(__name__)
 
+OWNER = "dataset.txt"
+"""In the store: the name of the data set that the snapshots are of."""
 MOST_WORKERS = 4
 """Threads side by side; all read one copy of the events."""
 
@@ -57,7 +61,11 @@ def compute_features(
 
     Returns:
         The files that were written, with rows and hashes.
+
+    Raises:
+        ContractError: The store holds snapshots of another data set, whose users and items would mix with these.
     """
+    _claim(store, events)
     workers = min(MOST_WORKERS, os.cpu_count() or 1, len(snapshots))
     shares = [list(snapshots[place::workers]) for place in range(workers)]
     with ENGINES[config.engine](events, workers) as readers, ThreadPoolExecutor(workers) as pool:
@@ -65,6 +73,22 @@ def compute_features(
         written = [file for files in parts for file in files]
     paths, rows = zip(*written, strict=True)
     return FeatureManifest.of(store, paths, rows, schema_hash=_hash_of_views())
+
+
+def _claim(store: Path, events: Path) -> None:
+    """Write the data set's name into the store, or refuse the store of another one; events without a log have no name."""
+    log_file, owner = events / TRANSFORMATION_LOG, store / OWNER
+    if not log_file.exists():
+        return
+    name = str(json.loads(log_file.read_text())["dataset"])
+    there = owner.read_text() if owner.exists() else name
+    if there != name:
+        raise ContractError(
+            f"{store}: the snapshots are of data set {there}, the events of {name}; users and items of both would mix. "
+            f"Give each data set a state folder of its own (RECSYS_HOME), or remove {store}."
+        )
+    store.mkdir(parents=True, exist_ok=True)
+    owner.write_text(name)
 
 
 def _compute(reader: Reader, store: Path, cuts: Sequence[datetime]) -> list[tuple[Path, int]]:

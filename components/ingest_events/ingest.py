@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from components.artifacts.errors import ConfigError, QuarantineError
 from components.artifacts.feedback import read_interactions
-from components.artifacts.tables import Tables, write_tables
+from components.artifacts.tables import TRANSFORMATION_LOG, Tables, write_tables
 from components.datasets.config import DatasetConfig
 from components.datasets.load import load_dataset
 from components.ingest_events import rules
@@ -24,7 +24,7 @@ from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 log = logging.getLogger(__name__)
 
-LOG_FILE, QUARANTINE_FILE = "transformation_log.json", "quarantine.parquet"
+QUARANTINE_FILE = "quarantine.parquet"
 QUARANTINE = pa.schema([("table", pa.string()), ("rule", pa.string()), ("reason", pa.string()), ("row", pa.string())])
 
 
@@ -82,7 +82,7 @@ def ingest_events(
     rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     pq.write_table(quarantine, unfinished / QUARANTINE_FILE, compression="zstd")
-    (unfinished / LOG_FILE).write_text(json.dumps(summary.to_dict(), indent=1))
+    (unfinished / TRANSFORMATION_LOG).write_text(json.dumps(summary.to_dict(), indent=1))
     excess = _excess(summary, config)
     if not excess:
         write_tables(tables, unfinished)

@@ -35,7 +35,8 @@ HELP = """A recommender platform: data -> features -> training -> serving -> mon
   recsys up                          answer requests with the champion (recsys down stops it)
 
 State lies in $RECSYS_HOME (default: ./.recsys). Exit codes: 0 done, 1 a step failed, 2 wrong usage or
-configuration, 3 the gate refused the bundle, 4 data or an artifact breaks its contract.
+configuration, 3 the gate refused a bundle or a window failed, 4 data or an artifact breaks its contract, 5 too little
+data for a verdict, 75 Kubeflow's API was away, try later.
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)

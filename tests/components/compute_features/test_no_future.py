@@ -1,10 +1,14 @@
 """No feature sees an event at or after its moment."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 
-from components.artifacts.tables import Tables, write_tables
+from components.artifacts.errors import ContractError
+from components.artifacts.tables import TRANSFORMATION_LOG, Tables, write_tables
 from components.compute_features.compute import compute_features
 from components.compute_features.config import FeaturesConfig
 from tests.toy_world import moment, toy_tables
@@ -66,3 +70,15 @@ def test_half_written_snapshot_is_never_seen_by_feasts_glob(tmp_path):
     digests(tmp_path / "a", toy_tables(weeks=3))
     assert {path.suffix for path in (tmp_path / "a" / "store").rglob("*") if path.is_file()} == {".parquet"}
     assert pq.read_metadata(next((tmp_path / "a" / "store" / "item_profile").glob("*.parquet"))).num_rows == 40
+
+
+def test_a_store_takes_the_snapshots_of_one_data_set(tmp_path):
+    def compute(name: str) -> None:
+        write_tables(toy_tables(weeks=12), tmp_path / name)
+        (tmp_path / name / TRANSFORMATION_LOG).write_text(json.dumps({"dataset": name}))
+        compute_features(tmp_path / name, tmp_path / "store", [CUT], config=FeaturesConfig())
+
+    compute("shop")
+    compute("shop")
+    with pytest.raises(ContractError, match=r"the snapshots are of data set shop, the events of other; .*RECSYS_HOME"):
+        compute("other")
