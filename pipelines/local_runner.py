@@ -30,6 +30,9 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 turns: 30 rounds of XGBoost took 4 to 6 s of two busy cores in place of 1 s, and four times the CPU."""
 EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Refused)\w*|SystemExit|KeyboardInterrupt)\b.*")
 
+OURS = re.compile(r"^components\.artifacts\.errors\.\w+: ")
+"""What a traceback puts before a message that says all by itself."""
+
 
 class StepFailedError(RecsysError):
     """A step of a pipeline failed; the message says which, why and where its log lies."""
@@ -186,7 +189,7 @@ class _LogReader:
         elif text.startswith(PROGRESS_MARK):
             self.progress.said(self.step, text.removeprefix(PROGRESS_MARK))
         elif EXCEPTION.match(text) and not self.failed:
-            self.reason = text
+            self.reason = OURS.sub("", text)
 
     def _finish(self, step: str, status: str) -> None:
         if status == "FAILURE":

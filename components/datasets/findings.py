@@ -218,6 +218,14 @@ def _numbers(measures: Measures) -> Iterator[Finding]:
     for column, count in measures.negative.items():
         remedy = "are they returns? Map them to a type of their own, with positive numbers"
         yield _bad(column, count, rows, "below 0", remedy)
+    if measures.low_ratings:
+        yield Finding(
+            "warn",
+            "ratings",
+            f"{_of(measures.low_ratings, rows)} interactions are labels of a rating under {measures.middle_rating:g}, the middle",
+            "a dislike counts as a wish for more",
+            "map a column `weight` that is 0 where the rating is low",
+        )
     if measures.huge_quantities:
         what = f"{_of(measures.huge_quantities, rows)} interactions of a quantity above {HUGE_QUANTITY:,}"
         yield Finding("note", "quantity", what, "ingestion takes it as unknown", "set ingest.max_quantity")

@@ -104,6 +104,8 @@ class Measures:
         unreadable: Rows per table in which the adapter found a text that is no number or no time.
         unreadable_columns: Columns per table that those texts stand in.
         negative: Column of the interactions to rows below 0; columns without one are left out.
+        low_ratings: Label events with a rating under the middle of all ratings' range and a weight above 0.
+        middle_rating: That middle; None where nothing is rated.
         zero_quantities: Interactions of quantity 0.
         huge_quantities: Interactions of a quantity above HUGE_QUANTITY.
         clock: What is wrong with the times.
@@ -137,6 +139,8 @@ class Measures:
     unreadable: Mapping[str, int]
     unreadable_columns: Mapping[str, tuple[str, ...]]
     negative: Mapping[str, int]
+    low_ratings: int
+    middle_rating: float | None
     zero_quantities: int
     huge_quantities: int
     clock: Clock
@@ -172,6 +176,7 @@ def measure(tables: Tables, *, label_types: tuple[str, ...], horizon_days: int, 
             name: tuple(_row(connection, UNREADABLE_COLUMNS_SQL.format(name=name))[0] or ()) for name in KEYS
         },
         negative=_negative(connection),
+        **dict(zip(("low_ratings", "middle_rating"), _row(connection, RATINGS_SQL), strict=True)),
         **dict(zip(("zero_quantities", "huge_quantities"), _row(connection, QUANTITIES_SQL), strict=True)),
         clock=_clock(connection),
     )
@@ -252,6 +257,12 @@ UNREADABLE_SQL = "SELECT count(*) FILTER (contains(flags, 'unreadable ')) FROM {
 
 UNREADABLE_COLUMNS_SQL = r"""
 SELECT list_sort(list(DISTINCT hit)) FROM (SELECT unnest(regexp_extract_all(flags, 'unreadable (\w+)', 1)) AS hit FROM {name})
+"""
+
+RATINGS_SQL = """
+WITH scale AS (SELECT (min(rating) + max(rating)) / 2 AS middle FROM interactions)
+SELECT count(*) FILTER (rating < middle AND weight > 0 AND interaction_type IN (SELECT name FROM labels)), any_value(middle)
+FROM interactions, scale
 """
 
 QUANTITIES_SQL = f"""

@@ -22,7 +22,11 @@ def write_number(number: int, numbers: dsl.Output[dsl.Dataset]) -> bool:
 def read_number(numbers: dsl.Input[dsl.Dataset], limit: int) -> int:
     from pathlib import Path
 
+    from components.artifacts.errors import ConfigError
+
     number = int(Path(numbers.path).read_text())
+    if limit < 0:
+        raise ConfigError(f"limit {limit}: expected 0 or more.")
     if number > limit:
         raise ValueError(f"{number} is over {limit}")
     return number
@@ -87,3 +91,9 @@ def test_failed_step_says_which_why_and_where_its_log_lies(tmp_path):
     ):
         run(tmp_path, limit=1)
     assert "Traceback" in (tmp_path / "runs" / "r" / "log.txt").read_text()
+
+
+def test_refusal_of_a_step_is_told_in_its_own_words(tmp_path):
+    said = r"^step read-number failed: limit -1: expected 0 or more\. Its log: .*log\.txt$"
+    with pytest.raises(StepFailedError, match=said):
+        run(tmp_path, limit=-1)

@@ -269,6 +269,21 @@ def test_numbers_that_ingestion_will_refuse_or_change_are_told() -> None:
     )
 
 
+def test_low_ratings_that_speak_for_their_item_are_told() -> None:
+    """Of 1 to 5 the middle is 3."""
+    rated = [
+        event(day, rating=float(stars), weight=weight)
+        for day, (stars, weight) in enumerate([(5, 1.0), (3, 1.0), (2, 1.0), (1, 1.0), (1, 0.0)])
+    ]
+    other = event(6, rating=1.0, interaction_type="look")
+    (finding,) = findings(check([*healthy(), *rated, other]), "ratings")
+    assert (finding.level, finding.what) == (
+        "warn",
+        "2 of 1,406 (0.1%) interactions are labels of a rating under 3, the middle",
+    )
+    assert not findings(check([*healthy(), *rated[:2], rated[4]]), "ratings")
+
+
 def test_a_robot_is_told() -> None:
     events = [*healthy(users=100), *(event(day / 20, "robot", str(day % 5)) for day in range(1000))]
     assert [finding.what for finding in findings(check(events), "users") if finding.level == "warn"] == [
