@@ -4,17 +4,22 @@ Columns are named once, here. A table is written as Parquet with microsecond UTC
 default of nanoseconds is read by Feast's training joins but breaks its materialisation with DuckDB 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.acero as acero
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from components.artifacts.errors import ContractError
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+ROW_GROUP = 131_072
+"""Rows of a file that are written and read together: who asks for a window of time decodes few more than that window has."""
 
 INTERACTIONS = pa.schema(
     [
@@ -120,7 +125,8 @@ def write_tables(tables: Tables, folder: Path) -> None:
     """One Parquet file per table, `<name>.parquet`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in SCHEMAS:
-        pq.write_table(getattr(tables, name), folder / f"{name}.parquet", compression="zstd")
+        file = folder / f"{name}.parquet"
+        pq.write_table(getattr(tables, name), file, compression="zstd", row_group_size=ROW_GROUP)
 
 
 def read_tables(folder: Path) -> Tables:
@@ -132,13 +138,58 @@ def read_tables(folder: Path) -> Tables:
     return Tables(**{name: read_table(folder, name) for name in SCHEMAS})
 
 
-def read_table(folder: Path, name: str, columns: Sequence[str] = ()) -> pa.Table:
-    """One of the canonical tables of a folder; of its columns those named, all where none is.
+def read_table(folder: Path, name: str, columns: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
+    """One of the canonical tables of a folder; of its columns those named, all where none is, and of its rows those wanted.
 
-    A step that names what it uses holds a third of the interactions' memory: ids of events and sessions weigh most.
+    A step that names what it uses holds a third of the interactions' memory: ids of events and sessions weigh most. Rows that
+    are not wanted are left out while the file is read, a part of it at a time.
+
+    Args:
+        folder: Of the tables.
+        name: Of the table.
+        columns: Canonical ones.
+        where: Of columns of the table, whether they are named or not.
+
+    Raises:
+        ContractError: The file is missing or has other columns.
     """
+    dataset = _dataset(folder, name)
+    there = [column for column in dataset.schema.names if not columns or column in columns]
+    return conform(dataset.to_table(columns=there, filter=where), name, columns)
+
+
+def summarise(
+    folder: Path,
+    name: str,
+    where: pc.Expression,
+    *,
+    keys: Sequence[str] = (),
+    aggregates: Iterable[tuple[Sequence[str], str, str]] = (),
+) -> pa.Table:
+    """What the wanted rows come to, counted while the file is read: no more is held than what comes out.
+
+    Args:
+        folder: Of the tables.
+        name: Of the table.
+        where: Rows that are wanted, of columns of the table.
+        keys: Columns whose distinct values have a row each, in no order; one row for all where none is named.
+        aggregates: Columns (none for a count of rows), one of Arrow's aggregate functions, and the name of the result.
+    """
+    dataset, results = _dataset(folder, name), list(aggregates)
+    read = [*keys, *(column for one, _, _ in results for column in one)]
+    plan = [
+        acero.Declaration("scan", acero.ScanNodeOptions(dataset, columns=read, filter=where)),
+        acero.Declaration("filter", acero.FilterNodeOptions(where)),
+        acero.Declaration(
+            "aggregate",
+            acero.AggregateNodeOptions([(one, how, None, said) for one, how, said in results], keys=[*keys]),
+        ),
+    ]
+    return acero.Declaration.from_sequence(plan).to_table()
+
+
+def _dataset(folder: Path, name: str) -> ds.Dataset:
     path = folder / f"{name}.parquet"
     if not path.exists():
         raise ContractError(f"{path}: no such table. Expected what `ingest_events` writes: {', '.join(SCHEMAS)}.")
-    there = [column for column in pq.read_schema(path).names if not columns or column in columns]
-    return conform(pq.read_table(path, columns=there), name, columns)
+    return ds.dataset(path)

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from components.artifacts.bundle import CALIBRATION, REFERENCE, BundleFacts, GoldenRequest, Manifest, write_bundle
 from components.artifacts.cuts import Cuts, SplitConfig, seconds
-from components.artifacts.tables import TIMESTAMP, read_table
+from components.artifacts.tables import TIMESTAMP, summarise
 from components.assemble_bundle.config import BundleConfig
 from components.point_in_time.cut_models import read_cut
 from components.point_in_time.queries import user_rows_at
 from components.ranking.blend import Blend
 from components.ranking.calibration import ProbabilityMap
-from components.ranking.labels import ANSWER_COLUMNS, label_column, relevant_items
+from components.ranking.labels import Answers, label_column
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking, TwoStageModel
 from components.reranking.config import PolicyConfig
@@ -77,13 +77,12 @@ def assemble_bundle(
     model = TwoStageModel(
         items, retrievers, dict(quotas), Ranker.load(ranker / "ranker.ubj"), Blend(**blend) if blend else None
     )
-    interactions = read_table(events, "interactions", ANSWER_COLUMNS)
-    relevant = relevant_items(interactions, as_of, cuts.horizon, split.label_types)
-    rng = np.random.default_rng(seed)
-    users = sorted(relevant)
-    users = [users[place] for place in sorted(rng.permutation(len(users))[: config.reference_users])]
-    rows = user_rows_at(home, users, cut=as_of)
-    facts = _facts(interactions, as_of, ranker, resolved=resolved, code=code, seed=seed)
+    answers = Answers(events, cuts.horizon, split.label_types)
+    everybody = answers.users(as_of)
+    drawn = np.random.default_rng(seed).permutation(len(everybody))[: config.reference_users]
+    users = everybody.take(pa.array(np.sort(drawn))).to_pylist()
+    relevant, rows = answers.relevant(as_of, users), user_rows_at(home, users, cut=as_of)
+    facts = _facts(events, as_of, ranker, resolved=resolved, code=code, seed=seed)
     with TemporaryDirectory() as folder:
         reference = Path(folder) / "reference.parquet"
         lists = ListPolicy.of(model, policy)
@@ -109,16 +108,16 @@ def assemble_bundle(
 
 
 def _facts(
-    interactions: pa.Table, as_of: datetime, ranker: Path, *, resolved: Mapping[str, Any], code: str, seed: int
+    events: Path, as_of: datetime, ranker: Path, *, resolved: Mapping[str, Any], code: str, seed: int
 ) -> BundleFacts:
-    known = pc.filter(
-        interactions[EVENT_TIMESTAMP], pc.less(interactions[EVENT_TIMESTAMP], pa.scalar(as_of, TIMESTAMP))
-    )
+    before = pc.field(EVENT_TIMESTAMP) < pa.scalar(as_of, TIMESTAMP)
+    wanted = [([EVENT_TIMESTAMP], "min", "start"), ([], "count_all", "rows")]
+    [known] = summarise(events, "interactions", before, aggregates=wanted).to_pylist()
     return BundleFacts(
         as_of=as_of.isoformat(),
-        data_start=pc.min(known).as_py().isoformat(),
+        data_start=known["start"].isoformat(),
         data_end=as_of.isoformat(),
-        interactions=len(known),
+        interactions=known["rows"],
         seed=seed,
         training=json.loads((ranker / "training.json").read_text()),
         config=resolved,

@@ -16,18 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.artifacts.cuts import Cuts, SplitConfig, stamp
+from components.artifacts.cuts import Cuts, SplitConfig, seconds, stamp
 from components.artifacts.errors import ContractError
-from components.artifacts.tables import TIMESTAMP, read_table
+from components.artifacts.tables import TIMESTAMP
 from components.build_training_set.config import TrainingSetConfig
-from components.build_training_set.new_users import new_user_query, without_users
+from components.build_training_set.new_users import new_user_query
 from components.point_in_time.cut_models import read_cut
 from components.point_in_time.queries import queries_at, user_rows_at
 from components.ranking.feature_matrix import feature_matrix
-from components.ranking.labels import ANSWER_COLUMNS, NEW_USER, items_in_order, label_column, relevant_items
+from components.ranking.labels import NEW_USER, Answers, draw, label_column
 from components.retrieval.candidates import generate_candidates
 from components.retrieval.config import RetrieversConfig
-from components.retrieval.interaction_log import LOG_COLUMNS
+from components.retrieval.engines import ENGINES, Fit
 from components.retrieval.items import ItemTable
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever
@@ -96,63 +96,83 @@ def build_training_set(
     What is trained on is thinned alike everywhere: queries that kept more of their irrelevant candidates than others
     teach that their users take less.
 
+    Of the interactions only those of the users who are asked about are held, and only while a cut is made: those that come
+    after it. What fits the retrievers without the users who are asked about as if new holds what it holds (`ENGINES`).
+
     Args:
-        events: Canonical tables.
+        events: Canonical tables; with Spark, where its executors can read them.
         home: Where the feature store lies.
         models: The retrievers and the item table of each cut, what `train_retrievers` wrote.
         out: Folder for the result.
         as_of: End of what may be known.
         split: The cuts.
-        retrieval: Candidates of each retriever, and how users alike are found.
+        retrieval: Candidates of each retriever, how they are fitted, and what fits them.
         config: Sampling.
         seed: Of the sampling.
+
+    Raises:
+        ConfigError: Spark is asked for and PySpark or Java is missing, or the cluster is not reached.
     """
     cuts = Cuts(as_of, split)
-    interactions = read_table(events, "interactions", (*ANSWER_COLUMNS, *LOG_COLUMNS))
-    if retrieval.engine != "process" and config.new_user_share > 0:
-        log.warning(
-            "retrievers.engine=%s is for the retrievers that serve: those that new users are asked about with are fitted here,"
-            " in one process with all interactions. training_set.new_user_share=0 does without them.",
-            retrieval.engine,
-        )
     out.mkdir(parents=True, exist_ok=True)
     tables: dict[str, list[pa.Table]] = {name: [] for name in (TRAINING, REFIT, VALIDATION, NEW_USERS, UNANSWERED)}
     summaries = []
-    for cut in [*cuts.training, cuts.validation]:
-        relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
-        rng = np.random.default_rng([seed, int(cut.timestamp())])
-        items, retrievers = read_cut(models, cut)
-        users = draw(sorted(relevant), config.max_users_per_cut, rng)
-        queries = queries_at(home, users, items, cut=cut)
-        blocks = list(_blocks(queries, relevant, items, retrievers, retrieval.quotas))
-        useful = [block for block in blocks if block.labels.any()]
-        visits = items_in_order(interactions, cut, cuts.horizon, split.label_types)
-        first = draw(users, round(config.new_user_share * len(users)), rng)
-        theirs = {**retrievers, **without_users(interactions, first, items, cut=cut, config=retrieval)}
-        new = list(_new_users(home, first, visits, items, theirs, retrieval.quotas, cut))
-        thinned = _table([_thin(block, config.negatives_per_query, rng) for block in [*useful, *new]], items, cut)
-        tables[REFIT if cut == cuts.validation else TRAINING].append(thinned)
-        if cut == cuts.validation:
-            for name, whole in zip((VALIDATION, UNANSWERED), _judged(blocks, config, rng), strict=True):
-                tables[name].append(_table(whole, items, cut))
-            tables[NEW_USERS].append(_table(new, items, cut))
-        summaries.append(_summary(cut, thinned, blocks))
-        log.info("%s cut %s: %s", _kind(cut, cuts), cut.date(), _sentence(summaries[-1]))
+    with ENGINES[retrieval.engine if config.new_user_share else "process"](events) as fit:
+        asking = _Asking(home, models, Answers(events, cuts.horizon, split.label_types), fit, retrieval, config, seed)
+        for cut in [*cuts.training, cuts.validation]:
+            found, summary = asking.rows_of(cut, is_validation=cut == cuts.validation)
+            for name, table in found.items():
+                tables[name].append(table)
+            summaries.append(summary)
+            log.info("%s cut %s: %s", _kind(cut, cuts), cut.date(), _sentence(summary))
     for name, parts in tables.items():
         pq.write_table(_joined(parts, name, cuts), out / f"{name}.parquet", compression="zstd")
     (out / "summary.json").write_text(json.dumps([asdict(summary) for summary in summaries], indent=1))
     return summaries
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What the rows of a cut are made with; a cut's own is forgotten before the next one's begins."""
+
+    home: Path
+    models: Path
+    answers: Answers
+    fit: Fit
+    retrieval: RetrieversConfig
+    config: TrainingSetConfig
+    seed: int
+
+    def rows_of(self, cut: datetime, *, is_validation: bool) -> tuple[dict[str, pa.Table], CutSummary]:
+        """By the name of the file that they are for."""
+        config, quotas, rng = self.config, self.retrieval.quotas, np.random.default_rng([self.seed, seconds(cut)])
+        items, retrievers = read_cut(self.models, cut)
+        users = draw(self.answers.users(cut), config.max_users_per_cut, rng)
+        queries = queries_at(self.home, users, items, cut=cut)
+        blocks = list(_blocks(queries, self.answers.relevant(cut, users), items, retrievers, quotas))
+        useful = [block for block in blocks if block.labels.any()]
+        first = draw(pa.array(users, pa.string()), round(config.new_user_share * len(users)), rng)
+        theirs = {**retrievers, **self._without(first, items, cut)}
+        new = list(_new_users(self.home, first, self.answers.in_order(cut, first), items, theirs, quotas, cut))
+        thinned = _table([_thin(block, config.negatives_per_query, rng) for block in [*useful, *new]], items, cut)
+        if not is_validation:
+            return {TRAINING: thinned}, _summary(cut, thinned, blocks)
+        judged, unanswered = (_table(whole, items, cut) for whole in _judged(blocks, config, rng))
+        new_users = _table(new, items, cut)
+        found = {REFIT: thinned, VALIDATION: judged, NEW_USERS: new_users, UNANSWERED: unanswered}
+        return found, _summary(cut, thinned, blocks)
+
+    def _without(self, users: Sequence[str], items: ItemTable, cut: datetime) -> dict[str, Retriever]:
+        """The retrievers fitted without some users: as new users they would meet their own past in every list.
+
+        Two articles that one user alone takes together are neighbours of each other because of that user. A ranker that is
+        asked about that user with the lists of everybody learns to trust such pairs far more than a new user's are worth.
+        """
+        return self.fit(items, cut=cut, config=self.retrieval, without=users) if users else {}
+
+
 def _kind(cut: datetime, cuts: Cuts) -> str:
     return VALIDATION if cut == cuts.validation else TRAINING
-
-
-def draw(user_ids: Sequence[str], limit: int, rng: np.random.Generator) -> list[str]:
-    """All users, or `limit` of them drawn without replacement; sorted."""
-    if len(user_ids) <= limit:
-        return list(user_ids)
-    return [user_ids[place] for place in sorted(rng.choice(len(user_ids), limit, replace=False))]
 
 
 def _blocks(
@@ -205,13 +225,17 @@ def _judged(
     """Of some users whose candidates hold something relevant, and of as large a share of the others."""
     useful = [block for block in blocks if block.labels.any()]
     others = [block for block in blocks if not block.labels.any()]
-    kept = set(draw([block.query.user_id for block in useful], config.max_validation_users, rng))
+    kept = set(draw(_users_of(useful), config.max_validation_users, rng))
     share = len(kept) / max(len(useful), 1)
-    kept |= set(draw([block.query.user_id for block in others], round(share * len(others)), rng))
+    kept |= set(draw(_users_of(others), round(share * len(others)), rng))
     return (
         [block for block in useful if block.query.user_id in kept],
         [block for block in others if block.query.user_id in kept],
     )
+
+
+def _users_of(blocks: Sequence[_Block]) -> pa.Array:
+    return pa.array([block.query.user_id for block in blocks], pa.string())
 
 
 def _thin(block: _Block, negatives: int, rng: np.random.Generator) -> _Block:

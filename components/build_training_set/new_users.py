@@ -3,19 +3,12 @@ them by what it learnt of regulars.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from components.retrieval.config import RetrieversConfig
-from components.retrieval.fit import fit_retrievers
 from components.retrieval.history import extend_history
 from components.retrieval.items import ItemTable
 from components.retrieval.query import Query, build_query
-from components.retrieval.retriever import Retriever
-from feature_repo.schema import USER_ID, USER_PROFILE
+from feature_repo.schema import USER_PROFILE
 
 PROFILE = tuple(spec.name for spec in USER_PROFILE.features)
 
@@ -36,17 +29,3 @@ def new_user_query(
     for item_id, at in events:
         known |= extend_history(known, item_id=item_id, seconds=at, weight=1.0)
     return build_query(user_id, known, items, now_seconds=now_seconds)
-
-
-def without_users(
-    interactions: pa.Table, users: Sequence[str], items: ItemTable, *, cut: datetime, config: RetrieversConfig
-) -> dict[str, Retriever]:
-    """The retrievers fitted without some users: as new users they would meet their own past in every list.
-
-    Two articles that one user alone takes together are neighbours of each other because of that user. A ranker that is
-    asked about that user with the lists of everybody learns to trust such pairs far more than a new user's are worth.
-    """
-    if not users:
-        return {}
-    others = interactions.filter(pc.invert(pc.is_in(interactions[USER_ID], pa.array(users, pa.string()))))
-    return fit_retrievers(others, items, cut=cut, config=config)

@@ -17,14 +17,14 @@ from components.artifacts.cuts import Cuts, SplitConfig, parse_moment
 from components.artifacts.errors import ContractError
 from components.artifacts.registry import CHAMPION as CHAMPION_ALIAS
 from components.artifacts.registry import open_registry
-from components.artifacts.tables import TIMESTAMP, read_table
+from components.artifacts.tables import TIMESTAMP, summarise
 from components.evaluate_bundle.config import EvaluationConfig, GateConfig
 from components.evaluate_bundle.evaluation import CatalogueFacts, Evaluation, Lists, evaluate_lists
 from components.evaluate_bundle.gate import Gate, check_metric, decide_gate
 from components.evaluate_bundle.rank_systems import CHAMPION, popularity, system_lists
 from components.evaluate_bundle.report import render_report
 from components.point_in_time.queries import queries_at, refreshed_items_at
-from components.ranking.labels import ANSWER_COLUMNS, relevant_items
+from components.ranking.labels import Answers, draw
 from components.retrieval.items import ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, HISTORY_LENGTH, RETRIEVERS, USER_ID
 
@@ -45,6 +45,8 @@ def evaluate_bundle(
 ) -> tuple[Gate, dict[str, float]]:
     """Write `evaluation.json` and `report.html` into `out`; the gate's verdict and the main figures.
 
+    Of the interactions only the answers of the users who are asked are held.
+
     Args:
         events: Canonical tables.
         home: Feature store and registry.
@@ -63,12 +65,12 @@ def evaluate_bundle(
     check_metric(gate_config, config)
     ours = load_bundle(bundle)
     champion, remark = _champion(home, model_name, ours, as_of)
-    interactions = read_table(events, "interactions", ANSWER_COLUMNS)
-    lists = _collect(interactions, home, ours, champion, Cuts(as_of, split), split, config)
-    _require_queries(lists, events, Cuts(as_of, split), split)
+    cuts = Cuts(as_of, split)
+    lists = _collect(Answers(events, cuts.horizon, split.label_types), home, ours, champion, cuts, config)
+    _require_queries(lists, events, cuts, split)
     evaluation = evaluate_lists(
         lists,
-        _facts(ours, interactions, as_of),
+        _facts(ours, events, as_of),
         config,
         RETRIEVERS,
         champion=remark,
@@ -134,12 +136,11 @@ def _require_queries(lists: Lists, events: Path, cuts: Cuts, split: SplitConfig)
 
 
 def _collect(
-    interactions: pa.Table,
+    answers: Answers,
     home: Path,
     ours: Bundle,
     champion: Bundle | None,
     cuts: Cuts,
-    split: SplitConfig,
     config: EvaluationConfig,
 ) -> Lists:
     items, depth = ours.model.items, config.list_length + HISTORY_LENGTH
@@ -147,12 +148,13 @@ def _collect(
     codes, lists = _Codes(items), Lists()
     lists.cold_items = np.flatnonzero(np.isnan(items.feature("item_age_days"))).astype(np.int64)
     for cut in cuts.test:
-        relevant = relevant_items(interactions, cut, cuts.horizon, split.label_types)
-        users, popular = _asked(sorted(relevant), cut, config), popularity(served[cut].model)
+        rng = np.random.default_rng([config.seed, int(cut.timestamp())])
+        users = draw(answers.users(cut), config.max_users_per_cut, rng)
+        relevant, popular = answers.relevant(cut, users), popularity(served[cut].model)
         for query in queries_at(home, users, items, cut=cut) if users else []:
             ranking = served[cut].model.rank(query)
             listed = None if ours.policy.is_empty else served[cut].policy.arrange(query, ranking, k=depth).ranking
-            answers = system_lists(ranking, listed, popular, k=depth)
+            judged = system_lists(ranking, listed, popular, k=depth)
             wanted = codes.of(relevant[query.user_id])
             lists.query_ids.append(f"{query.user_id}@{cut.date()}")
             lists.users.append(query.user_id)
@@ -161,24 +163,16 @@ def _collect(
             lists.relevant.append(wanted)
             lists.known.append(query.history.item_nums.astype(np.int64))
             lists.known_weights.append(query.decayed)
-            lists.pools.append(answers.pool.astype(np.int64))
+            lists.pools.append(judged.pool.astype(np.int64))
             said = ours.probabilities(ranking.scores)
             lists.probabilities.extend([] if said is None else [said])
             lists.labels.append(np.isin(ranking.item_nums, wanted))
-            for name, ranked in answers.lists.items():
+            for name, ranked in judged.lists.items():
                 lists.systems.setdefault(name, []).append(ranked.astype(np.int64))
         if champion is not None:
             lists.systems.setdefault(CHAMPION, []).extend(_champion_lists(champion, home, users, cut, codes, depth))
         log.info("test cut %s: %s queries ranked by %d systems", cut.date(), f"{len(users):,}", len(lists.systems))
     return lists
-
-
-def _asked(users: Sequence[str], cut: datetime, config: EvaluationConfig) -> list[str]:
-    """All users with an answer, or as many as are asked at most, drawn anew at each cut; sorted."""
-    if len(users) <= config.max_users_per_cut:
-        return list(users)
-    rng = np.random.default_rng([config.seed, int(cut.timestamp())])
-    return [users[place] for place in sorted(rng.choice(len(users), config.max_users_per_cut, replace=False))]
 
 
 def _champion_lists(
@@ -197,13 +191,10 @@ def _champion_lists(
     return lists
 
 
-def _facts(ours: Bundle, interactions: pa.Table, as_of: datetime) -> CatalogueFacts:
-    time = interactions[EVENT_TIMESTAMP]
-    month = pc.and_(
-        pc.greater_equal(time, pa.scalar(as_of - timedelta(days=30), TIMESTAMP)),
-        pc.less(time, pa.scalar(as_of, TIMESTAMP)),
-    )
-    users = pc.count_distinct(interactions[USER_ID].filter(month)).as_py()
+def _facts(ours: Bundle, events: Path, as_of: datetime) -> CatalogueFacts:
+    time = pc.field(EVENT_TIMESTAMP)
+    month = (time >= pa.scalar(as_of - timedelta(days=30), TIMESTAMP)) & (time < pa.scalar(as_of, TIMESTAMP))
+    users = summarise(events, "interactions", month, keys=[USER_ID]).num_rows
     share = ours.model.items.feature("item_users_30d").astype(float) / max(users, 1)
     return CatalogueFacts(ours.model.items.category_codes, share)
 

@@ -1,7 +1,9 @@
 """The answers: which items were relevant to whom after a cut."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import mmh3
 import numpy as np
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from components.artifacts.tables import TIMESTAMP, read_table, summarise
 from components.retrieval.items import UNKNOWN, ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
@@ -16,6 +19,52 @@ ANSWER_COLUMNS = ("event_id", USER_ID, ITEM_ID, EVENT_TIMESTAMP, "interaction_ty
 """Columns of the canonical table that the answers are found by."""
 NEW_USER = "#new"
 """In the query ids of users who are asked about as if they were new; the number of known items follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers as they lie on disk: who asks about some users reads what these did in the window, and no more.
+
+    Attributes:
+        events: Canonical tables.
+        horizon: Length of the window that holds a query's answers.
+        label_types: Interaction types that are relevant.
+    """
+
+    events: Path
+    horizon: timedelta
+    label_types: Sequence[str]
+
+    def users(self, cut: datetime) -> pa.Array:
+        """Ids of everybody with a relevant item in [cut, cut + horizon), distinct, sorted."""
+        counts = pc.field("weight") > 0
+        found = summarise(self.events, "interactions", self._window(cut) & counts, keys=[USER_ID])
+        return found[USER_ID].combine_chunks().sort()
+
+    def relevant(self, cut: datetime, users: Sequence[str]) -> dict[str, list[str]]:
+        """As `relevant_items`, of some users."""
+        return relevant_items(self._read(cut, users), cut, self.horizon, self.label_types)
+
+    def in_order(self, cut: datetime, users: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+        """As `items_in_order`, of some users."""
+        return items_in_order(self._read(cut, users), cut, self.horizon, self.label_types)
+
+    def _read(self, cut: datetime, users: Sequence[str]) -> pa.Table:
+        theirs = pc.field(USER_ID).isin(pa.array(users, pa.string()))
+        return read_table(self.events, "interactions", ANSWER_COLUMNS, self._window(cut) & theirs)
+
+    def _window(self, cut: datetime) -> pc.Expression:
+        time, types = pc.field(EVENT_TIMESTAMP), pa.array(self.label_types, pa.string())
+        within = (time >= pa.scalar(cut, TIMESTAMP)) & (time < pa.scalar(cut + self.horizon, TIMESTAMP))
+        return within & pc.field("interaction_type").isin(types)
+
+
+def draw(user_ids: pa.Array, limit: int, rng: np.random.Generator) -> list[str]:
+    """All users, or `limit` of them drawn without replacement; in their order."""
+    if len(user_ids) > limit:
+        user_ids = user_ids.take(pa.array(np.sort(rng.choice(len(user_ids), limit, replace=False))))
+    drawn: list[str] = user_ids.to_pylist()
+    return drawn
 
 
 def relevant_items(

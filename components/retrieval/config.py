@@ -109,8 +109,8 @@ class RetrieversConfig(BaseModel):
 
     engine: Literal["process", "spark"] = Field(
         "process",
-        description="What train_retrievers fits them with: processes of this machine, each of which holds the interactions, or "
-        "Spark's executors, from which counts and lists come back; PySpark has to be installed then",
+        description="What fits them, those that serve and those of the training set: processes of this machine, each of which "
+        "holds the interactions, or Spark's executors, from which counts and lists come back; PySpark has to be installed then",
     )
     repeat_purchase: RepeatPurchaseConfig = Field(default_factory=RepeatPurchaseConfig, description="Own history")
     user_neighbours: UserNeighboursConfig = Field(default_factory=UserNeighboursConfig, description="Users alike")

@@ -1,8 +1,9 @@
 """The interactions before a cut as integer arrays, what every retriever is fitted on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from components.artifacts.tables import TIMESTAMP, read_table
 from components.retrieval.items import UNKNOWN, ItemTable
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, SECONDS_PER_DAY, USER_ID
 
@@ -134,6 +136,20 @@ class InteractionLog:
         values = self.weights * np.exp(-self.age_days / decay_days)
         matrix = sp.coo_array((values, (self.user_nums, self.item_nums)), shape=(self.users, self.items))
         return matrix.tocsr().astype(np.float32)
+
+
+def read_before(events: Path, cut: datetime, *, without: Sequence[str] = ()) -> pa.Table:
+    """LOG_COLUMNS of the interactions before a cut that speak for an item, but for those of some users.
+
+    Args:
+        events: Canonical tables.
+        cut: The moment of the queries.
+        without: Users whose interactions are left out.
+    """
+    wanted = (pc.field(EVENT_TIMESTAMP) < pa.scalar(cut, TIMESTAMP)) & (pc.field("weight") > 0)
+    if without:
+        wanted &= ~pc.field(USER_ID).isin(pa.array(without, pa.string()))
+    return read_table(events, "interactions", LOG_COLUMNS, wanted)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[tuple[str, ...], NDArray[np.int32]]:

@@ -4,7 +4,7 @@ What comes back is what the artifact holds, or what bounds it: neighbour lists, 
 Each is the result of the generator's own `fit`, which says what is counted, up to the rounding of sums.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -49,7 +49,7 @@ SPARK_FITS: Mapping[str, Callable[[Any, ItemTable, RetrieversConfig], Retriever]
 
 
 def fit_retrievers_on_spark(
-    interactions: Frame, items: ItemTable, *, cut: datetime, config: RetrieversConfig
+    interactions: Frame, items: ItemTable, *, cut: datetime, config: RetrieversConfig, without: Sequence[str] = ()
 ) -> dict[str, Retriever]:
     """As `fit_retrievers`, every generator that has a quota.
 
@@ -58,8 +58,12 @@ def fit_retrievers_on_spark(
         items: The item table as of the cut.
         cut: The moment of the queries.
         config: Parameters.
+        without: Users whose interactions are left out.
     """
-    log = SparkLog.before(interactions, items, cut)
+    from pyspark.sql import functions as fn
+
+    others = interactions.where(~fn.col(USER_ID).isin(list(without))) if without else interactions
+    log = SparkLog.before(others, items, cut)
     log.frame.persist()
     try:
         return {name: fit(log, items, config) for name, fit in SPARK_FITS.items() if config.quotas.get(name, 0) > 0}

@@ -11,14 +11,11 @@ from pathlib import Path
 
 from components.artifacts.cuts import Cuts
 from components.artifacts.feature_manifest import FeatureManifest
-from components.artifacts.spark import spark_session
 from components.artifacts.tables import read_table
 from components.point_in_time.cut_models import read_items, write_fitted, write_items
 from components.point_in_time.queries import item_table_at
 from components.retrieval.config import RetrieversConfig
-from components.retrieval.fit import fit_retrievers
-from components.retrieval.interaction_log import LOG_COLUMNS
-from components.retrieval.spark_fit import fit_retrievers_on_spark
+from components.retrieval.engines import fit_in_process, on_spark
 
 log = logging.getLogger(__name__)
 
@@ -64,19 +61,16 @@ def _fit_in_processes(events: Path, out: Path, cuts: Iterable[datetime], config:
 def _fit(events: Path, out: Path, cut: datetime, config: RetrieversConfig) -> float:
     """In a worker: fit and write one cut; its seconds."""
     began = time.monotonic()
-    interactions, items = read_table(events, "interactions", LOG_COLUMNS), read_items(out, cut)
-    write_fitted(out, cut, fit_retrievers(interactions, items, cut=cut, config=config))
+    write_fitted(out, cut, fit_in_process(events, read_items(out, cut), cut=cut, config=config))
     return time.monotonic() - began
 
 
 def fit_on_spark(events: Path, out: Path, cuts: Iterable[datetime], config: RetrieversConfig) -> None:
     """One cut after the other, each by all executors."""
-    with spark_session("retrievers.engine", "recsys-retrievers") as session:
-        interactions = session.read.parquet(str(events / "interactions.parquet")).select(*LOG_COLUMNS)
+    with on_spark(events) as fit:
         for cut in cuts:
             began = time.monotonic()
-            fitted = fit_retrievers_on_spark(interactions, read_items(out, cut), cut=cut, config=config)
-            write_fitted(out, cut, fitted)
+            write_fitted(out, cut, fit(read_items(out, cut), cut=cut, config=config))
             _tell(cut, time.monotonic() - began)
 
 

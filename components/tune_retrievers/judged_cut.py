@@ -13,10 +13,10 @@ from components.artifacts.cuts import Cuts, SplitConfig
 from components.artifacts.errors import ConfigError, ContractError
 from components.artifacts.tables import read_table
 from components.point_in_time.queries import item_table_at, queries_at
-from components.ranking.labels import ANSWER_COLUMNS, relevant_items
+from components.ranking.labels import Answers
 from components.retrieval.config import RetrieversConfig
 from components.retrieval.fit import FITS
-from components.retrieval.interaction_log import LOG_COLUMNS, InteractionLog
+from components.retrieval.interaction_log import InteractionLog, read_before
 from components.retrieval.items import ItemTable
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever
@@ -85,25 +85,24 @@ def read_judged(
     Raises:
         ContractError: Nobody has a relevant item after a cut.
     """
-    interactions = read_table(events, "interactions", (*ANSWER_COLUMNS, *LOG_COLUMNS))
-    catalogue = read_table(events, "items")
-    judged = []
+    catalogue, horizon = read_table(events, "items"), timedelta(days=split.horizon_days)
+    answers, judged = Answers(events, horizon, split.label_types), []
     for cut in moments:
-        relevant = _answers(interactions, cut, split)
-        items = item_table_at(home, catalogue, cut=cut)
-        asked = np.random.default_rng([seed, int(cut.timestamp())]).permutation(sorted(relevant))[:users].tolist()
+        asked = _asked(answers, cut, np.random.default_rng([seed, int(cut.timestamp())]), users)
+        relevant, items = answers.relevant(cut, asked), item_table_at(home, catalogue, cut=cut)
         nums = [items.nums(pa.array(relevant[user], pa.string())) for user in asked]
-        log, queries = InteractionLog.before(interactions, items, cut), queries_at(home, asked, items, cut=cut)
-        judged.append(JudgedCut(cut, log, items, queries, nums))
+        log = InteractionLog.before(read_before(events, cut), items, cut)
+        judged.append(JudgedCut(cut, log, items, queries_at(home, asked, items, cut=cut), nums))
     return judged
 
 
-def _answers(interactions: pa.Table, cut: datetime, split: SplitConfig) -> dict[str, list[str]]:
-    horizon = timedelta(days=split.horizon_days)
-    relevant = relevant_items(interactions, cut, horizon, split.label_types)
-    if not relevant:
+def _asked(answers: Answers, cut: datetime, rng: np.random.Generator, most: int) -> list[str]:
+    """Users with an answer, at most so many, in a drawn order."""
+    everybody = answers.users(cut)
+    if not len(everybody):
         raise ContractError(
-            f"retriever tuning: nobody has a relevant item in [{cut.date()}, {(cut + horizon).date()}). "
+            f"retriever tuning: nobody has a relevant item in [{cut.date()}, {(cut + answers.horizon).date()}). "
             "Check as_of against the data's span and split.label_types."
         )
-    return relevant
+    asked: list[str] = everybody.take(pa.array(rng.permutation(len(everybody))[:most])).to_pylist()
+    return asked

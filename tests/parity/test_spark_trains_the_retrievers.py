@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -66,16 +67,22 @@ Fitted = Mapping[str, Retriever]
 pytestmark = pytest.mark.timeout(1800)  # two minutes of CPU in four processes, which may have to share it
 
 
+def write_households(events: Path, share: float) -> pa.Table:
+    """The canonical tables of some real households, and of the items what they bought; the items."""
+    tables = load_dataset(CompleteJourneyConfig(adapter="complete_journey", sample_users=share))
+    is_sold = pc.is_in(tables.items["item_id"], pc.unique(tables.interactions["item_id"]))
+    items = tables.items.filter(is_sold)
+    write_tables(replace(tables, items=items, promotions=tables.promotions.slice(0, 0)), events)
+    return items
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory) -> tuple[Fitted, Fitted]:
     """The generators of this process, and those that two executors, each a process with a core, made of the same files."""
     need_spark()
     folder = tmp_path_factory.mktemp("retrievers")
     events, models = folder / "events", folder / "models"
-    tables = load_dataset(CompleteJourneyConfig(adapter="complete_journey", sample_users=HOUSEHOLDS))
-    is_sold = pc.is_in(tables.items["item_id"], pc.unique(tables.interactions["item_id"]))
-    items = tables.items.filter(is_sold)
-    write_tables(replace(tables, items=items, promotions=tables.promotions.slice(0, 0)), events)
+    items = write_households(events, HOUSEHOLDS)
     compute_features(events, folder / "store", [CUT], config=FeaturesConfig())
     stats = pq.read_table(next((folder / "store" / "item_stats").glob("*.parquet")))
     numbered = ItemTable.build(items, stats)

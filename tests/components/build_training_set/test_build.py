@@ -1,19 +1,21 @@
 """The ranker's rows, made anew from the models of the toy world's training."""
 
-import pyarrow as pa
+from dataclasses import replace
+
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from components.artifacts.cuts import Cuts, SplitConfig, parse_moment, seconds
-from components.artifacts.tables import read_table
+from components.artifacts.tables import write_tables
 from components.build_training_set.build import FIRST_EVENTS, build_training_set
 from components.build_training_set.config import TrainingSetConfig
-from components.build_training_set.new_users import new_user_query, without_users
+from components.build_training_set.new_users import new_user_query
 from components.point_in_time.cut_models import read_cut
 from components.ranking.labels import NEW_USER
 from components.retrieval.config import RetrieversConfig
-from tests.toy_world import USERS, write_toy_events
+from components.retrieval.engines import ENGINES
+from tests.toy_world import USERS, toy_tables, write_toy_events
 
 NEGATIVES, JUDGED = 5, 20
 SPLIT = SplitConfig(training_cuts=3, test_cuts=2)
@@ -116,23 +118,18 @@ def test_new_users_of_the_last_cut_are_kept_with_all_their_candidates(built, tra
     assert pc.max(irrelevant["count_all"]).as_py() > NEGATIVES
 
 
-def test_new_user_does_not_meet_its_own_past(trained, tmp_path):
+@pytest.mark.parametrize("name", ["covisitation", "popular_in_context"])
+def test_new_user_does_not_meet_its_own_past(trained, tmp_path, name):
     """What one user alone took is named to nobody once the lists are fitted without that user."""
-    interactions = read_table(write_toy_events(tmp_path), "interactions")
+    tables = toy_tables()
+    alone = tables.interactions.filter(pc.equal(tables.interactions["user_id"], "u0"))
+    write_tables(replace(tables, interactions=alone), tmp_path)
     [models] = trained.home.glob("artifacts/*/train-retrievers/models")
     cut = parse_moment(trained.config.as_of)
     items, _ = read_cut(models, cut)
-    alone = interactions.filter(pc.is_in(interactions["user_id"], pa.array(["u0"])))
-    fitted = without_users(alone, ["u0"], items, cut=cut, config=trained.config.retrievers)
-    everybody = without_users(alone, ["u1"], items, cut=cut, config=trained.config.retrievers)
     took = [(item_id, seconds(cut)) for item_id in pc.unique(alone["item_id"]).to_pylist()[:3]]
     query = new_user_query("u0", {"user_store_id": "s0"}, took, items, now_seconds=seconds(cut))
-    for name in ("covisitation", "popular_in_context"):
-        assert len(fitted[name].retrieve(query, k=5).item_nums) == 0
-        assert len(everybody[name].retrieve(query, k=5).item_nums) > 0
-
-
-def test_what_one_process_still_fits_with_spark_is_said(trained, tmp_path, caplog):
-    on_spark = trained.config.retrievers.model_copy(update={"engine": "spark"})
-    build(trained, tmp_path, TrainingSetConfig(max_users_per_cut=20), on_spark)
-    assert "engine=spark is for the retrievers that serve" in caplog.text
+    with ENGINES["process"](tmp_path) as fit:
+        own, other = (fit(items, cut=cut, config=trained.config.retrievers, without=[user]) for user in ("u0", "u1"))
+    assert len(own[name].retrieve(query, k=5).item_nums) == 0
+    assert len(other[name].retrieve(query, k=5).item_nums) > 0
