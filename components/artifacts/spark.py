@@ -14,10 +14,12 @@ HERE = "local[*]"
 SUBMITTED = "PYSPARK_GATEWAY_PORT"
 """What spark-submit leaves in the environment of its driver."""
 
+IN_UTC = ("spark.sql.session.timeZone", "UTC")
+
 
 @contextmanager
 def spark_session(setting: str, app: str) -> Iterator[Any]:  # PySpark is optional
-    """A session until the block ends; one that was there before, such as that of spark-submit, goes on after it.
+    """A session until the block ends; one that was there before, or of the driver that spark-submit started, goes on after it.
 
     Args:
         setting: The configuration's word that asked for Spark, for errors.
@@ -49,7 +51,10 @@ def _session(setting: str, app: str) -> tuple[Any, bool]:
             f"{setting}: spark needs PySpark, which is not installed. Install it (`make spark`, or pip install "
             "recsys-platform[spark]) and Java 17, or leave the setting out."
         ) from error
-    is_new = SparkSession.getActiveSession() is None and SUBMITTED not in os.environ
+    is_first = SparkSession.getActiveSession() is None
+    if is_first and SUBMITTED in os.environ and (session := _of_the_driver()):
+        return session, False
+    is_new = is_first and SUBMITTED not in os.environ
     builder = SparkSession.builder.appName(app).config("spark.ui.showConsoleProgress", "false")
     if SUBMITTED not in os.environ:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -60,5 +65,26 @@ def _session(setting: str, app: str) -> tuple[Any, bool]:
         raise ConfigError(
             f"{setting}: Spark did not start ({error}). It needs Java 17 (JAVA_HOME), and {MASTER} names the cluster."
         ) from error
-    session.conf.set("spark.sql.session.timeZone", "UTC")
+    session.conf.set(*IN_UTC)
     return session, is_new
+
+
+def _of_the_driver() -> Any:
+    """A session of its own with the executors that an earlier process of the same driver has asked for; None where none has.
+
+    A driver's JVM has one context. Steps are processes that each find that JVM in their environment: the first one makes the
+    context, which outlives it, and the others would be refused a second one.
+    """
+    from pyspark import SparkConf, SparkContext
+    from pyspark.sql import SparkSession
+
+    SparkContext._ensure_initialized()  # connects to the JVM that spark-submit has started
+    gateway = SparkContext._gateway
+    made = gateway.jvm.org.apache.spark.sql.classic.SparkSession.getDefaultSession()
+    if made.isEmpty() or made.get().sparkContext().isStopped():
+        return None
+    java = gateway.jvm.JavaSparkContext.fromSparkContext(made.get().sparkContext())
+    context = SparkContext(gateway=gateway, jsc=java, conf=SparkConf(_jvm=gateway.jvm, _jconf=java.getConf()))
+    session = SparkSession(context, made.get().newSession())
+    session.conf.set(*IN_UTC)
+    return session

@@ -40,7 +40,16 @@ OTHERS = (
         "s3",
         "gateway-tls",
     ),
-    ("redis", "postgres", "standard-canary", "kafka-mirror", "spark", "gateway-jwt", "external-secrets", "gateway-tls"),
+    (
+        "redis",
+        "postgres",
+        "standard-canary",
+        "kafka-mirror",
+        "spark-training",
+        "gateway-jwt",
+        "external-secrets",
+        "gateway-tls",
+    ),
     ("kubeflow-pipelines", "katib", "feast-operator", "tls"),
 )
 OWN, STORES, CA = "/etc/recsys-tls", "/etc/recsys-stores-tls", "/etc/recsys-ca"
