@@ -162,7 +162,12 @@ class Recommender:
         """Make now what the first request would make."""
         model, items = self.bundle.model, self.bundle.model.items
         _ = items.features, items.num_of, items.id_index, labels_of(model, self._popular[:1]), self._popular
-        compile_links(model, build_query("", {}, items, now_seconds=seconds(self.clock())))
+        now = seconds(self.clock())
+        compile_links(model, build_query("", {}, items, now_seconds=now))
+        for num in self._popular[
+            :1
+        ].tolist():  # compiling it under the first who asks would hold up everybody else for a second
+            similar_items(self.bundle, SimilarRequest(item_id=str(items.item_ids[num])), now_seconds=now)
 
     def similar(self, request: SimilarRequest) -> SimilarResponse:
         """A page of the items that go with an item.

@@ -1,5 +1,7 @@
 """What goes with an item, and what was shown: the server's routes for both."""
 
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -93,3 +95,36 @@ def test_query_ids_rise_with_time_and_differ():
     assert [one[:12] for one in ids] == sorted(one[:12] for one in ids)
     assert len(set(ids)) == 100
     assert abs(int(ids[0][:12], 16) / 1000 - time.time()) < 60
+
+
+FIRST_QUESTION = """
+import gc, sys
+from pathlib import Path
+from numba.core.registry import CPUDispatcher
+from components.artifacts.bundle import load_bundle
+from components.artifacts.registry import open_registry
+from serving.online_features import UserReader
+from serving.protocol import RecommendationRequest, SimilarRequest
+from serving.recommender import Recommender
+from serving.settings import Settings
+
+def compiled():
+    return {(one.py_func.__qualname__, one.py_func.__module__): len(one.overloads)
+            for one in gc.get_objects() if isinstance(one, CPUDispatcher)}
+
+home = Path(sys.argv[1])
+recommender = Recommender(load_bundle(open_registry(home).champion("recommender")), UserReader(home), None, Settings(home=home))
+recommender.prepare()
+recommender.recommend(RecommendationRequest(user_id="u1"))  # as golden requests do before a bundle serves
+before = compiled()
+recommender.similar(SimilarRequest(item_id="i3"))
+print([name for name, count in compiled().items() if count != before.get(name)])
+"""
+
+
+def test_first_who_asks_what_goes_with_an_item_waits_for_no_compiler(trained):
+    """In a process of its own: what is compiled in this one was asked for by other tests."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_QUESTION, trained.home], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr + done.stdout
