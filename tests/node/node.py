@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
+import psutil
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -88,6 +89,7 @@ def down(cache: Path = CACHE) -> None:
     if "containerd" in parts:
         _stop_containers(place)
         stop_part(parts["containerd"])
+    _end_shims(place)
     control_plane.down(cache)
     for folder in (RUN, place.state):
         _unmount(folder)
@@ -112,9 +114,14 @@ def _make_bridge() -> None:
 
 
 def _take_network_away(cache: Path) -> None:
+    """Services, the firewall's and the kubelet's rules, networks of pods, the bridge."""
     if any(cache.glob("v*")):
         _quietly([control_plane.programs(cache) / "kube-proxy", "--cleanup"])
-        _quietly([Place(cache).programs / "kube-router", "--cleanup-config"])
+    for family in ("iptables", "ip6tables"):
+        rules = subprocess.run([f"{family}-save"], capture_output=True, text=True, check=False).stdout
+        if "KUBE-" in rules:
+            others = "".join(line for line in rules.splitlines(keepends=True) if "KUBE-" not in line)
+            subprocess.run([f"{family}-restore"], input=others, text=True, check=True)
     for network in Path("/var/run/netns").glob("cni-*"):
         _quietly(["ip", "netns", "delete", network.name])
     _quietly(["ip", "link", "delete", BRIDGE])
@@ -275,6 +282,13 @@ def _stop_containers(place: Place) -> None:
             time.sleep(0.5)
     for one in _ctr(place, "tasks", "list", "--quiet").stdout.split():
         _ctr(place, "tasks", "delete", "--force", one)
+
+
+def _end_shims(place: Place) -> None:
+    """They outlive containerd, for a new one would find its containers by them."""
+    for process in psutil.process_iter(["cmdline"]):
+        if str(place.socket) in (process.info["cmdline"] or []):
+            process.kill()
 
 
 def _unmount(folder: Path) -> None:
