@@ -256,13 +256,6 @@ def test_a_torn_row_is_refused(tmp_path: Path, line: str) -> None:
         load(path, COLUMNS)
 
 
-def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "events.csv"
-    path.write_bytes("who,what,when\ncafé,1,2024-01-01\n".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"events.csv: cannot be read .*not utf-8.*Repair or convert the file"):
-        load(path, COLUMNS)
-
-
 def test_formats_are_not_mixed_in_one_table(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("who,what,when\n")
     (tmp_path / "b.parquet").write_bytes(b"")
