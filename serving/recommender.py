@@ -164,10 +164,9 @@ class Recommender:
         _ = items.features, items.num_of, items.id_index, labels_of(model, self._popular[:1]), self._popular
         now = seconds(self.clock())
         compile_links(model, build_query("", {}, items, now_seconds=now))
-        for num in self._popular[
-            :1
-        ].tolist():  # compiling it under the first who asks would hold up everybody else for a second
-            similar_items(self.bundle, SimilarRequest(item_id=str(items.item_ids[num])), now_seconds=now)
+        # what similar items compile, the first who asks would hold up everybody else with for a second
+        for item_id in items.item_ids[self._popular[:1]].tolist():
+            similar_items(self.bundle, SimilarRequest(item_id=item_id), now_seconds=now)
 
     def similar(self, request: SimilarRequest) -> SimilarResponse:
         """A page of the items that go with an item.

@@ -20,10 +20,16 @@ POSTGRES = (8).to_bytes(4) + (80877103).to_bytes(4)
 
 
 class Authority:
-    """Whoever believes `file` believes what it signs."""
+    """Whoever believes `file` believes what it signs.
 
-    def __init__(self, folder: Path, name: str = "authority") -> None:
-        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+    Args:
+        folder: Of its own certificate and of those that it issues, with their keys.
+        name: Its own.
+        days: How long they are good for.
+    """
+
+    def __init__(self, folder: Path, name: str = "authority", *, days: int = 1) -> None:
+        self._folder, self._days, self._key = folder, days, ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         extensions = [(x509.BasicConstraints(ca=True, path_length=0), True), (usage, True)]
@@ -32,11 +38,12 @@ class Authority:
             self.file, self._signed(self._name, self._key.public_key(), extensions).public_bytes(Encoding.PEM).decode()
         )
 
-    def issue(self, name: str, *hosts: str) -> Identity:
-        """A new key and certificate of the hosts, in the files of that name."""
+    def issue(self, name: str, *hosts: str, group: str | None = None) -> Identity:
+        """A new key and certificate of the hosts, in the files of that name; Kubernetes reads name and group of a client's."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [_general(host) for host in hosts or HERE]
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        groups = [] if group is None else [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)]
+        subject = x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._signed(subject, key.public_key(), [(x509.SubjectAlternativeName(names), False)])
         identity = Identity(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         write_whole(identity.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
@@ -49,10 +56,9 @@ class Authority:
         key: ec.EllipticCurvePublicKey,
         extensions: list[tuple[x509.ExtensionType, bool]],
     ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder(
-            self._name, subject, key, x509.random_serial_number(), now - timedelta(minutes=1), now + timedelta(days=1)
-        )
+        start = datetime.now(UTC) - timedelta(minutes=1)
+        end = start + timedelta(days=self._days, minutes=1)
+        builder = x509.CertificateBuilder(self._name, subject, key, x509.random_serial_number(), start, end)
         own = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         for extension, is_critical in [
             *extensions,

@@ -1,9 +1,12 @@
 """An HTTP server on loopback for as long as a block takes."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
+
+JSON = {"Content-Type": "application/json"}
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -11,6 +14,15 @@ class QuietHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+    def say(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        """The whole answer."""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @contextmanager

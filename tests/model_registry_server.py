@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import mr_openapi as api
 
-from tests.loopback import QuietHandler, answering
+from tests.loopback import JSON, QuietHandler, answering
 
 BASE = "/api/model_registry/v1"
 Answer = tuple[int, dict[str, Any]]
@@ -127,12 +127,7 @@ def model_registry() -> Iterator[ModelRegistry]:
                 status, said = 401, {"code": "401", "message": "who are you"}
             else:
                 status, said = kept.act(self.command, parts.path.removeprefix(BASE), query, body)
-            content = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.say(status, json.dumps(said).encode(), JSON)
 
         do_GET = do_POST = do_PATCH = answer
 

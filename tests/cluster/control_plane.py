@@ -33,6 +33,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "recsys
 PROCESSES = ("etcd", "kube-apiserver", "kube-controller-manager")
 START_SECONDS = 120.0
 HOST = "127.0.0.1"
+SERVICES = "10.96.0.0/16"
+"""Addresses of Services."""
 
 
 def up(
@@ -139,7 +141,7 @@ def _api_server(state: Path, etcd: str, host: str, port: int) -> list[str]:
         f"--etcd-servers={etcd}", f"--bind-address={host}", f"--advertise-address={host}", f"--secure-port={port}",
         f"--cert-dir={state / 'certificates'}", "--authorization-mode=Node,RBAC", f"--token-auth-file={state / 'tokens.csv'}",
         f"--service-account-issuer=https://{host}:{port}", f"--service-account-key-file={state / 'accounts.key'}",
-        f"--service-account-signing-key-file={state / 'accounts.key'}", "--service-cluster-ip-range=10.96.0.0/16",
+        f"--service-account-signing-key-file={state / 'accounts.key'}", f"--service-cluster-ip-range={SERVICES}",
         *(["--endpoint-reconciler-type=none"] if host == HOST else []),  # of loopback it refuses to tell pods
     ]  # fmt: skip
 

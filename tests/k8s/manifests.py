@@ -5,8 +5,9 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -19,6 +20,8 @@ OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
 RENDERED = [*(f"overlays/{one}" for one in OVERLAYS), *(f"components/{one}" for one in COMPONENTS)]
 """All that `render_alone` knows."""
+TAGS = dict.fromkeys(("recsys-serving", "recsys-pipeline", "redis", "postgres"), "1.0.0")
+"""As an overlay gives them."""
 
 Resource = Mapping[str, Any]
 
@@ -40,23 +43,34 @@ def render_alone(chosen: str, folder: Path, namespace: str | None = None) -> str
     """
     if namespace is None and chosen.startswith("overlays/"):
         return render(K8S / chosen)
-    made: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    if namespace is not None:
-        made["namespace"] = namespace
+    further = {} if namespace is None else {"namespace": namespace}
     if chosen.startswith("overlays/"):
-        made["resources"] = [relative(K8S / chosen, folder)]
-    else:
-        images = ("recsys-serving", "recsys-pipeline", "redis", "postgres")
-        made["resources"] = [relative(K8S / "base", folder)]
-        made["components"] = [relative(K8S / chosen, folder)]
-        made["images"] = [{"name": one, "newTag": "1.0.0"} for one in images]
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    return render(folder)
+        return render(kustomization(folder, chosen, **further))
+    return render(kustomization(folder, "base", [Path(chosen).name], tags=TAGS, **further))
 
 
-def relative(target: Path, start: Path) -> str:
-    """Kustomize takes no absolute path."""
-    return os.path.relpath(target.resolve(), start.resolve())
+def kustomization(
+    folder: Path,
+    resource: str,
+    components: Iterable[str] = (),
+    *,
+    tags: Mapping[str, str] = MappingProxyType({}),
+    **further: Any,
+) -> Path:
+    """Have the folder say to kustomize: this of k8s/, these components on it in this order, images' tags, and further fields."""
+
+    def relative(target: str) -> str:
+        return os.path.relpath((K8S / target).resolve(), folder.resolve())  # it takes no absolute path
+
+    made = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [relative(resource)],
+        "components": [relative(f"components/{one}") for one in components],
+        "images": [{"name": name, "newTag": tag} for name, tag in tags.items()],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made | further))
+    return folder
 
 
 def readmes_resources() -> list[dict[str, Any]]:

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.k8s.manifests import K8S, name, pods, relative, render, resources
+from tests.k8s.manifests import TAGS, kustomization, name, pods, render, resources
 
 COMPONENTS = (
     "redis", "postgres", "standard-canary", "network-policies", "kafka", "kafka-mirror", "prometheus", "kubeflow-pipelines",
@@ -16,17 +15,7 @@ Labels = Mapping[str, str]
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory) -> list[Any]:
-    folder = tmp_path_factory.mktemp("together")
-    images = ("recsys-serving", "recsys-pipeline", "redis", "postgres")
-    made = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [relative(K8S / "base", folder)],
-        "components": [relative(K8S / "components" / one, folder) for one in COMPONENTS],
-        "images": [{"name": one, "newTag": "1.0.0"} for one in images],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    return resources(render(folder))
+    return resources(render(kustomization(tmp_path_factory.mktemp("together"), "base", COMPONENTS, tags=TAGS)))
 
 
 def test_each_side_of_a_connection_knows_of_it(rendered):

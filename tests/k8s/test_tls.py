@@ -14,13 +14,12 @@ import httpx
 import psycopg
 import pytest
 import redis
-import yaml
 
 from pipelines.cluster_canary import parse_address
 from pipelines.server_process import free_ports, start_process
 from serving.tls import Identity, asking
 from tests.certificates import POSTGRES, Authority, serial_of, shown
-from tests.k8s.manifests import K8S, KUBECTL, Resource, containers, name, pods, resources
+from tests.k8s.manifests import KUBECTL, TAGS, Resource, containers, kustomization, name, pods, resources
 from tests.k8s.references import dangling
 from tests.k8s.test_manifests_start import data, inside
 from tests.k8s.validation import mistakes
@@ -57,17 +56,8 @@ OWN, STORES, CA = "/etc/recsys-tls", "/etc/recsys-stores-tls", "/etc/recsys-ca"
 
 def joined(folder: Path, *chosen: str) -> subprocess.CompletedProcess[str]:
     """Components on the base, in this order."""
-    made = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [os.path.relpath(K8S / "base", folder.resolve())],
-        "components": [os.path.relpath(K8S / "components" / one, folder.resolve()) for one in chosen],
-        "images": [
-            {"name": one, "newTag": "1.0.0"} for one in ("recsys-serving", "recsys-pipeline", "redis", "postgres")
-        ],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    return subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, check=False)
+    made = kustomization(folder, "base", chosen, tags=TAGS)
+    return subprocess.run([KUBECTL, "kustomize", made], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module", params=OTHERS, ids=lambda others: others[0] + "...")

@@ -1,15 +1,14 @@
 """The cluster's DNS as it is everywhere: CoreDNS in kube-system, behind the Service that every pod's resolv.conf names."""
 
-from pathlib import Path
-
 from tests.cluster.kubectl import kubectl, listed
 from tests.k8s.manifests import Resource
 from tests.node.images import load_program
+from tests.node.place import Place, ctr
 
 ADDRESS = "10.96.0.10"
 IMAGE = "registry.k8s.io/coredns/coredns:v1.14.5"
 LABELS = {"k8s-app": "kube-dns"}
-PLACE = {"name": "coredns", "namespace": "kube-system"}
+NAMED = {"name": "coredns", "namespace": "kube-system"}
 COREFILE = """\
 .:53 {
     errors
@@ -22,9 +21,10 @@ COREFILE = """\
 READY_SECONDS = 120
 
 
-def install(program: Path, ctr: list[str], kubeconfig: str) -> None:
+def install(place: Place) -> None:
     """Bring image and manifests; answers when it returns."""
-    load_program(program, IMAGE, ctr=ctr, name="coredns")
+    kubeconfig = place.config("admin")
+    load_program(place.programs / "coredns", IMAGE, ctr=ctr(place), name="coredns")
     kubectl("apply", "--server-side", "-f", "-", stdin=listed(_manifests()), kubeconfig=kubeconfig)
     kubectl(
         "-n", "kube-system", "rollout", "status", "deployment/coredns", f"--timeout={READY_SECONDS}s",
@@ -54,7 +54,7 @@ def _manifests() -> list[Resource]:
     }
     ports = [{"name": name.lower(), "protocol": name, "port": 53, "targetPort": 53} for name in ("UDP", "TCP")]
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": PLACE},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": NAMED},
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
@@ -66,13 +66,13 @@ def _manifests() -> list[Resource]:
             "kind": "ClusterRoleBinding",
             "metadata": {"name": "coredns"},
             "roleRef": role,
-            "subjects": [{"kind": "ServiceAccount", **PLACE}],
+            "subjects": [{"kind": "ServiceAccount", **NAMED}],
         },
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": PLACE, "data": {"Corefile": COREFILE}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": NAMED, "data": {"Corefile": COREFILE}},
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": PLACE,
+            "metadata": NAMED,
             "spec": {"selector": {"matchLabels": LABELS}, "template": {"metadata": {"labels": LABELS}, "spec": pod}},
         },
         {

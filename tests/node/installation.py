@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
 from serving.api.keys import create_key
 from tests.certificates import Authority
 from tests.cluster.control_plane import CACHE
 from tests.cluster.definitions import install_missing
 from tests.cluster.kubectl import ClusterRun, Said, kubectl, listed
-from tests.k8s.manifests import K8S, Resource, render
+from tests.k8s.manifests import K8S, Resource, kustomization, render, resources
 from tests.toy_world import toy_config
 
 NAMESPACE = "recsys"
 HOME = "/var/lib/recsys"
+TAGS = dict.fromkeys(("recsys-serving", "recsys-pipeline"), "0.1.0")
+"""Of `images`."""
 OWNERS = {"recsys-home": 10001, "data-recsys-redis-0": 999}
 """Claim to the user of its pods."""
 JOB_SECONDS, READY_SECONDS = 900, 300
@@ -82,18 +83,9 @@ class Shop:
         """Overlay `kind` and components, with the toy shop's configuration and requests that two cores hold."""
         config = toy_config(self.volume / "shop")
         (folder / "pipeline.yaml").write_text(config.read_text().replace(str(self.volume), HOME))
-        kustomization = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [os.path.relpath(K8S / "overlays" / "kind", folder.resolve())],
-            "components": [os.path.relpath(K8S / "components" / name, folder.resolve()) for name in self.components],
-            "images": [{"name": name, "newTag": "0.1.0"} for name in ("recsys-serving", "recsys-pipeline")],
-            "configMapGenerator": [
-                {"name": "recsys-pipeline", "namespace": NAMESPACE, "behavior": "replace", "files": ["pipeline.yaml"]}
-            ],
-        }
-        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        parts = [part for part in yaml.safe_load_all(render(folder)) if part]
+        own = {"name": "recsys-pipeline", "namespace": NAMESPACE, "behavior": "replace", "files": ["pipeline.yaml"]}
+        made = kustomization(folder, "overlays/kind", self.components, tags=TAGS, configMapGenerator=[own])
+        parts = resources(render(made))
         for container in _containers(parts):
             container.get("resources", {}).get("requests", {}).update(cpu="50m", memory="256Mi")
         return parts

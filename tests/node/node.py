@@ -13,24 +13,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
 import psutil
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
 from pipelines.server_process import free_ports
 from pipelines.stack import running, stop_part
+from serving.tls import Identity
+from tests.certificates import Authority
 from tests.cluster import control_plane
-from tests.cluster.control_plane import CACHE, HOST, answers, start
+from tests.cluster.control_plane import CACHE, HOST, SERVICES, answers, start
 from tests.k8s.manifests import KUBECTL
 from tests.node import dns
 from tests.node.images import PAUSE, load_program
-from tests.node.place import RUN, Place, ctr
+from tests.node.place import CERTIFICATE_DAYS, RUN, Place, ctr
 
 BUILD = Path(__file__).with_name("build-node")
 NAME, BRIDGE, ADDRESS, PODS = "recsys-node", "recsys0", "10.244.0.1", "10.244.0.0/24"
@@ -63,19 +60,19 @@ def up(cache: Path = CACHE) -> Path:
     down(cache)
     _make_bridge()
     place = Place(cache)
-    certificate, key = _kubelet_client(cache)
+    kubelet_clients, server = _kubelet_client(place)
     config = control_plane.up(cache, host=ADDRESS, port=PORT, users=USERS, further=[
         "--allow-privileged=true", "--kubelet-preferred-address-types=InternalIP",
-        f"--kubelet-client-certificate={certificate}", f"--kubelet-client-key={key}",
+        f"--kubelet-client-certificate={server.certificate}", f"--kubelet-client-key={server.key}",
     ])  # fmt: skip
-    _write_settings(place, certificate)
+    _write_settings(place, kubelet_clients)
     health, metrics = free_ports(2)
     for name, arguments in _commands(place, health, metrics).items():
         folder = place.programs if (place.programs / name).exists() else control_plane.programs(cache)
         start(cache, folder, name, f"https://{ADDRESS}", arguments, _is_ready(place, name, health))
         if name == "containerd":
             load_program(place.programs / "pause", PAUSE, ctr=ctr(place), name="pause")
-    dns.install(place.programs / "coredns", ctr(place), str(config))
+    dns.install(place)
     return config
 
 
@@ -132,30 +129,11 @@ def _quietly(command: Sequence[str | Path]) -> None:
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _kubelet_client(cache: Path) -> tuple[Path, Path]:
-    """By which the API server is believed by the kubelet: certificate and key, of one authority, itself."""
-    cache.mkdir(parents=True, exist_ok=True)
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters"),
-        x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver"),
-    ])  # fmt: skip
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=30))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    paths = cache / "kubelet-client.crt", cache / "kubelet-client.key"
-    pem = serialization.Encoding.PEM
-    paths[1].touch(mode=0o600)
-    paths[0].write_bytes(signed.public_bytes(pem))
-    paths[1].write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
-    )
-    return paths
+def _kubelet_client(place: Place) -> tuple[Path, Identity]:
+    """By which the kubelet believes the API server: who signed, and what was signed."""
+    place.credentials.mkdir(parents=True, exist_ok=True, mode=0o700)
+    authority = Authority(place.credentials, days=CERTIFICATE_DAYS)
+    return authority.file, authority.issue("kube-apiserver", group="system:masters")
 
 
 def _write_settings(place: Place, kubelet_clients: Path) -> None:
@@ -249,7 +227,7 @@ def _commands(place: Place, health: int, metrics: int) -> Mapping[str, Sequence[
         "kube-router": [
             f"--kubeconfig={place.config('kube-router')}", f"--hostname-override={NAME}", "--run-router=false",
             "--run-service-proxy=false", "--run-firewall=true", "--run-loadbalancer=false", "--health-port=0",
-            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--service-cluster-ip-range={SERVICES}",
         ],
     }  # fmt: skip
 

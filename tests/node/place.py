@@ -7,6 +7,7 @@ from tests.cluster.control_plane import user_kubeconfig
 
 RUN = Path("/run/recsys-node")
 """Of containerd: sockets' paths are short, and its mounts lie outside of what a person may look for."""
+CERTIFICATE_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Place:
     @property
     def state(self) -> Path:
         return self.cache / "state"
+
+    @property
+    def credentials(self) -> Path:
+        """Certificates and keys; beside the state, which the control plane empties at its start."""
+        return self.cache / "credentials"
 
     @property
     def socket(self) -> Path:

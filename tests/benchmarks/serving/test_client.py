@@ -22,10 +22,7 @@ def echoing() -> Iterator[tuple[int, list[bytes]]]:
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
             seen.append(body)
-            self.send_response(400 if body == BAD else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(400 if body == BAD else 200, body)
 
     with answering(Echo) as url:
         yield int(url.rpartition(":")[2]), seen

@@ -25,7 +25,7 @@ from components.deploy_canary.kserve import (
     Services,
     StandardTarget,
 )
-from tests.loopback import QuietHandler, answering
+from tests.loopback import JSON, QuietHandler, answering
 
 OLD, NEW = "pvc://models/b-old", "pvc://models/b-new"
 
@@ -96,12 +96,7 @@ def cluster(manifest: dict | None) -> Iterator[Cluster]:
                 assert parse_qs(parts.query) == {"fieldManager": [MANAGER]}
             name = parts.path.partition("inferenceservices")[2].strip("/")
             status, found = kept.act(self.command, name, body)
-            content = json.dumps(found).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.say(status, json.dumps(found).encode(), JSON)
 
         do_GET = do_POST = do_PATCH = do_DELETE = answer
 

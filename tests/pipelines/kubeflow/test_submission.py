@@ -17,7 +17,7 @@ from pipelines.kubeflow.submission import RunFailedError, Target, _terminate, su
 from pipelines.kubeflow.training import Shape, submit_training
 from pipelines.package import package, version_name
 from pipelines.server_process import free_ports
-from tests.loopback import QuietHandler, answering
+from tests.loopback import JSON, QuietHandler, answering
 from tests.pipelines.kubeflow.clients import ended, start_endpoint
 from tests.pipelines.test_cli import recsys
 from tests.pipelines.test_local_runner import numbers_pipeline
@@ -143,11 +143,7 @@ def refusing(status: int, message: str) -> Iterator[str]:
         def do_GET(self) -> None:
             is_health = self.path.endswith("/healthz")
             body = json.dumps({"multi_user": False} if is_health else {"code": 7, "message": message}).encode()
-            self.send_response(200 if is_health else status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(200 if is_health else status, body, JSON)
 
     with answering(Refusal) as url:
         yield url

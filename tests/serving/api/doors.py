@@ -73,10 +73,7 @@ def troubled_server() -> Iterator[str]:
             if wish == "late":
                 over.wait(30)
             body = b'{"error": "Traceback: a secret"}' if wish in {"500", "503"} else b"{}"
-            self.send_response(int(wish) if wish in {"500", "503"} else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(int(wish) if wish in {"500", "503"} else 200, body)
 
     with answering(Handler) as url:
         try:

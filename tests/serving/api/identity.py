@@ -77,10 +77,7 @@ def provider() -> Iterator[Provider]:
         def do_GET(self) -> None:
             one.asked += 1
             body = one.jwks()
-            self.send_response(500 if one.is_down else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(500 if one.is_down else 200, body)
 
     with answering(Handler) as url:
         one.url = f"{url}/jwks.json"

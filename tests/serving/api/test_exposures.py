@@ -41,11 +41,7 @@ def server(name: str, status: int = 200, asked: dict[str, datetime] | None = Non
             if asked is not None:
                 asked[self.path] = datetime.now(UTC)
             body = json.dumps({"by": name}).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("x-query-id", f"query of {name}")
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(status, body, {"x-query-id": f"query of {name}"})
 
     with answering(Handler) as url:
         yield url

@@ -41,10 +41,7 @@ def server(items: dict[str, float], asked: list[str], *, status: int = 200, unti
             if until is not None:
                 until.wait(WAIT_SECONDS)
             body = json.dumps({"items": [{"item_id": key, "score": score} for key, score in items.items()]}).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(status, body)
 
     with answering(Handler) as url:
         yield url
