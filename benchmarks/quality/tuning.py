@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from benchmarks.quality.output import versions
@@ -130,9 +131,13 @@ def _search(
     what = Search(store, name, subject.space, subject.initial, seed, sampler=sampler, warmup_steps=15)
     search(what, subject.objective, SearchConfig(trials=trials, minutes=600))
     seconds, best = clock() - began, found(what)
-    scores = [-np.inf if trial.value is None else trial.value for trial in finished(open_study(what))]
-    curve = tuple(float(score) for score in accumulate(scores, max))
+    curve = tuple(float(score) for score in accumulate(map(_end_score, finished(open_study(what))), max))
     return Run(sampler, seed, curve, best.params, subject.later(best.params), best.pruned, seconds)
+
+
+def _end_score(trial: FrozenTrial) -> float:
+    """Of a complete trial; a pruned one has none: what it told last is of fewer rounds, and may be of other rows."""
+    return trial.value if trial.state is TrialState.COMPLETE and trial.value is not None else -np.inf
 
 
 def _ranker(config: PipelineConfig, home: Path) -> Subject:

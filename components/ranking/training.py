@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
@@ -136,7 +137,11 @@ class Fitted:
 
 
 Report = Callable[[int, float], None]
-"""Called after each round with its number and the validation NDCG@10; may raise to stop the training."""
+"""Called after each round with its number and the validation NDCG@10; may raise to stop the training.
+
+A stage's numbers begin after the most rounds of those before it, however early they ended: one number is the same
+measure in every training, so a pruner that compares trainings by it compares alike with alike.
+"""
 
 
 def fit_ranker(
@@ -174,8 +179,9 @@ def fit_ranker(
     judging = validation.dmatrix(ref=learning) if validation is not None else None
     losing = thinned.dmatrix(ref=learning) if thinned is not None and validation is not None else None
     fitted: Fitted | None = None
-    for stage in stages:
-        boosting = _Boosting(learning, judging, losing, booster_params(params, stage.objective, seed), stage)
+    starts = accumulate((stage.rounds for stage in stages), initial=0)
+    for stage, start in zip(stages, starts, strict=False):
+        boosting = _Boosting(learning, judging, losing, booster_params(params, stage.objective, seed), stage, start)
         fitted = boosting.go_on(fitted, early_stopping_rounds, report)
     if fitted is None:
         raise ContractError("ranker: no stage to train; expected at least one objective with its rounds.")
@@ -184,13 +190,14 @@ def fit_ranker(
 
 @dataclass(frozen=True)
 class _Boosting:
-    """One stage, what it learns from, and what ends it."""
+    """One stage, what it learns from, what ends it, and the number of its first round."""
 
     learning: xgb.DMatrix
     judging: xgb.DMatrix | None
     thinned: xgb.DMatrix | None
     params: Mapping[str, Any]
     stage: Stage
+    start: int
 
     def go_on(self, before: Fitted | None, patience: int | None, report: Report | None) -> Fitted:
         """The booster of the stages before with the rounds of this one that help."""
@@ -203,7 +210,7 @@ class _Boosting:
             num_boost_round=self.stage.rounds,
             evals=[(watched, WATCHED)] if watched is not None else [],
             evals_result=history,
-            callbacks=self._callbacks(patience, report, len(earlier.history)) if watched is not None else [],
+            callbacks=self._callbacks(patience, report) if watched is not None else [],
             verbose_eval=False,
             xgb_model=earlier.booster,
         )
@@ -215,9 +222,7 @@ class _Boosting:
     def _ends_by_loss(self) -> bool:
         return self.thinned is not None and self.stage.objective == PROBABILITY
 
-    def _callbacks(
-        self, patience: int | None, report: Report | None, rounds_before: int
-    ) -> list[xgb.callback.TrainingCallback]:
+    def _callbacks(self, patience: int | None, report: Report | None) -> list[xgb.callback.TrainingCallback]:
         callbacks: list[xgb.callback.TrainingCallback] = []
         if patience:
             metric = LOSS if self._ends_by_loss else METRIC
@@ -225,7 +230,7 @@ class _Boosting:
                 xgb.callback.EarlyStopping(rounds=patience, metric_name=metric, maximize=not self._ends_by_loss)
             )
         if report:
-            callbacks.append(_Reporting(report, rounds_before))
+            callbacks.append(_Reporting(report, self.start))
         return callbacks
 
     def _best(self, booster: xgb.Booster, earlier: Fitted, scores: Mapping[str, Sequence[float]]) -> Fitted:
@@ -261,15 +266,15 @@ def booster_params(params: Mapping[str, Any], objective: str, seed: int) -> dict
 
 
 class _Reporting(xgb.callback.TrainingCallback):  # type: ignore[misc]  # xgboost publishes no types
-    def __init__(self, report: Report, rounds_before: int) -> None:
+    def __init__(self, report: Report, start: int) -> None:
         super().__init__()
-        self.report, self.rounds_before = report, rounds_before
+        self.report, self.start = report, start
 
     def after_iteration(
         self, _model: xgb.Booster, _epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]
     ) -> bool:
         scores = evals_log[WATCHED][METRIC]
-        self.report(self.rounds_before + len(scores) - 1, scores[-1])
+        self.report(self.start + len(scores) - 1, scores[-1])
         return False
 
 

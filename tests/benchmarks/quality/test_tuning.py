@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,19 @@ def test_both_samplers_begin_with_the_defaults_and_have_the_same_budget():
     for run in found.runs:
         assert list(run.best_so_far) == sorted(run.best_so_far)
         assert run.test == run.params["x"]
+
+
+def test_what_a_pruned_trial_told_on_its_way_is_no_score():
+    """Early values are of another scale here, as those of a logistic stage are, which thinned rows judge."""
+
+    def objective(params, report):
+        for step in range(20, 40):
+            report(step, 10 + params["x"])
+        return params["x"]
+
+    found = measure(replace(subject(), objective=objective), trials=12, seeds=1, clock=lambda: 0.0)
+    assert sum(run.pruned for run in found.runs) > 0
+    assert max(max(run.best_so_far) for run in found.runs) <= 1.0
 
 
 def test_interval_of_the_seeds_is_students():

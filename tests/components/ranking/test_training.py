@@ -24,9 +24,9 @@ def rows(queries: int, seed: int, *, shuffled: bool = False) -> RankingRows:
     return RankingRows(matrix, labels.ravel(), np.repeat(np.arange(queries), 20))
 
 
-def fit(training: RankingRows, validation: RankingRows | None, **options):
+def fit(training: RankingRows, validation: RankingRows | None, params=DEFAULT_PARAMS, **options):
     stages = (Stage("binary:logistic", 20), Stage("rank:ndcg", 10))
-    return fit_ranker(training, validation, DEFAULT_PARAMS, **{"stages": stages, "seed": 1} | options)
+    return fit_ranker(training, validation, params, **{"stages": stages, "seed": 1} | options)
 
 
 def test_a_rule_that_the_features_hold_is_learnt():
@@ -102,6 +102,24 @@ def test_rounds_are_reported_once_each_over_all_stages():
     steps = []
     fit(rows(50, 1), rows(50, 2), report=lambda step, _value: steps.append(step))
     assert steps == list(range(30))
+
+
+def test_a_stage_is_reported_from_the_same_round_on_however_early_the_one_before_ended():
+    """A pruner compares trainings round by round, and the thinned rows of one stage are not the whole lists of the next."""
+    steps = []
+    fit(
+        rows(60, 1),
+        rows(50, 2),
+        DEFAULT_PARAMS | {"eta": 0.3},
+        stages=(Stage("binary:logistic", 60), Stage("rank:ndcg", 10)),
+        early_stopping_rounds=5,
+        thinned=rows(50, 3),
+        report=lambda step, _value: steps.append(step),
+    )
+    first = [step for step in steps if step < 60]
+    assert first == list(range(len(first)))
+    assert len(first) < 60
+    assert steps[len(first)] == 60
 
 
 def test_same_seed_gives_the_same_model():
