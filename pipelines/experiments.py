@@ -5,14 +5,13 @@ from datetime import datetime
 from pathlib import Path
 
 from components.deploy_canary.rollout import Rollout
-from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.figures import figures_of, read_logs
 from monitoring.experiments.metrics import Span
 from monitoring.experiments.report import Report, metric_rows, over_time, write_page
 from monitoring.experiments.slices import slice_rows
 from monitoring.experiments.verdict import Action, Verdict, judge
 from pipelines.canary_state import canary_readings
-from pipelines.rollouts import VERDICT, place_of
+from pipelines.rollouts import VERDICT, judging_of, other_than_default, place_of
 
 FOLDER = Path("experiments")
 STEPPING = frozenset({"start", "advance"})
@@ -27,16 +26,18 @@ class Shown:
     page: Path
 
 
-def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, now: datetime) -> Shown:
+def show_experiment(home: Path, rollout: Rollout, *, now: datetime) -> Shown:
     """The present step of a rollout, or the last of one that is over; writes `experiments/<name>.html`.
 
     Args:
         home: State folder with the logs.
         rollout: Whose users are compared.
-        config: How it is judged; its steps are the rollout's.
         now: Of the look.
+
+    Raises:
+        ConfigError: This version knows no such way to judge.
     """
-    own = config.model_copy(update={"steps": (0.0, *rollout.steps)})
+    own = judging_of(rollout)
     shown, until = _before_the_end(rollout, now)
     span = Span(rollout.name, started=rollout.records[0].cause.at, since=shown.since, now=until)
     logs, place = read_logs(home, span, own), place_of(shown)
@@ -56,6 +57,7 @@ def show_experiment(home: Path, rollout: Rollout, config: ExperimentConfig, *, n
             (f"{one.cause.at:%Y-%m-%d %H:%M}", one.cause.by, one.act, one.cause.reason) for one in rollout.records
         ],
         shares=(1 - share, share),
+        chosen=other_than_default(own),
     )
     path = home / FOLDER / f"{rollout.name}.html"
     write_page(report, path)

@@ -1,5 +1,6 @@
 """A rollout judged by the logs: figures, verdict, act."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,23 @@ def experiment_config(values: Mapping[str, Any]) -> ExperimentConfig:
         raise ConfigError(f"experiment: {mistakes}. ExperimentConfig lists what there is.") from error
 
 
+def judging_of(rollout: Rollout) -> ExperimentConfig:
+    """As it was decided when the rollout began; its steps are the rollout's.
+
+    Raises:
+        ConfigError: This version knows no such way.
+    """
+    return experiment_config({**rollout.judging, "steps": (0.0, *rollout.steps)})
+
+
+def other_than_default(config: ExperimentConfig) -> str:
+    """The values that somebody chose, as `lift=0.1 primary=conversion`; empty where none is. The steps stand elsewhere."""
+    usual = ExperimentConfig()
+    chosen = {name: value for name, value in config if value != getattr(usual, name) and name != "steps"}
+    told = config.model_dump(mode="json", include=set(chosen))
+    return " ".join(f"{name}={json.dumps(value)}" for name, value in told.items())
+
+
 def waiting_challenger(home: Path, model: str, book: RolloutBook) -> str | None:
     """Id of the registry's challenger, where no rollout had it yet and none is on its way; else None."""
     rollouts = book.all()
@@ -49,27 +67,27 @@ def waiting_challenger(home: Path, model: str, book: RolloutBook) -> str | None:
     return None if is_tried or not all(one.is_finished for one in rollouts) else candidate
 
 
-def step_by_verdict(book: RolloutBook, home: Path, name: str, config: ExperimentConfig, *, now: datetime) -> Rollout:
+def step_by_verdict(book: RolloutBook, home: Path, name: str, *, now: datetime) -> Rollout:
     """Look at the logs, and let the verdict move the rollout, or hold it.
 
     Args:
         book: Where the rollout is.
         home: State folder with the logs.
         name: Of the rollout.
-        config: How it is judged; its steps are the rollout's.
         now: Of the look.
 
     Raises:
         NotFoundError: There is no such rollout.
+        ConfigError: This version knows no such way to judge.
         RecsysError: The target cannot be made so.
     """
-    return book.act(name, lambda rollout: _judged(rollout, home, config, now))
+    return book.act(name, lambda rollout: _judged(rollout, home, now))
 
 
-def _judged(rollout: Rollout, home: Path, config: ExperimentConfig, now: datetime) -> Rollout:
+def _judged(rollout: Rollout, home: Path, now: datetime) -> Rollout:
     if rollout.is_over or rollout.is_paused:
         return rollout
-    own = config.model_copy(update={"steps": (0.0, *rollout.steps)})
+    own = judging_of(rollout)
     if now < rollout.since:
         raise ConfigError(f"rollout {rollout.name}: a look at {now}, before its step began at {rollout.since}.")
     span = Span(rollout.name, started=rollout.records[0].cause.at, since=rollout.since, now=now)

@@ -230,13 +230,13 @@ def run_trial(shop: Shop, trial: Trial, days: Sequence[Day]) -> Ended:
         _play_day(shop, trial, list(baskets))
         _wait_until_logged(shop, trial.name, midnight, len(baskets), before)
         played, asked = played + 1, asked + len(baskets)
-        rollout = step_by_verdict(shop.book, shop.home, trial.name, shop.config, now=midnight + DAY)
+        rollout = step_by_verdict(shop.book, shop.home, trial.name, now=midnight + DAY)
         if rollout.is_over:
             break
     if not rollout.is_over:  # one canary at a time: the next trial could not begin
         cause = Cause(BY, midnight + DAY, "the days are over", {})
         rollout = shop.book.act(trial.name, lambda one: aborted(one, cause))
-    page = show_experiment(shop.home, rollout, shop.config, now=midnight + DAY).page
+    page = show_experiment(shop.home, rollout, now=midnight + DAY).page
     return Ended(trial, checks, rollout, midnight + DAY, played, asked, page)
 
 
@@ -250,7 +250,9 @@ def _started(shop: Shop, trial: Trial, begin: datetime) -> tuple[Rollout, list[C
     steps = tuple(share for share in shop.config.steps if share)
     reason = reason_to_start(trial.name, checks, trial.about, force=trial.force)
     cause = Cause(BY, begin, reason, evidence(checks))
-    return shop.book.start(started(trial.name, stable=stable, candidate=candidate, cause=cause, steps=steps)), checks
+    judging = shop.config.model_dump(mode="json")
+    begun = started(trial.name, stable=stable, candidate=candidate, cause=cause, steps=steps, judging=judging)
+    return shop.book.start(begun), checks
 
 
 def _published(shop: Shop, change: Change, now: datetime) -> str:

@@ -10,7 +10,7 @@ repeated, and what a crash left half done is done again from the value alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
@@ -89,6 +89,8 @@ class Rollout:
         is_done: The target was made like this value.
         records: The acts, oldest first.
         target: Address of what it runs on.
+        judging: How it is judged, as JSON, decided at its start: who sees the figures first and chooses the metric then
+            finds what he likes. What it does not say is as by default.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Rollout:
     is_done: bool
     records: tuple[Record, ...]
     target: str = LOCAL
+    judging: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -132,7 +135,14 @@ class Rollout:
 
 
 def started(
-    name: str, *, stable: str, candidate: str, cause: Cause, steps: tuple[float, ...] = STEPS, target: str = LOCAL
+    name: str,
+    *,
+    stable: str,
+    candidate: str,
+    cause: Cause,
+    steps: tuple[float, ...] = STEPS,
+    target: str = LOCAL,
+    judging: Mapping[str, Any] | None = None,
 ) -> Rollout:
     """A candidate in the dark.
 
@@ -146,7 +156,7 @@ def started(
         )
     if stable == candidate:
         raise ConfigError(f"rollout {name}: bundle {candidate} is stable already. Name another one.")
-    dark = Rollout(name, stable, candidate, steps, Phase.DARK, -1, cause.at, False, False, (), target)
+    dark = Rollout(name, stable, candidate, steps, Phase.DARK, -1, cause.at, False, False, (), target, judging or {})
     return replace(dark, records=(Record("start", cause, "none", str(dark)),))
 
 

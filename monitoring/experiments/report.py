@@ -68,6 +68,7 @@ class Report:
         decisions: When, by whom, what and why, the oldest first.
         shares: Planned, of champion and canary.
         slices: Grouping of the users to its groups, of the primary metric.
+        chosen: What somebody chose at its start of how it is judged; empty where all is as by default.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Report:
     decisions: Sequence[tuple[str, str, str, str]]
     shares: tuple[float, float]
     slices: Mapping[str, Sequence[SliceRow]] = field(default_factory=dict)
+    chosen: str = ""
 
 
 def metric_rows(logs: Logs, span: Span, config: ExperimentConfig) -> list[MetricRow]:
@@ -145,6 +147,7 @@ def page(report: Report) -> str:
             parts += ["<h2>Over time</h2>", chart]
     parts += _slices(report)
     parts += ["<h2>Sample ratio</h2>", _sample_ratio(report), "<h2>Guardrails</h2>", _guardrails(report.figures)]
+    parts += ["<h2>How it is judged</h2>", f"<p>Decided at its start: {escape(report.chosen or 'as by default')}.</p>"]
     parts += ["<h2>Decisions</h2>", _table(("when (UTC)", "by", "decision", "reason"), report.decisions, of="words")]
     title = escape(f"Experiment {report.name}")
     return (

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipelines.cli.options import Set, overrides
 from pipelines.cli.screen import screen
 
 app = typer.Typer(help="Plan experiments and read them.", no_args_is_help=True)
@@ -26,16 +25,15 @@ def list_() -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="Of the rollout.")], sets: Set = None) -> None:
-    """Every metric with its always-valid interval at the present step, the verdict, and a page of it."""
+def show(name: Annotated[str, typer.Argument(help="Of the rollout.")]) -> None:
+    """Every metric with its always-valid interval at the present step, or the last, the verdict, and a page of it."""
     from components.artifacts.home import recsys_home
     from pipelines.cli.rollout import open_book
     from pipelines.experiments import show_experiment
-    from pipelines.rollouts import experiment_config
 
     home, console = recsys_home(), screen()
     rollout = open_book().get(name)
-    shown = show_experiment(home, rollout, experiment_config(overrides(sets)), now=datetime.now(UTC))
+    shown = show_experiment(home, rollout, now=datetime.now(UTC))
     console.print(f"{shown.report.verdict.action}: {shown.report.verdict.reason}", highlight=False, soft_wrap=True)
     if shown.report.metrics:
         table = Table(
@@ -44,6 +42,7 @@ def show(name: Annotated[str, typer.Argument(help="Of the rollout.")], sets: Set
         for row in shown.report.metrics:
             table.add_row(*row.cells())
         console.print(table)
+    console.print(f"judged: {shown.report.chosen or 'as by default'}", highlight=False, soft_wrap=True)
     console.print(f"page: {shown.page}", highlight=False, soft_wrap=True)
 
 

@@ -29,7 +29,7 @@ HELP = """A recommender platform: data -> features -> training -> serving -> mon
 
 [bold]Start here[/bold]
 
-  recsys demo                        all of it on real retail data, in a few minutes
+  recsys demo                        all of it on real retail data, in a quarter of an hour
   recsys data check my.yaml          what is in my tables, what is missing, and what that costs
   recsys train run my.yaml           train, evaluate and register a bundle
   recsys up                          answer requests with the champion (recsys down stops it)

@@ -3,6 +3,7 @@
 import getpass
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from pipelines.cli.screen import screen
 if TYPE_CHECKING:
     from components.deploy_canary.book import RolloutBook
     from components.deploy_canary.rollout import Cause, Rollout
+    from monitoring.experiments.config import ExperimentConfig
     from pipelines.rollout_gate import Check
 
 app = typer.Typer(help="Roll a bundle out to growing groups of users, by evidence.", no_args_is_help=True)
@@ -23,6 +25,15 @@ MODEL = "recommender"
 BY_HAND = "started by hand"
 Name = Annotated[str, typer.Argument(help="Of the rollout, and of the experiment that divides its users.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
+Judging = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="How it will be judged, where not by default: --set primary=conversion --set lift=0.1. Repeatable; it stands from "
+        "the start to the end.",
+    ),
+]
 
 
 @app.command()
@@ -32,6 +43,7 @@ def start(
     step: Annotated[
         list[float] | None, typer.Option(help="Share of users; repeatable. 0.05 0.25 0.5 where left out.")
     ] = None,
+    set_: Judging = None,
     target: Target = LOCAL,
     reason: Reason = BY_HAND,
     force: Annotated[bool, typer.Option("--force", help="Start whatever speaks against it; needs a --reason.")] = False,
@@ -44,16 +56,22 @@ def start(
     from components.artifacts.errors import ConfigError
     from components.artifacts.home import recsys_home
     from components.artifacts.registry import open_registry
-    from components.deploy_canary.rollout import STEPS
 
     candidate = open_registry(recsys_home()).version(MODEL, bundle).bundle_id
     if force and reason == BY_HAND:
         raise ConfigError(f"rollout {name}: --force needs a --reason, for the record.")
-    _begin(name, candidate, tuple(step) if step else STEPS, target, reason, is_forced=force)
+    _begin(name, candidate, _judging(set_, step), target, reason, is_forced=force)
+
+
+def _judging(pairs: list[str] | None, steps: list[float] | None = None) -> "ExperimentConfig":
+    from pipelines.cli.options import overrides
+    from pipelines.rollouts import experiment_config
+
+    return experiment_config({**overrides(pairs), **({"steps": (0.0, *steps)} if steps else {})})
 
 
 def _begin(
-    name: str, candidate: str, steps: tuple[float, ...], target: str, reason: str, *, is_forced: bool = False
+    name: str, candidate: str, config: "ExperimentConfig", target: str, reason: str, *, is_forced: bool = False
 ) -> None:
     """Check the candidate, write the rollout down and start it; one that was begun before is completed."""
     from components.artifacts.home import recsys_home
@@ -63,14 +81,22 @@ def _begin(
 
     home, book = recsys_home(), open_book()
     stable = require_champion(home, MODEL).bundle_id
-    started(name, stable=stable, candidate=candidate, cause=_cause(reason), steps=steps)  # refuses a wrong plan
+    begin = partial(
+        started,
+        name,
+        stable=stable,
+        candidate=candidate,
+        steps=tuple(share for share in config.steps if share),
+        target=target,
+        judging=config.model_dump(mode="json"),
+    )
+    begin(cause=_cause(reason))  # refuses a wrong plan
     is_new = name not in {one.name for one in book.all()}
     if is_new:  # a target that is none, or that has another bundle than the champion, is refused before anything is written down
         _ensure_champion_answers(target)
     checks = _checked(candidate, stable) if is_new else []
     said = reason_to_start(name, checks, reason, force=reason if is_forced else None)
-    cause = _cause(said, evidence(checks))
-    _tell(book.start(started(name, stable=stable, candidate=candidate, cause=cause, steps=steps, target=target)))
+    _tell(book.start(begin(cause=_cause(said, evidence(checks)))))
 
 
 def _ensure_champion_answers(target: str) -> None:
@@ -97,6 +123,8 @@ def _checked(candidate: str, stable: str) -> "list[Check]":
 @app.command()
 def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all where left out.")] = None) -> None:
     """Show where rollouts stand; of one named, what was done, by whom, when and why. A canary that died is started again."""
+    from pipelines.rollouts import judging_of, other_than_default
+
     book = open_book()
     if name is None:
         table = Table("name", "state", "candidate", "stable", "since", box=None)
@@ -106,6 +134,7 @@ def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all 
         return
     rollout = book.act(name, lambda one: one)
     _tell(rollout)
+    typer.echo(f"judged: {other_than_default(judging_of(rollout)) or 'as by default'}")
     table = Table("when", "by", "act", "after", "why", "figures", box=None)
     for record in rollout.records:
         cause = record.cause
@@ -128,11 +157,11 @@ def step(
         ),
     ] = False,
     target: Target = LOCAL,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change how it is judged: longest_days=28. Repeatable.")
-    ] = None,
+    set_: Judging = None,
 ) -> None:
     """Judge the rollout by the logs and do what the verdict says: hold, advance, promote or take it back.
+
+    It is judged as was decided at its start; --set goes with --challenger, for the rollouts that this one starts.
 
     Without a name and without a rollout on its way there is nothing to do, which is no error: for a clock that asks. On a cluster
     it is one that stable has another bundle than the champion; where it has none yet, it is given the champion. With
@@ -142,16 +171,20 @@ def step(
     from components.artifacts.home import recsys_home
     from components.artifacts.model_registry import tell_model_registry
     from components.deploy_canary.rollout import advanced
-    from pipelines.cli.options import overrides
-    from pipelines.rollouts import experiment_config, step_by_verdict, waiting_challenger
+    from pipelines.rollouts import step_by_verdict, waiting_challenger
 
     if challenger and (name or force):
         raise ConfigError("--challenger: names the rollout and starts it by itself. Leave out NAME and --force.")
-    config, book = experiment_config(overrides(set_)), open_book()
+    if set_ and not challenger:
+        raise ConfigError(
+            "--set: how a rollout is judged is decided at its start (`recsys rollout start --set`), before anybody sees its "
+            "figures. Leave it out, or abort this one and start another."
+        )
+    config, book = _judging(set_), open_book()
     tell_model_registry(recsys_home(), MODEL)
     waiting = waiting_challenger(recsys_home(), MODEL, book) if challenger else None
     if waiting is not None:
-        _begin_challenger(waiting, target)
+        _begin_challenger(waiting, config, target)
         return
     named = name or next((one.name for one in book.all() if not one.is_finished), None)
     if named is None:
@@ -161,22 +194,21 @@ def step(
     if force:
         _act(named, reason, advanced)
         return
-    rollout = step_by_verdict(book, recsys_home(), named, config, now=datetime.now(UTC))
+    rollout = step_by_verdict(book, recsys_home(), named, now=datetime.now(UTC))
     last = rollout.records[-1]
     _tell(rollout)
     typer.echo(f"{last.act}: {last.cause.reason}")
 
 
-def _begin_challenger(candidate: str, target: str) -> None:
+def _begin_challenger(candidate: str, config: "ExperimentConfig", target: str) -> None:
     """One that is refused loses its alias, so that the next look does not ask it all again."""
     from components.artifacts.errors import GateRefusedError
     from components.artifacts.home import recsys_home
     from components.artifacts.registry import CHALLENGER, open_registry
-    from components.deploy_canary.rollout import STEPS
     from pipelines.rollouts import AUTOMATIC
 
     try:
-        _begin(f"{AUTOMATIC}{candidate}", candidate, STEPS, target, "the registry's challenger")
+        _begin(f"{AUTOMATIC}{candidate}", candidate, config, target, "the registry's challenger")
     except GateRefusedError as error:
         open_registry(recsys_home()).withdraw(MODEL, CHALLENGER, reason=str(error), now=datetime.now(UTC))
         raise

@@ -245,11 +245,12 @@ def roll_out(shop: Shop, candidate: str) -> Rollout:
     book, begun = RolloutBook(shop.home, LocalTarget(shop.home, MODEL)), datetime.now(UTC)
     stable = open_registry(shop.home).aliases(MODEL)["champion"]
     cause = Cause("loop", begun, "retrained", {})
-    book.start(started("loop", stable=stable, candidate=candidate, cause=cause, steps=(0.5,)))
-    step_by_verdict(book, shop.home, "loop", EXPERIMENT, now=datetime.now(UTC))
+    judging = EXPERIMENT.model_dump(mode="json")
+    book.start(started("loop", stable=stable, candidate=candidate, cause=cause, steps=(0.5,), judging=judging))
+    step_by_verdict(book, shop.home, "loop", now=datetime.now(UTC))
     visit(shop.door, candidate)
     wait_until_logged(shop.home, begun, datetime.now(UTC), queries=VISITORS)
-    return step_by_verdict(book, shop.home, "loop", EXPERIMENT, now=datetime.now(UTC) + timedelta(hours=26))
+    return step_by_verdict(book, shop.home, "loop", now=datetime.now(UTC) + timedelta(hours=26))
 
 
 def visit(door: str, candidate: str) -> None:

@@ -45,19 +45,20 @@ def candidate(state: object) -> Iterator[str]:
 
 def begun(home, url: str) -> RolloutBook:
     book = RolloutBook(home, Told(home, url))
-    book.start(started("spring", stable="b-1", candidate="b-2", cause=Cause("anna", MONDAY, "try", {})))
+    cause, judging = Cause("anna", MONDAY, "try", {}), {"feature_hours": 48}
+    book.start(started("spring", stable="b-1", candidate="b-2", cause=cause, judging=judging))
     return book
 
 
 def test_candidate_of_old_item_features_is_taken_back_and_its_page_says_why(tmp_path):
     with candidate({"items_as_of": MONDAY.isoformat()}) as url:
         book = begun(tmp_path, url)
-        held = step_by_verdict(book, tmp_path, "spring", CONFIG, now=MONDAY + timedelta(hours=12))
+        held = step_by_verdict(book, tmp_path, "spring", now=MONDAY + timedelta(hours=12))
         assert held.records[-1].cause.figures[FEATURE_HOURS] == 12
-        after = step_by_verdict(book, tmp_path, "spring", CONFIG, now=MONDAY + timedelta(hours=1_200))
+        after = step_by_verdict(book, tmp_path, "spring", now=MONDAY + timedelta(hours=1_200))
     assert after.phase is Phase.ABORTED
     assert after.records[-1].cause.reason == "hours since the canary's item features 1,200, at most 48 are allowed"
-    shown = show_experiment(tmp_path, after, CONFIG, now=MONDAY + timedelta(days=60))
+    shown = show_experiment(tmp_path, after, now=MONDAY + timedelta(days=60))
     assert (shown.report.verdict.action, shown.report.verdict.reason) == ("rollback", after.records[-1].cause.reason)
 
 

@@ -1,7 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
 from components.deploy_canary.rollout import Cause, advanced, judged, started
-from monitoring.experiments.config import ExperimentConfig
 from pipelines.experiments import show_experiment
 from tests.pipelines.test_cli import recsys
 
@@ -11,7 +10,7 @@ START = datetime(2024, 6, 3, tzinfo=UTC)
 def test_page_of_a_rollout_in_the_dark_says_that_nobody_meets_it(tmp_path):
     cause = Cause("anna", START, "a better ranker", {})
     rollout = started("spring", stable="b-1", candidate="b-2", cause=cause)
-    shown = show_experiment(tmp_path, rollout, ExperimentConfig(), now=START + timedelta(hours=1))
+    shown = show_experiment(tmp_path, rollout, now=START + timedelta(hours=1))
     text = shown.page.read_text()
     assert shown.page == tmp_path / "experiments" / "spring.html"
     assert "No user meets the canary yet" in text
@@ -22,7 +21,7 @@ def test_page_of_a_rollout_that_is_over_shows_its_last_step_until_the_end(tmp_pa
     begun = started("spring", stable="b-1", candidate="b-2", cause=Cause("anna", START, "try", {}), steps=(0.5,))
     ramp = advanced(begun, Cause("verdict", START + timedelta(days=1), "no harm", {}))
     over = judged(ramp, "stop", Cause("verdict", START + timedelta(days=4), "undecided after 3 days", {}))
-    shown = show_experiment(tmp_path, over, ExperimentConfig(), now=START + timedelta(days=30))
+    shown = show_experiment(tmp_path, over, now=START + timedelta(days=30))
     assert shown.report.figures.hours == 72
     assert shown.report.shares == (0.5, 0.5)
 

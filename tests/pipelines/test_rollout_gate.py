@@ -16,6 +16,7 @@ from feature_repo.store import apply
 from monitoring.experiments.replay_comparison import ReplayConfig
 from pipelines.known_candidates import popular_only, publish_candidate, the_same
 from pipelines.rollout_gate import GOLDEN, OFF_POLICY, REPLAY, Check, check_candidate, reason_to_start
+from pipelines.rollouts import judging_of
 from pipelines.stack import down
 from serving.live_events import LiveEvents
 from serving.online_features import UserReader
@@ -147,6 +148,7 @@ def test_clock_begins_the_challengers_rollout_once_judges_it_and_lets_it_rest_wh
         (rollout,) = read_rollouts(home)
         assert rollout.records[0].cause.reason == "the registry's challenger"
         assert "are answered as in training" in rollout.records[0].cause.figures[GOLDEN]
+        assert judging_of(rollout).feature_hours == 1e6
         assert "hold: " in clock()
         recsys("rollout", "abort", name, home=home)
         assert clock() == "no rollout is on its way; `recsys rollout start` makes one\n"

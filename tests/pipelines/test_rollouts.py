@@ -1,5 +1,6 @@
 """A rollout judged by logs of known users: it advances, is held, is promoted and is taken back by itself."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from components.artifacts.errors import ConfigError
 from components.deploy_canary.book import RolloutBook
 from components.deploy_canary.rollout import Cause, Phase, Rollout, paused, started
-from pipelines.rollouts import experiment_config, step_by_verdict
+from pipelines.rollouts import experiment_config, judging_of, other_than_default, step_by_verdict
 from serving.api.assignment import CANARY, Experiment, Experiments, assign
 from serving.api.exposures import Exposure, ExposureLog
 from serving.feedback import FeedbackLog
@@ -24,6 +25,7 @@ LIST = 10
 CONFIG = experiment_config(
     {"least_days": 2, "longest_days": 3, "step_users": 100, "lift": 0.3, "harm_hours": 1, "pre_days": 0}
 )
+JUDGING = CONFIG.model_dump(mode="json")
 
 
 class Nowhere:
@@ -44,7 +46,7 @@ def at(hours: float) -> datetime:
 
 def begin(book: RolloutBook, *steps: float) -> None:
     cause = Cause("test", MONDAY, "try", {})
-    book.start(started("spring", stable="b1", candidate="b2", cause=cause, steps=steps))
+    book.start(started("spring", stable="b1", candidate="b2", cause=cause, steps=steps, judging=JUDGING))
 
 
 def visit(
@@ -95,7 +97,7 @@ def visit(
 
 
 def look(book: RolloutBook, home: Path, hours: float) -> Rollout:
-    return step_by_verdict(book, home, "spring", CONFIG, now=at(hours))
+    return step_by_verdict(book, home, "spring", now=at(hours))
 
 
 def test_better_candidate_is_promoted_by_the_logs_alone(book, tmp_path):
@@ -145,6 +147,24 @@ def test_paused_rollout_is_not_judged(book, tmp_path):
     begin(book, 0.5)
     book.act("spring", lambda one: paused(one, Cause("ann", at(1), "holiday", {})))
     assert look(book, tmp_path, 48).phase is Phase.DARK
+
+
+def test_how_it_is_judged_stands_from_its_start(book, tmp_path):
+    """Whoever may choose the metric after the figures finds what he likes."""
+    begin(book, 0.5)
+    assert judging_of(RolloutBook(tmp_path, Nowhere()).get("spring")) == CONFIG.model_copy(update={"steps": (0.0, 0.5)})
+    said = recsys("rollout", "step", "spring", "--set", "lift=0.01", home=tmp_path, status=2).stderr
+    assert "--set: how a rollout is judged is decided at its start" in said
+    shown = recsys("experiment", "show", "spring", home=tmp_path).stdout
+    assert "judged: pre_days=0 lift=0.3 step_users=100 least_days=2 longest_days=3" in shown
+
+
+def test_rollout_that_says_nothing_of_its_judging_is_judged_as_by_default(book):
+    bare = started("spring", stable="b1", candidate="b2", cause=Cause("test", MONDAY, "try", {}))
+    assert other_than_default(judging_of(bare)) == ""
+    unknown = replace(bare, judging={"longest": 3})
+    with pytest.raises(ConfigError, match="longest"):
+        judging_of(unknown)
 
 
 def test_wrong_configuration_and_a_look_into_the_past_are_refused(book, tmp_path):
