@@ -1,10 +1,11 @@
 """How a window is judged, and when a verdict starts a training run."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.artifacts.errors import ConfigError
+from monitoring.metric_config import MetricsConfig
 
 
 class DriftConfig(BaseModel):
@@ -158,6 +159,27 @@ class FreshnessConfig(BaseModel):
     )
 
 
+class KpiConfig(MetricsConfig):
+    """The business's own figures, period by period, and what they should come to."""
+
+    days: int = Field(7, ge=1, description="Length of a period; weeks begin on Monday, UTC")
+    periods: int = Field(
+        13, ge=1, description="Newest periods that are computed where they are missing; older ones stay as they were"
+    )
+    min_users: int = Field(100, ge=2, description="Users of a period below which a goal is not judged")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the intervals, over users")
+    goals: dict[str, float] = Field(
+        {}, description="Metric to the least that it should be; a WARN where it surely is not: {conversion: 0.04}"
+    )
+
+    @model_validator(mode="after")
+    def _goals_have_metrics(self) -> Self:
+        unknown = sorted(set(self.goals) - set(self.countable))
+        if unknown:
+            raise ValueError(f"goals: {', '.join(unknown)}, expected some of {', '.join(sorted(self.countable))}")
+        return self
+
+
 class OffPolicyConfig(BaseModel):
     """When logged lists are evidence enough to judge a bundle that never served."""
 
@@ -215,6 +237,7 @@ class MonitoringConfig(BaseModel):
         default_factory=CalibrationConfig, description="The model's probabilities, day by day and by segment"
     )
     freshness: FreshnessConfig = Field(default_factory=FreshnessConfig, description="Ages")
+    kpis: KpiConfig = Field(default_factory=KpiConfig, description="The business's figures and goals")
     report: ReportConfig = Field(default_factory=ReportConfig, description="Evidently")
     off_policy: OffPolicyConfig = Field(
         default_factory=OffPolicyConfig, description="Judging a bundle that never served"

@@ -7,7 +7,7 @@ window was judged last, and derived from what is kept on disk: another run write
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from monitoring.history import read_history
+from monitoring.kpis import Kpi, read_kpis
 from monitoring.retraining_policy import Action, DecisionRecord, read_decisions
-from monitoring.verdict import SEVERITY, Verdict
+from monitoring.verdict import SEVERITY, Group, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,13 @@ class MonitorMetrics(Collector):
     Args:
         verdicts: At least one, the newest window last.
         decisions: Oldest first; may be empty.
+        kpis: Oldest first; may be empty.
     """
 
-    def __init__(self, verdicts: tuple[Verdict, ...], decisions: tuple[DecisionRecord, ...]) -> None:
-        self._verdicts, self._decisions = verdicts, decisions
+    def __init__(
+        self, verdicts: tuple[Verdict, ...], decisions: tuple[DecisionRecord, ...], kpis: Sequence[Kpi] = ()
+    ) -> None:
+        self._verdicts, self._decisions, self._kpis = verdicts, decisions, kpis
         self._newest = verdicts[-1]
 
     def collect(self) -> Iterator[Metric]:
@@ -48,6 +52,7 @@ class MonitorMetrics(Collector):
         yield from self._states()
         yield from self._features()
         yield from self._retraining()
+        yield from self._business()
 
     def _run(self) -> Iterator[Metric]:
         newest = self._newest
@@ -100,6 +105,17 @@ class MonitorMetrics(Collector):
             last.add_metric([self._newest.model, action], taken[-1:] == [action])
         yield from (total, last)
 
+    def _business(self) -> Iterator[Metric]:
+        labels = ["model", "kpi"]
+        value = GaugeMetricFamily("recsys_monitor_kpi", "A business figure of its newest period", labels=labels)
+        goal = GaugeMetricFamily("recsys_monitor_kpi_goal", "The least that it should be", labels=labels)
+        for name, newest in {one.name: one for one in self._kpis}.items():
+            value.add_metric([self._newest.model, name], newest.value)
+        for check in self._newest.checks:
+            if check.group is Group.BUSINESS and check.threshold is not None:
+                goal.add_metric([self._newest.model, check.name.partition(":")[2]], check.threshold)
+        yield from (value, goal)
+
     def _one(self, name: str, documentation: str, value: float) -> Metric:
         family = GaugeMetricFamily(f"recsys_monitor_{name}", documentation, labels=["model"])
         family.add_metric([self._newest.model], value)
@@ -117,7 +133,7 @@ def publish(home: Path, model: str) -> Path:
         model: One that was judged at least once.
     """
     registry = CollectorRegistry()
-    registry.register(MonitorMetrics(read_history(home, model), read_decisions(home, model)))
+    registry.register(MonitorMetrics(read_history(home, model), read_decisions(home, model), read_kpis(home, model)))
     path = home / "monitoring" / "metrics" / f"{model}.prom"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_to_textfile(str(path), registry)

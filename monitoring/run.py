@@ -23,6 +23,8 @@ from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.freshness import freshness_checks
 from monitoring.history import append, comparable, read_history
 from monitoring.ids import item_checks
+from monitoring.kpi_page import write_kpi_page
+from monitoring.kpis import goal_checks, record_kpis
 from monitoring.own_past import Past
 from monitoring.quality import known_span, quality_checks
 from monitoring.report import render_report
@@ -97,6 +99,10 @@ def judge(
         with _judged("quality", Group.QUALITY, checks):
             known = _with_outcomes(home, manifest, reference, window, now, config)
             checks += quality_checks(reference, window, known, config)
+    with _judged("kpis", Group.BUSINESS, checks):
+        kpis = record_kpis(home, config.model, config.kpis, now=now)
+        write_kpi_page(home, config.model, kpis, config.kpis)
+        checks += goal_checks(kpis, config.kpis)
     skew, segments = _from_the_bundle(home, bundle, manifest, reference, window, now, checks, config)
     return Verdict(
         model=config.model,

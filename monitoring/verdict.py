@@ -66,6 +66,7 @@ class Group(StrEnum):
     DRIFT = "drift"
     PREDICTION = "prediction"
     QUALITY = "quality"
+    BUSINESS = "business"
 
 
 BLOCKERS = (Group.FRESHNESS, Group.NULLS, Group.RANGE, Group.SKEW)

@@ -39,8 +39,9 @@ def show_experiment(home: Path, rollout: Rollout, *, now: datetime) -> Shown:
     """
     own = judging_of(rollout)
     shown, until = _before_the_end(rollout, now)
-    span = Span(rollout.name, started=rollout.records[0].cause.at, since=shown.since, now=until)
-    logs, place = read_logs(home, span, own), place_of(shown)
+    began = rollout.records[0].cause.at
+    span = Span(rollout.name, started=began, since=shown.since, now=until, pre_days=own.pre_days)
+    logs, place = read_logs(home, span), place_of(shown)
     figures = figures_of(logs, span, place, own, readings=canary_readings(home, rollout.name, own, now=now))
     verdict = _decided(rollout) or judge(figures, own)
     is_shown = verdict.action != Action.INVALID

@@ -197,7 +197,7 @@ def wait_until_logged(home: Path, start: datetime, end: datetime, *, queries: in
     """
 
     def missing() -> str | None:
-        logged = len(read_impressions(home, start - BEFORE, end)["query_id"].unique())
+        logged = len(read_impressions(home, start - BEFORE, end, columns=["query_id"])["query_id"].unique())
         return None if logged >= queries else f"impressions of {logged:,} answers, {queries:,} were given"
 
     wait_for_logs(home, missing)

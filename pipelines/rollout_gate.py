@@ -118,7 +118,7 @@ def _off_policy(home: Path, model: str, ours: Version, theirs: Version, now: dat
 
 
 def _is_drawn(home: Path, now: datetime) -> bool:
-    propensities = read_impressions(home, now - WINDOW, now)["propensity"]
+    propensities = read_impressions(home, now - WINDOW, now, columns=["propensity"])["propensity"]
     return len(propensities) > 0 and pc.min(propensities).as_py() < 1
 
 

@@ -90,9 +90,10 @@ def _judged(rollout: Rollout, home: Path, now: datetime) -> Rollout:
     own = judging_of(rollout)
     if now < rollout.since:
         raise ConfigError(f"rollout {rollout.name}: a look at {now}, before its step began at {rollout.since}.")
-    span = Span(rollout.name, started=rollout.records[0].cause.at, since=rollout.since, now=now)
+    began = rollout.records[0].cause.at
+    span = Span(rollout.name, started=began, since=rollout.since, now=now, pre_days=own.pre_days)
     readings = canary_readings(home, rollout.name, own, now=now)
-    figures = figures_of(read_logs(home, span, own), span, place_of(rollout), own, readings=readings)
+    figures = figures_of(read_logs(home, span), span, place_of(rollout), own, readings=readings)
     verdict = judge(figures, own)
     seen = {**told(figures), PLANNED: figures.planned_users or None}
     return judged(rollout, str(verdict.action), Cause(VERDICT, now, verdict.reason, seen))

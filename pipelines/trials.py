@@ -292,7 +292,7 @@ def _wait_until_logged(shop: Shop, experiment: str, midnight: datetime, requests
 
     def missing() -> str | None:
         exposed = read_exposures(shop.home, midnight, midnight + DAY)["experiment"].to_pylist().count(experiment)
-        shown = len(read_impressions(shop.home, midnight, midnight + DAY)["query_id"].unique())
+        shown = len(read_impressions(shop.home, midnight, midnight + DAY, columns=["query_id"])["query_id"].unique())
         if min(exposed, shown) >= requests and (before is None or _has_copied(shop, midnight, requests, before)):
             return None
         return (

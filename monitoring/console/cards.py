@@ -1,4 +1,4 @@
-"""The six cards of a model: each answers one question of whoever is on call, the worst first."""
+"""The seven cards of a model: each answers one question of whoever is on call, the worst first."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -6,6 +6,7 @@ from html import escape
 from components.deploy_canary.rollout import Rollout
 from monitoring.console.state import ModelState
 from monitoring.experiments.charts import Line, line_chart
+from monitoring.kpi_page import chart
 from monitoring.moved_values import moved_values
 from monitoring.outcome import Outcome
 from monitoring.retraining_report import Fact
@@ -21,7 +22,7 @@ SYSTEMS = {"two_stage": "this bundle", "popularity": "what is popular"}
 
 
 def cards(state: ModelState, links: Mapping[str, str], acts: str | None = None) -> str:
-    """All six, as HTML.
+    """All seven, as HTML.
 
     Args:
         state: Of the model.
@@ -32,6 +33,7 @@ def cards(state: ModelState, links: Mapping[str, str], acts: str | None = None) 
         (
             _card("Data and freshness", _data(state.verdict), _link(links, "report of the window")),
             _card("Quality", _quality(state), _link(links, "evaluation of the champion")),
+            _card("Business", _business(state), _link(links, "business figures")),
             _card("Drift", _drift(state), _link(links, "report of the window", "Evidently's page")),
             _card("Experiments", _experiments(state), _link(links, *_experiment_pages(state))),
             _card("Canary", _canary(state, acts), _link(links, "evaluation of the challenger")),
@@ -53,6 +55,26 @@ def _card(title: str, body: str, links: str) -> str:
 def _link(links: Mapping[str, str], *names: str) -> str:
     found = [f'<a href="{escape(links[name])}">{escape(name)}</a>' for name in names if name in links]
     return f'<p class="links">{" · ".join(found)}</p>' if found else ""
+
+
+def _business(state: ModelState) -> str:
+    """What the lists earn: goals with their checks, the newest period of each figure, and lines of what has a goal."""
+    if not state.kpis:
+        return "<p>No period of business figures is over yet; <code>recsys monitor run</code> adds them.</p>"
+    goals = {check.name.partition(":")[2]: check.threshold for check in _of_group(state.verdict, Group.BUSINESS)}
+    newest = {one.name: one for one in state.kpis}
+    rows = [
+        f"<li><b>{escape(name)}</b> {escape(one.figure)}, {days(one.start, one.end)}</li>"
+        for name, one in newest.items()
+    ]
+    drawn = [chart(name, state.kpis, goal, width=460) for name, goal in goals.items()]
+    parts = [_checks(state.verdict, (Group.BUSINESS,)) if state.verdict is not None and goals else ""]
+    parts.append(f"<ul>{''.join(rows)}</ul>")
+    return "".join([*parts, *(f'<div class="chart">{one}</div>' for one in drawn if one)])
+
+
+def _of_group(verdict: Verdict | None, group: Group) -> list[Check]:
+    return [check for check in verdict.checks if check.group is group] if verdict is not None else []
 
 
 def _data(verdict: Verdict | None) -> str:

@@ -10,6 +10,8 @@ from components.artifacts.registry import CHALLENGER, CHAMPION, Move, open_regis
 from components.deploy_canary.book import read_rollouts
 from components.deploy_canary.rollout import Rollout
 from monitoring.history import read_history, report_folder
+from monitoring.kpi_page import kpi_page_path
+from monitoring.kpis import Kpi, read_kpis
 from monitoring.outcome import Outcome, outcomes
 from monitoring.retraining_policy import DecisionRecord, read_decisions
 from monitoring.retraining_report import Fact, retraining_report
@@ -35,6 +37,7 @@ class ModelState:
         reports: Run of a launch to what is known of it afterwards.
         rollouts: The newest first; those of the state folder, which has one model in front of users.
         pages: Name to a page that lies deeper, where it exists.
+        kpis: Business figures, the oldest period first.
     """
 
     model: str
@@ -48,6 +51,7 @@ class ModelState:
     reports: Mapping[str, Sequence[Fact]]
     rollouts: Sequence[Rollout]
     pages: Mapping[str, Path]
+    kpis: Sequence[Kpi] = ()
 
     @property
     def champion(self) -> str | None:
@@ -116,6 +120,7 @@ def _read(home: Path, model: str, now: datetime) -> ModelState:
         reports={one.launch.run_key: retraining_report(home, model, one, decisions) for one in launched},
         rollouts=rollouts,
         pages=_pages(home, model, aliases, history, rollouts),
+        kpis=read_kpis(home, model),
     )
 
 
@@ -136,5 +141,6 @@ def _pages(
     if history:
         folder = report_folder(home, history[-1])
         pages |= {"report of the window": folder / "report.html", "Evidently's page": folder / "evidently.html"}
+    pages["business figures"] = kpi_page_path(home, model)
     pages |= {f"experiment {one.name}": home / "experiments" / f"{one.name}.html" for one in rollouts}
     return {name: path for name, path in pages.items() if path.exists()}

@@ -65,6 +65,11 @@ def effect_of(control: Moments, treatment: Moments, *, is_adjusted: bool = True)
     return Effect(difference, variance, _value(control), control.users + treatment.users)
 
 
+def value_of(arm: Moments) -> tuple[Floats, Floats]:
+    """The metric's value in an arm, and the variance of that estimate."""
+    return _value(arm), variance_per_user(arm, np.zeros_like(arm.users)) / arm.users
+
+
 def ratio(above: Floats, below: Floats) -> Floats:
     """0 where the denominator is: nothing was shown, or nobody has a past."""
     known = below != 0

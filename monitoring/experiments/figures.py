@@ -39,12 +39,12 @@ class Place:
     planned_users: int | None = None
 
 
-def read_logs(home: Path, span: Span, config: ExperimentConfig) -> Logs:
+def read_logs(home: Path, span: Span) -> Logs:
     """All that a look at a span needs."""
-    start = span.started - timedelta(days=config.pre_days)
+    start = span.started - timedelta(days=span.pre_days)
     return Logs(
         read_exposures(home, span.started, span.now),
-        read_impressions(home, start, span.now).select(SHOWN),
+        read_impressions(home, start, span.now, columns=SHOWN),
         read_feedback(home, start, span.now),
         read_shadows(home, span.started, span.now),
     )

@@ -31,8 +31,8 @@ import pyarrow as pa
 
 from components.artifacts.errors import ConfigError
 from feature_repo.schema import EVENT_TIMESTAMP
-from monitoring.experiments.config import ExperimentConfig, MetricConfig
 from monitoring.experiments.moments import Floats
+from monitoring.metric_config import MetricConfig, MetricsConfig
 from serving.shadows import SHADOWS
 
 During = Literal["during", "before"]
@@ -47,12 +47,14 @@ class Span:
         started: When the experiment began: the pre-period ends there.
         since: When the step began.
         now: Nothing from here on is read.
+        pre_days: Length of the pre-period; 0 has none.
     """
 
     experiment: str
     started: datetime
     since: datetime
     now: datetime
+    pre_days: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot stand in a query."""
@@ -159,7 +161,7 @@ PERIODS: tuple[tuple[During, str], ...] = (("during", ""), ("before", "pre_"))
 COLUMN_NAMES = ("numerator", "denominator", "pre_numerator", "pre_denominator")
 
 
-def users_sql(metric: MetricConfig, span: Span, config: ExperimentConfig, *, window_hours: float | None = None) -> str:
+def users_sql(metric: MetricConfig, span: Span, config: MetricsConfig, *, window_hours: float | None = None) -> str:
     """The query of one metric over the tables `exposures`, `impressions` and `feedback`; one row per user.
 
     Args:
@@ -177,7 +179,7 @@ def users_sql(metric: MetricConfig, span: Span, config: ExperimentConfig, *, win
         now=_literal(span.now),
         window=round(60 * (window_hours or metric.window_hours)),
         late=round(config.late_minutes),
-        pre_days=config.pre_days,
+        pre_days=span.pre_days,
         attribution=round(60 * config.attribution_hours),
         gap=round(config.session_gap_minutes),
         click_types=_list(config.click_types),
@@ -260,7 +262,7 @@ class UserValues:
 
 
 def user_values(
-    logs: Logs, metric: MetricConfig, span: Span, config: ExperimentConfig, *, window_hours: float | None = None
+    logs: Logs, metric: MetricConfig, span: Span, config: MetricsConfig, *, window_hours: float | None = None
 ) -> UserValues:
     """Run `users_sql`."""
     table = logs.query(users_sql(metric, span, config, window_hours=window_hours))

@@ -112,7 +112,7 @@ def compare_on_logs(
 
 
 def _asked(home: Path, now: datetime, config: ReplayConfig) -> list[Question]:
-    shown = read_impressions(home, now - timedelta(days=config.days), now).select(ASKED).to_pandas()
+    shown = read_impressions(home, now - timedelta(days=config.days), now, columns=ASKED).to_pandas()
     rows = full_lists(shown[shown[USER_ID] != ""], k=config.k)
     found = questions(rows, k=config.k) if len(rows) else []
     order = np.random.default_rng(config.seed).permutation(len(found))[: config.lists]

@@ -200,6 +200,45 @@ def decisions(model: Model = "recommender") -> None:
     screen().print(table if table.row_count else f"nothing was decided for {model} yet")
 
 
+@app.command()
+def kpis(
+    config: Config = DEFAULT,
+    now: Annotated[str | None, typer.Option(help="Time of the look, in a replay; now where not given.")] = None,
+    sets: Set = None,
+) -> None:
+    """What the recommendations earn, week by week, against its goals: clicks, conversion, revenue, order value, return.
+
+    The metrics are those of experiments, over all users who were shown a list; `monitoring.kpis` of the configuration says
+    what counts, the length of a period, and the goals. A period appears when the window of its last user is over.
+    """
+    from components.artifacts.cuts import parse_moment
+    from components.artifacts.home import recsys_home
+    from monitoring.kpi_page import HEADS, names_of, row, write_kpi_page
+    from monitoring.kpis import goal_checks, record_kpis
+    from pipelines.config import load_config
+
+    settings, home, console = load_config(config, overrides(sets)).resolved_monitoring(), recsys_home(), screen()
+    moment = parse_moment(now) if now else datetime.now(UTC)
+    found = record_kpis(home, settings.model, settings.kpis, now=moment)
+    if not found:
+        console.print(
+            f"no period of {settings.kpis.days} days in which {settings.model} has shown lists is over yet",
+            soft_wrap=True,
+        )
+        raise typer.Exit(NEVER_JUDGED)
+    table = Table(*HEADS, box=None)
+    for name in names_of(found):
+        table.add_row(*row(name, found, settings.kpis.goals))
+    console.print(table)
+    for check in goal_checks(found, settings.kpis):
+        console.print(
+            Text.assemble((check.state, STATE_STYLE.get(check.state, "default")), f" {check.reason}"), soft_wrap=True
+        )
+    console.print(
+        f"page: {write_kpi_page(home, settings.model, found, settings.kpis)}", highlight=False, soft_wrap=True
+    )
+
+
 @app.command("compile")
 def compile_package(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("monitor-recommender.yaml"),

@@ -6,6 +6,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from monitoring.kpis import Kpi
 from monitoring.metrics import MonitorMetrics
 from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
 from serving.api.metrics import DoorMetrics
@@ -44,14 +45,18 @@ def registries() -> tuple[CollectorRegistry, ...]:
     server.answered("/v1/models/{name}:predict", 200, 0.01)
     server.user("ok", 60.0)
     server.serves("b-1", variant="stable", scorer="compiled", items_as_of=NOW)
-    monitor.register(MonitorMetrics((verdict(),), ()))
+    earned = Kpi("ctr", "d", NOW - timedelta(days=7), NOW, 900, 0.05, 0.04, 0.06, ("b-1",))
+    monitor.register(MonitorMetrics((verdict(),), (), (earned,)))
     return door.registry, server.registry, monitor, StreamMetrics().registry, MirrorMetrics().registry
 
 
 def verdict() -> Verdict:
-    check = Check("drift:features", Group.DRIFT, State.OK, "nothing moved")
+    checks = (
+        Check("drift:features", Group.DRIFT, State.OK, "nothing moved"),
+        Check("kpi:ctr", Group.BUSINESS, State.OK, "reached", 0.05, 0.04),
+    )
     price = FeatureFinding("price", State.OK, 0.3, 0.01, 0.1, "", "", 1.0, 1.0, 0.0, 0.0, None, 0.0, 900, "")
-    return Verdict("recommender", "b-1", "ref", NOW - timedelta(days=7), NOW, NOW, 900, 9000, (check,), (price,))
+    return Verdict("recommender", "b-1", "ref", NOW - timedelta(days=7), NOW, NOW, 900, 9000, checks, (price,))
 
 
 def assert_exported(expression: str) -> None:

@@ -161,6 +161,12 @@ CASES = [
         for state in (State.FAIL, State.STALE, State.ERROR, State.WARN)
     ),
     *(
+        Case("RecsysGoalMissed", 1, group == "business" and state == "WARN", {
+            f'recsys_monitor_check_state{{{HERE},model="recommender",check="kpi:ctr",group="{group}",state="{state}"}}': "1x2",
+        }, of_model(check="kpi:ctr"))
+        for group, state in (("business", "WARN"), ("business", "OK"), ("drift", "WARN"))
+    ),
+    *(
         Case("RecsysRetrainingStuck", 1, action != "launch", {
             f'recsys_monitor_retraining_last_decision{{{HERE},model="recommender",action="{action}"}}': "1x2",
         }, of_model(action=action))

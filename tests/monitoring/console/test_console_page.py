@@ -1,5 +1,6 @@
 """What the operator's page says of a state folder."""
 
+import json
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from monitoring import history
 from monitoring.console.page import console_page, summary, write_console
 from monitoring.console.state import ModelState, read_states
 from monitoring.verdict import Check, Group, State
-from tests.monitoring.console.homes import FRESH, MODEL, NOW, eventful, verdict
+from tests.monitoring.console.homes import FRESH, MODEL, NOW, WEEK, eventful, verdict
 
 
 @pytest.fixture
@@ -75,9 +76,27 @@ def test_empty_folder_says_so(tmp_path):
     assert list(tmp_path.iterdir()) == []  # to look changes nothing
 
 
-def test_page_has_the_six_cards_in_their_order(tmp_path):
+def test_page_has_the_seven_cards_in_their_order(tmp_path):
     titles = re.findall(r"<h3[^>]*>([^<]+)</h3>", page_of(eventful(tmp_path)))
-    assert titles == ["Data and freshness", "Quality", "Drift", "Experiments", "Canary", "Retraining"]
+    assert titles == ["Data and freshness", "Quality", "Business", "Drift", "Experiments", "Canary", "Retraining"]
+
+
+def test_business_card_has_each_figure_its_goal_and_a_line_of_what_has_one(tmp_path):
+    home = eventful(tmp_path)
+    path = home / "monitoring" / "kpis" / f"{MODEL}.json"
+    path.parent.mkdir(parents=True)
+    weeks = [
+        {"name": name, "definition": "d", "start": (NOW - (age + 1) * WEEK).isoformat(), "end": (NOW - age * WEEK).isoformat(),
+         "users": 900, "value": 0.03 + age / 100, "low": 0.02, "high": 0.04, "bundles": ["b-old"]}
+        for name in ("ctr", "conversion") for age in (1, 0)
+    ]  # fmt: skip
+    path.write_text(json.dumps({"format_version": 1, "kpis": weeks}))
+    missed = Check("kpi:ctr", Group.BUSINESS, State.WARN, "ctr 0.03: surely below the goal of 0.05", 0.03, 0.05)
+    history.append(home, verdict(FRESH, missed, weeks=1))
+    card = page_of(home).partition('aria-labelledby="business"')[2].partition("</section>")[0]
+    assert "surely below the goal of 0.05" in card
+    assert "<b>conversion</b> 0.03 (0.02 to 0.04), 2026-03-02 to 2026-03-08" in card
+    assert card.count("<svg") == 1  # of what has a goal
 
 
 def test_cards_say_what_moved_where_to_what_is_waited_for_and_how_far_the_canary_is(tmp_path):

@@ -8,12 +8,13 @@ import pytest
 import sqlglot
 
 from components.artifacts.errors import ConfigError
-from monitoring.experiments.config import METRICS, ExperimentConfig
+from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.metrics import Logs, Span, assigned_users, moments_sql, user_values, users_sql
 from monitoring.experiments.moments import Moments
+from monitoring.metric_config import METRICS
 
 START = datetime(2024, 6, 3, tzinfo=UTC)
-SPAN = Span("ranker", START, START, START + timedelta(days=10))
+SPAN = Span("ranker", START, START, START + timedelta(days=10), pre_days=28)
 CONFIG = ExperimentConfig()
 TIME = pa.timestamp("us", tz="UTC")
 
@@ -121,7 +122,7 @@ def test_user_in_both_arms_counts_in_none():
 
 
 def test_a_later_step_counts_from_the_first_exposure_in_it_and_keeps_the_past_of_the_experiment():
-    step = Span("ranker", START, at(3), SPAN.now)
+    step = Span("ranker", START, at(3), SPAN.now, pre_days=28)
     assert values_of("ctr", span=step) == {"anna": (1, 2, 0, 0)}
 
 
