@@ -28,7 +28,7 @@ def row(name: str, kpis: Sequence[Kpi], goals: Mapping[str, float]) -> tuple[str
     return name, days(newest.start, newest.end), newest.figure, f"{newest.users:,}", before, goal
 
 
-def chart(name: str, kpis: Sequence[Kpi], goal: float | None, *, width: int = 560, height: int = 220) -> str:
+def chart(name: str, kpis: Sequence[Kpi], goal: float | None, *, width: int = 1000, height: int = 240) -> str:
     """A metric's periods with their intervals as SVG, its goal as a dashed line; empty with fewer than two periods."""
     own = of_metric(kpis, name)
     if len(own) < 2:

@@ -207,6 +207,7 @@ def _kpis_of(
         values = user_values(logs, metric, span, config).of_arm(EVERYBODY)
         if len(values) > 1:
             value, low, high = _estimate(values, config.confidence)
+            high = min(high, metric.most)
             found.append(Kpi(name, definition_of(metric, config), start, end, len(values), value, low, high, bundles))
     return found
 

@@ -1,5 +1,6 @@
 """What the business counts: clicks, baskets, money, returns, defined once for experiments and for figures over time."""
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +23,17 @@ class MetricConfig(BaseModel):
         168, gt=0, description="A user counts for so long after his first exposure, and only when that is over"
     )
 
+    @property
+    def most(self) -> float:
+        """The largest value that there can be."""
+        return 1.0 if (self.numerator, self.denominator) in SHARES else math.inf
 
+
+SHARES: frozenset[tuple[Measure, Measure]] = frozenset(
+    {("clicks", "items_shown"), ("carts", "items_shown"), ("distinct_items", "items_shown"), ("converted", "users"),
+     ("returned", "users")}
+)  # fmt: skip
+"""What can never be over 1."""
 METRICS: dict[str, MetricConfig] = {
     "ctr": MetricConfig(numerator="clicks", denominator="items_shown", window_hours=24),
     "conversion": MetricConfig(numerator="converted"),

@@ -32,6 +32,7 @@ from components.ingest_events.ingest import ingest_events
 from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
 from monitoring.console.page import write_console
+from monitoring.kpi_page import kpi_page_path
 from pipelines.config import PipelineConfig, load_config
 from pipelines.demo_rollouts import demo_rollouts, shop_home
 from pipelines.local_runner import Progress
@@ -139,6 +140,7 @@ class Demo:
         pages = {
             "evaluation": self.trained.report,
             "monitoring": self.judged.report,
+            "business figures": kpi_page_path(self.home, self.judged.verdict.model),
             "monitoring of the drill": self.drilled.report,
             "evidently of the drill": self.drilled.folder / "evidently.html",
         }

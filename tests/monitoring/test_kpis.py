@@ -89,8 +89,12 @@ def test_figures_of_a_week_by_hand(home):
 
 
 def test_interval_is_that_of_a_mean_over_users(home):
-    """Revenue of 10 and 0: deviation 7.07, standard error 5, and no revenue is below 0."""
-    (revenue,) = of_metric(record_kpis(home, MODEL, CONFIG, now=KNOWN), "revenue_per_user")
+    """Revenue of 10 and 0: deviation 7.07, standard error 5, no revenue is below 0, and no share above 1."""
+    found = record_kpis(home, MODEL, CONFIG, now=KNOWN)
+    assert [(one.low, one.high) for one in of_metric(found, "retention")] == [
+        (0.0, 1.0)
+    ]  # of two, 1.48 without a bound
+    (revenue,) = of_metric(found, "revenue_per_user")
     assert (revenue.low, revenue.high) == pytest.approx((0.0, 5 + 1.96 * 5), rel=1e-3)
 
 
