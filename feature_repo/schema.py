@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
+from feature_repo.own import OWN_COLUMNS, VARIABLE
+
 USER_ID = "user_id"
 ITEM_ID = "item_id"
 EVENT_TIMESTAMP = "event_timestamp"
@@ -108,6 +110,16 @@ def over_windows(spec_of_days: list[list[FeatureSpec]]) -> tuple[FeatureSpec, ..
     return tuple(spec for specs in spec_of_days for spec in specs)
 
 
+OWN_USER, OWN_ITEM = (
+    tuple(
+        FeatureSpec(one.feature, Dtype.FLOAT32, one.unit, f"The shop's own: {one.column} of the table {table}")
+        for one in OWN_COLUMNS
+        if one.table == table
+    )
+    for table in ("users", "items")
+)
+"""Declared in `RECSYS_OWN_FEATURES`: the last columns of every matrix, NaN where the table has none."""
+
 USER_PROFILE = ViewSpec(
     "user_profile",
     USER_ID,
@@ -117,6 +129,7 @@ USER_PROFILE = ViewSpec(
         amount("user_income_usd", "Yearly household income; the middle of the band where only a band is known"),
         count("user_household_size", "People in the household"),
         text("user_segment", "Segment from the CRM, free text"),
+        *OWN_USER,
     ),
 )
 
@@ -228,6 +241,7 @@ ITEM_STATS = ViewSpec(
             "item_mailer_rate_next_7d",
             "Share of stores that will have it in the mailer, mean over the next 7 days, as far as announced",
         ),
+        *OWN_ITEM,
     ),
 )
 
@@ -319,19 +333,22 @@ CANDIDATE_FEATURES: tuple[FeatureSpec, ...] = tuple(
 
 
 def numeric(view: ViewSpec) -> tuple[FeatureSpec, ...]:
-    """The features of a view that are single numbers."""
-    return tuple(spec for spec in view.features if spec.dtype is Dtype.FLOAT32)
+    """The platform's features of a view that are single numbers."""
+    return tuple(spec for spec in view.features if spec.dtype is Dtype.FLOAT32 and spec not in OWN_USER + OWN_ITEM)
 
 
 USER_NUMERIC: tuple[FeatureSpec, ...] = numeric(USER_PROFILE) + numeric(USER_STATS)
 ITEM_NUMERIC: tuple[FeatureSpec, ...] = numeric(ITEM_STATS)
 
 RANKER_FEATURES: tuple[FeatureSpec, ...] = (
-    USER_NUMERIC + ITEM_NUMERIC + CROSS_FEATURES + CONTEXT_FEATURES + CANDIDATE_FEATURES
+    USER_NUMERIC + ITEM_NUMERIC + CROSS_FEATURES + CONTEXT_FEATURES + CANDIDATE_FEATURES + OWN_USER + OWN_ITEM
 )
 """The columns of the ranker's matrix, in order."""
 
 RANKER_FEATURE_NAMES: tuple[str, ...] = tuple(spec.name for spec in RANKER_FEATURES)
+if len(set(RANKER_FEATURE_NAMES)) < len(RANKER_FEATURE_NAMES):
+    _taken = sorted({name for name in RANKER_FEATURE_NAMES if RANKER_FEATURE_NAMES.count(name) > 1})
+    raise SchemaError(f"{VARIABLE}: {', '.join(_taken)} is a feature of the platform. Give the column another name.")
 
 
 def view(name: str) -> ViewSpec:

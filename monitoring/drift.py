@@ -16,6 +16,7 @@ from feature_repo.schema import (
     CANDIDATE_FEATURES,
     CROSS_FEATURES,
     ITEM_NUMERIC,
+    OWN_ITEM,
     RANKER_FEATURE_NAMES,
     RANKER_FEATURES,
     USER_ID,
@@ -169,7 +170,7 @@ def _judge(
         users=sides.reference_draws.shape[1],
         size=bins.size,
     )
-    floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC else config.drift.learning_floor
+    floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC + OWN_ITEM else config.drift.learning_floor
     limit, source = _limit(per_user, sides, history.scores, config.drift, floor)
     current = user_shares(
         bins.place(after), sides.current_users, sides.current_weights, users=sides.users, size=bins.size

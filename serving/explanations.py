@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from components.artifacts.bundle import Bundle
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import Ranking
-from feature_repo.schema import PROMOTION_DAYS, RANKER_FEATURE_NAMES
+from feature_repo.schema import OWN_ITEM, OWN_USER, PROMOTION_DAYS, RANKER_FEATURE_NAMES
 from serving.protocol import Contribution, Explanation
 from serving.reasons import ONCE, sources_of, verb_of
 
+OWN_NAMES = tuple(spec.name for spec in OWN_USER + OWN_ITEM)
 Values = Mapping[str, float]
 """A feature's name to its value; NaN is missing."""
 MOST_FEATURES = 8
@@ -234,6 +235,11 @@ def _moment(values: Values) -> str:
     return f"It is {weekday} at {values['context_hour']:.0f} h UTC{where}"
 
 
+def _shops_own(values: Values) -> str:
+    said = [f"{name} {values[name]:.4g}" for name in OWN_NAMES if not np.isnan(values[name])]
+    return f"The shop says {', '.join(said)}" if said else "The shop says nothing of its own about it"
+
+
 def _habits(values: Values) -> str:
     sessions = values["user_sessions_30d"]
     return (
@@ -251,7 +257,8 @@ def _profile(values: Values) -> str:
 
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-TOPICS = (
+TOPICS: tuple[Topic, ...] = (
+    *((Topic("the shop's own", OWN_NAMES, _shops_own),) if OWN_NAMES else ()),
     Topic(
         "taken before",
         ("user_item_count", "user_item_decayed_count", "user_item_share", "repeat_purchase_*"),

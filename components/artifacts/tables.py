@@ -15,11 +15,26 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from components.artifacts.errors import ContractError
+from feature_repo.own import OWN_COLUMNS, VARIABLE, OwnFeaturesError
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 ROW_GROUP = 131_072
 """Rows of a file that are written and read together: who asks for a window of time decodes few more than that window has."""
+
+
+def _with_own(table: str, schema: pa.Schema) -> pa.Schema:
+    """The shop's own numbers before the flags.
+
+    Raises:
+        OwnFeaturesError: One has the name of a canonical column.
+    """
+    for one in (column for column in OWN_COLUMNS if column.table == table):
+        if one.column in schema.names:
+            raise OwnFeaturesError(f"{VARIABLE}: {table}.{one.column} is a canonical column. Give it another name.")
+        schema = schema.insert(len(schema) - 1, pa.field(one.column, pa.float32()))
+    return schema
+
 
 INTERACTIONS = pa.schema(
     [
@@ -39,29 +54,35 @@ INTERACTIONS = pa.schema(
     ]
 )
 
-ITEMS = pa.schema(
-    [
-        pa.field(ITEM_ID, pa.string(), nullable=False),  # unique
-        pa.field("title", pa.string()),
-        pa.field("department", pa.string()),  # first level of the catalogue
-        pa.field("category", pa.string()),  # second level
-        pa.field("subcategory", pa.string()),  # third level
-        pa.field("brand", pa.string()),
-        pa.field("size", pa.string()),
-        pa.field("description", pa.string()),
-        pa.field("flags", pa.string()),
-    ]
+ITEMS = _with_own(
+    "items",
+    pa.schema(
+        [
+            pa.field(ITEM_ID, pa.string(), nullable=False),  # unique
+            pa.field("title", pa.string()),
+            pa.field("department", pa.string()),  # first level of the catalogue
+            pa.field("category", pa.string()),  # second level
+            pa.field("subcategory", pa.string()),  # third level
+            pa.field("brand", pa.string()),
+            pa.field("size", pa.string()),
+            pa.field("description", pa.string()),
+            pa.field("flags", pa.string()),
+        ]
+    ),
 )
 
-USERS = pa.schema(
-    [
-        pa.field(USER_ID, pa.string(), nullable=False),  # unique
-        pa.field("age_years", pa.float32()),
-        pa.field("income_usd", pa.float32()),
-        pa.field("household_size", pa.float32()),
-        pa.field("segment", pa.string()),
-        pa.field("flags", pa.string()),
-    ]
+USERS = _with_own(
+    "users",
+    pa.schema(
+        [
+            pa.field(USER_ID, pa.string(), nullable=False),  # unique
+            pa.field("age_years", pa.float32()),
+            pa.field("income_usd", pa.float32()),
+            pa.field("household_size", pa.float32()),
+            pa.field("segment", pa.string()),
+            pa.field("flags", pa.string()),
+        ]
+    ),
 )
 
 PROMOTIONS = pa.schema(
@@ -77,6 +98,7 @@ PROMOTIONS = pa.schema(
 
 TRANSFORMATION_LOG = "transformation_log.json"
 """Beside the tables: the data set's name, and what ingestion did to its rows."""
+
 SCHEMAS = {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS, "promotions": PROMOTIONS}
 
 

@@ -17,6 +17,8 @@ from feature_repo.schema import (
     CROSS_FEATURES,
     DECAY_DAYS,
     ITEM_NUMERIC,
+    OWN_ITEM,
+    OWN_USER,
     RANKER_FEATURES,
     SECONDS_PER_DAY,
     USER_NUMERIC,
@@ -31,6 +33,9 @@ ITEM = slice(USER.stop, USER.stop + len(ITEM_NUMERIC))
 CROSS = slice(ITEM.stop, ITEM.stop + len(CROSS_FEATURES))
 CONTEXT = slice(CROSS.stop, CROSS.stop + len(CONTEXT_FEATURES))
 CANDIDATE = slice(CONTEXT.stop, CONTEXT.stop + len(CANDIDATE_FEATURES))
+OWN_OF_USER = slice(CANDIDATE.stop, CANDIDATE.stop + len(OWN_USER))
+OWN_OF_ITEM = slice(OWN_OF_USER.stop, OWN_OF_USER.stop + len(OWN_ITEM))
+"""The shop's own stand last: what is compiled, and kept between starts, knows the columns before them as constants."""
 USER_START, USER_STOP, ITEM_START, ITEM_STOP = USER.start, USER.stop, ITEM.start, ITEM.stop
 CROSS_START, CONTEXT_START, CANDIDATE_START = CROSS.start, CONTEXT.start, CANDIDATE.start
 """As whole numbers, which a compiled loop takes for constants."""
@@ -88,6 +93,8 @@ def feature_matrix(query: Query, candidates: Candidates, items: ItemTable) -> ND
         candidates.ranks,
         candidates.scores,
     )
+    if OWN_OF_ITEM.stop > CANDIDATE.stop:
+        matrix[:, OWN_OF_USER], matrix[:, OWN_OF_ITEM] = query.own_features, items.own[candidates.item_nums]
     return matrix
 
 

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from components.artifacts.errors import ContractError
 from components.retrieval.id_index import IdIndex
 from feature_repo.packed_strings import PackedStrings
-from feature_repo.schema import ITEM_ID, ITEM_NUMERIC
+from feature_repo.schema import ITEM_ID, ITEM_NUMERIC, OWN_ITEM
 
 FEATURE_NAMES = tuple(spec.name for spec in ITEM_NUMERIC)
+OWN_NAMES = tuple(spec.name for spec in OWN_ITEM)
+"""Of the shop's own numbers."""
 TEXT_COLUMNS = ("title", "department", "category", "subcategory", "brand", "size", "description")
 READ_COLUMNS = ("title", "department", "category", "brand")
 """Columns that answers show."""
@@ -50,13 +52,14 @@ class ItemTable:
     """Items in the order of their ids.
 
     Attributes:
-        table: Arrow: item_id, TEXT_COLUMNS, then one float32 column per item feature; sorted by item_id, unique.
+        table: Arrow: item_id, TEXT_COLUMNS, then one float32 column per item feature, the shop's own last;
+            sorted by item_id, unique.
     """
 
     table: pa.Table
 
     def __post_init__(self) -> None:
-        expected = [ITEM_ID, *TEXT_COLUMNS, *FEATURE_NAMES]
+        expected = [ITEM_ID, *TEXT_COLUMNS, *FEATURE_NAMES, *OWN_NAMES]
         if self.table.column_names != expected:
             raise ContractError(f"item table: columns {self.table.column_names}, expected {expected}.")
 
@@ -66,17 +69,17 @@ class ItemTable:
 
         Args:
             items: In the schema ITEMS.
-            features: item_id and FEATURE_NAMES, one row per item, any order; absent items get the defaults.
+            features: item_id, FEATURE_NAMES and OWN_NAMES, one row per item, any order; absent items get the defaults.
         """
         items = items.sort_by(ITEM_ID)
         rows = pc.index_in(items[ITEM_ID], features[ITEM_ID].combine_chunks())
         columns = [items[name] for name in (ITEM_ID, *TEXT_COLUMNS)]
-        for spec in ITEM_NUMERIC:
+        for spec in ITEM_NUMERIC + OWN_ITEM:
             values = features[spec.name].cast(pa.float32()).take(rows)
             columns.append(
                 values if spec.default is None else pc.fill_null(values, pa.scalar(spec.default, pa.float32()))
             )
-        return cls(pa.table(columns, names=[ITEM_ID, *TEXT_COLUMNS, *FEATURE_NAMES]).combine_chunks())
+        return cls(pa.table(columns, names=[ITEM_ID, *TEXT_COLUMNS, *FEATURE_NAMES, *OWN_NAMES]).combine_chunks())
 
     def refreshed(self, features: pa.Table) -> "ItemTable":
         """The same items, by the same numbers, with newer features; `features` as in `build`.
@@ -117,7 +120,15 @@ class ItemTable:
     @cached_property
     def features(self) -> NDArray[np.float32]:
         """Shape (n_items, len(FEATURE_NAMES)), C order; NaN is missing."""
-        columns = [self.table[name].to_numpy(zero_copy_only=False) for name in FEATURE_NAMES]
+        return self._matrix(FEATURE_NAMES)
+
+    @cached_property
+    def own(self) -> NDArray[np.float32]:
+        """The shop's own numbers, shape (n_items, len(OWN_NAMES)), C order; NaN is missing."""
+        return self._matrix(OWN_NAMES) if OWN_NAMES else np.empty((len(self), 0), np.float32)
+
+    def _matrix(self, names: Sequence[str]) -> NDArray[np.float32]:
+        columns = [self.table[name].to_numpy(zero_copy_only=False) for name in names]
         return np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
 
     def texts(self, name: str, item_nums: NDArray[np.int32]) -> list[str | None]:
@@ -131,7 +142,9 @@ class ItemTable:
         return {name: _objects(self.table[name]) for name in READ_COLUMNS}
 
     def feature(self, name: str) -> NDArray[np.float32]:
-        """One feature of all items, shape (n_items,)."""
+        """One feature of all items, the shop's own too, shape (n_items,)."""
+        if name in OWN_NAMES:
+            return self.own[:, OWN_NAMES.index(name)]
         return self.features[:, FEATURE_NAMES.index(name)]
 
     @cached_property

@@ -1,7 +1,7 @@
 """One ranking request as the models see it, built from a user's feature row: the same code offline and online."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.retrieval.items import UNKNOWN, ItemTable
 from components.retrieval.verdicts import unwanted
-from feature_repo.schema import DECAY_DAYS, SECONDS_PER_DAY, USER_NUMERIC
+from feature_repo.schema import DECAY_DAYS, OWN_USER, SECONDS_PER_DAY, USER_NUMERIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Query:
         home_store_id: Where the user usually is; None where unknown.
         store_id: Where the request comes from; the home store where the request does not say.
         unwanted: Row numbers of items that the user hid or disliked, shape (u,).
+        own_features: The shop's own numbers of the user, shape (len(OWN_USER),), NaN is missing.
     """
 
     user_id: str
@@ -65,6 +66,7 @@ class Query:
     home_store_id: str | None
     store_id: str | None
     unwanted: NDArray[np.int32]
+    own_features: NDArray[np.float32] = field(default_factory=lambda: np.full(len(OWN_USER), np.nan, np.float32))
 
     @cached_property
     def decayed(self) -> NDArray[np.float32]:
@@ -103,6 +105,7 @@ def build_query(
         home_store_id=home_store_id,
         store_id=store_id or home_store_id,
         unwanted=hidden[hidden != UNKNOWN],
+        own_features=np.array([_number(row.get(spec.name), spec.default) for spec in OWN_USER], np.float32),
     )
 
 

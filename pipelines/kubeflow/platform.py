@@ -15,6 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from components.artifacts.errors import ContractError
 from components.artifacts.spark import MASTER
 from components.tuning.config import STUDIES_URL
+from feature_repo.own import VARIABLE as OWN_FEATURES
 from feature_repo.store_config import OFFLINE_STORE, ONLINE_STORE_URL, REGISTRY_URL
 
 HOME_PATH, SCRATCH_PATH, USER = "/var/lib/recsys", "/tmp", 10001  # noqa: S108 - a pod's own, an emptyDir
@@ -22,7 +23,7 @@ HOME_PATH, SCRATCH_PATH, USER = "/var/lib/recsys", "/tmp", 10001  # noqa: S108 -
 AUTHORITY_PATH = "/etc/recsys-ca"
 """Where every pod that reads the stores finds who signed their certificates, as ca.crt."""
 GIB, GB = 2**30, 1e9
-FROM_SECRET = (REGISTRY_URL, ONLINE_STORE_URL, STUDIES_URL, OFFLINE_STORE, MASTER)
+FROM_SECRET = (REGISTRY_URL, ONLINE_STORE_URL, STUDIES_URL, OFFLINE_STORE, MASTER, OWN_FEATURES)
 """Keys of the stores' secret, and the variables of the steps."""
 
 

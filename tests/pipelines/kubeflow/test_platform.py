@@ -45,6 +45,7 @@ def test_settings_are_those_that_kfps_own_functions_write():
             "RECSYS_STUDIES_URL",
             "RECSYS_OFFLINE_STORE",
             "RECSYS_SPARK_MASTER",
+            "RECSYS_OWN_FEATURES",
         )
         urls = {name: name for name in names}
         kubernetes.use_secret_as_env(task, "stores", urls, optional=True)
