@@ -34,6 +34,12 @@ class DriftConfig(BaseModel):
     history_needed: int = Field(
         8, ge=1, description="Windows of a kind until the history is trusted; these count whether or not they alarmed"
     )
+    history_first: int = Field(
+        4,
+        ge=2,
+        description="Windows of a kind from which on, while the history is being learnt, a feature that these had further "
+        "from the reference than the learning floor alarms only beyond them",
+    )
     alarms_while_learning: bool = Field(
         True, description="Alarm on the sampling-noise threshold until the history is long enough, else say LEARNING"
     )
@@ -152,7 +158,12 @@ class FreshnessConfig(BaseModel):
     feedback_hours: float = Field(48, gt=0, description="Age of the newest feedback")
     features_hours: float = Field(8 * 24, gt=0, description="Age of each view's newest snapshot")
     published_hours: float = Field(9 * 24, gt=0, description="Age of the item features that servers read")
-    bundle_days: float = Field(35, gt=0, description="Age of the bundle's training cut; older is a WARN")
+    bundle_days: float = Field(
+        35,
+        gt=0,
+        description="Age of the bundle's training cut; older is a WARN. On top come the days that drift.history_needed windows "
+        "take where one follows the other: until then it is not known what is usual of it",
+    )
     views: tuple[str, ...] = Field(
         ("user_stats", "user_history", "user_category_affinity", "item_stats", "user_profile", "item_profile"),
         description="Feature views whose snapshots must be fresh",

@@ -29,8 +29,7 @@ from monitoring.stability_index import (
     Bins,
     bin_name,
     histogram,
-    of_history,
-    of_noise,
+    limit_of,
     population_stability_index,
     user_shares,
 )
@@ -171,7 +170,8 @@ def _judge(
         size=bins.size,
     )
     floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC + OWN_ITEM else config.drift.learning_floor
-    limit, source = _limit(per_user, sides, history.scores, config.drift, floor)
+    draws = (sides.reference_draws, sides.current_draws)
+    limit, source = limit_of(per_user, draws, history.scores, config.drift, floor)
     current = user_shares(
         bins.place(after), sides.current_users, sides.current_weights, users=sides.users, size=bins.size
     )
@@ -236,15 +236,6 @@ def _state(
 def _told(move: BinMove, bins: Bins, windows: int) -> str:
     now, usual, held = percent(move.share), percent(move.usual), bin_name(bins.upper_edges, move.bin)
     return f"{now} is {held}, {usual} in {windows} windows without drift ({move.z:.1f} standard errors)"
-
-
-def _limit(
-    per_user: NDArray[np.float64], sides: _Sides, history: Sequence[float], config: DriftConfig, learning_floor: float
-) -> tuple[float, str]:
-    """As `threshold`, with draws that all features share."""
-    if len(history) >= config.history_needed:
-        return of_history(history, config)
-    return of_noise(sides.reference_draws @ per_user, sides.current_draws @ per_user, config, learning_floor)
 
 
 def _wait(windows: int, config: DriftConfig) -> str:

@@ -13,11 +13,19 @@ from monitoring.windows import Window
 
 
 def freshness_checks(
-    home: Path, window: Window, as_of: datetime, now: datetime, config: FreshnessConfig
+    home: Path, window: Window, as_of: datetime, now: datetime, config: FreshnessConfig, *, learning: timedelta
 ) -> list[Check]:
     """Impressions, feedback, each named view's snapshots, the bundle.
 
     The logs are held against the end of what was read of them, so that a window can be judged long afterwards.
+
+    Args:
+        home: State folder.
+        window: What is judged.
+        as_of: The bundle's training cut.
+        now: Time of the judgement.
+        config: Limits.
+        learning: How long windows as often as these take to say what is usual of a bundle: it is old by so much later.
     """
     newest_shown = window.frame["event_timestamp"].max().to_pydatetime() if len(window.frame) else None
     newest_event = pc.max(window.feedback["event_timestamp"]).as_py()
@@ -30,7 +38,7 @@ def freshness_checks(
         _age("feedback", newest_event, window.feedback_until, timedelta(hours=config.feedback_hours)),
         *views,
         _age("published items", _published(home), now, timedelta(hours=config.published_hours)),
-        _bundle(as_of, now, config),
+        _bundle(as_of, now, timedelta(days=config.bundle_days) + learning),
     ]
 
 
@@ -56,12 +64,12 @@ def _age(name: str, newest: datetime | None, now: datetime, limit: timedelta) ->
     return Check(_named(name), Group.FRESHNESS, state, reason, _as_hours(age), _as_hours(limit), "h")
 
 
-def _bundle(as_of: datetime, now: datetime, config: FreshnessConfig) -> Check:
+def _bundle(as_of: datetime, now: datetime, limit: timedelta) -> Check:
     """An old bundle is no fault of the data, so it warns and does not block."""
-    age, limit = now - as_of, timedelta(days=config.bundle_days)
+    age, most = now - as_of, limit / timedelta(days=1)
     state = State.WARN if age > limit else State.OK
-    reason = f"the bundle was trained {age.days} days ago"
-    return Check("freshness:bundle", Group.WINDOW, state, reason, age.days, config.bundle_days, "d")
+    reason = f"the bundle was trained {age.days} days ago" + (f", over {most:g}" if age > limit else "")
+    return Check("freshness:bundle", Group.WINDOW, state, reason, age.days, most, "d")
 
 
 def _as_hours(span: timedelta) -> float:

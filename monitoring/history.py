@@ -4,6 +4,7 @@ Judging a window again replaces its file, so the history never counts a window t
 """
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from components.artifacts.cuts import stamp
@@ -49,6 +50,21 @@ def comparable(
         and verdict.end < end
         and _kind(verdict.start, verdict.end) == _kind(start, end)
     )
+
+
+def distance(history: tuple[Verdict, ...], *, reference_id: str, start: datetime, end: datetime) -> timedelta:
+    """From one window to the next where they are this long: the least between any two against the same reference.
+
+    At most the length of a window, so that a break in the schedule counts for nothing; 0 for the first one.
+    """
+    ends = sorted(
+        {verdict.end for verdict in history if _is_of(verdict, reference_id, end - start) and verdict.end < end} | {end}
+    )
+    return min([end - start, *(after - before for before, after in pairwise(ends))]) if ends[1:] else timedelta(0)
+
+
+def _is_of(verdict: Verdict, reference_id: str, length: timedelta) -> bool:
+    return verdict.reference_id == reference_id and verdict.end - verdict.start == length
 
 
 def _kind(start: datetime, end: datetime) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from monitoring.drift import SCORE_CHECK, feature_checks, importances, judge_fea
 from monitoring.evidently_report import PAGE, SNAPSHOT, write_evidently
 from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.freshness import freshness_checks
-from monitoring.history import append, comparable, read_history
+from monitoring.history import append, comparable, distance, read_history
 from monitoring.ids import item_checks
 from monitoring.kpi_page import write_kpi_page
 from monitoring.kpis import goal_checks, record_kpis
@@ -86,11 +86,16 @@ def judge(
 ) -> Verdict:
     """All checks of a window."""
     as_of, reference_id = parse_moment(manifest.facts.as_of), _reference_id(manifest)
-    checks = [_window_check(window, config), *freshness_checks(home, window, as_of, now, config.freshness)]
+    history = read_history(home, config.model)
+    apart = distance(history, reference_id=reference_id, start=window.start, end=window.end)
+    learning = config.drift.history_needed * apart
+    checks = [
+        _window_check(window, config),
+        *freshness_checks(home, window, as_of, now, config.freshness, learning=learning),
+    ]
     findings: tuple[FeatureFinding, ...] = ()
     if len(window.frame):
         shares = importances(Ranker.load(bundle / RANKER).booster)
-        history = read_history(home, config.model)
         earlier = comparable(history, reference_id=reference_id, start=window.start, end=window.end)
         findings = judge_features(reference, window.frame, shares, _quiet_windows(earlier, config), config)
         checks += audience_checks(reference, window.frame, config.audience)

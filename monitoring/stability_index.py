@@ -134,17 +134,39 @@ def threshold(
         learning_floor: In the place of `config.floor` while the history is short.
         rng: Draws samples of the reference's users.
     """
-    if len(history) >= config.history_needed:
-        return of_history(history, config)
     even = np.full(len(per_user), 1 / len(per_user))
     draws = [rng.multinomial(size, even, size=config.noise_draws) / size for size in (len(per_user), max(users, 1))]
-    return of_noise(draws[0] @ per_user, draws[1] @ per_user, config, learning_floor)
+    return limit_of(per_user, (draws[0], draws[1]), history, config, learning_floor)
+
+
+def limit_of(
+    per_user: NDArray[np.float64],
+    draws: tuple[NDArray[np.float64], NDArray[np.float64]],
+    history: Sequence[float],
+    config: DriftConfig,
+    learning_floor: float,
+) -> tuple[float, str]:
+    """As `threshold`, with draws that all features share: of as many users as the reference has, and as the window has."""
+    if len(history) >= config.history_needed:
+        return of_history(history, config)
+    noise = of_noise(draws[0] @ per_user, draws[1] @ per_user, config, learning_floor)
+    if len(history) < config.history_first:
+        return noise
+    return max(noise, of_first(history, config))
 
 
 def of_history(history: Sequence[float], config: DriftConfig) -> tuple[float, str]:
     """The worst of a feature's own windows without drift, and that in words."""
     recent = history[-config.history_windows :]
     return max(config.floor, config.factor * max(recent)), f"{len(recent)} windows without drift"
+
+
+def of_first(history: Sequence[float], config: DriftConfig) -> tuple[float, str]:
+    """The worst of a feature's first windows, whatever they said, and that in words.
+
+    Those alone: what moves after them alarms in every window until the history is known.
+    """
+    return config.factor * max(history[: config.history_first]), f"its first {config.history_first} windows"
 
 
 def of_noise(

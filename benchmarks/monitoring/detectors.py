@@ -50,12 +50,18 @@ class Ours:
         self.references = {name: _reference(reference, name, drift) for name in FEATURES}
 
     def drifted(
-        self, world: Traffic, *, start: int = FIRST_HISTORY, end: int = DAYS, before: "DriftDays | None" = None
+        self,
+        world: Traffic,
+        *,
+        start: int = FIRST_HISTORY,
+        end: int = DAYS,
+        before: "DriftDays | None" = None,
+        window: int = 1,
     ) -> "DriftDays":
-        """Scores and alarms of days [start, end), after the days that `before` judged."""
+        """Scores and alarms of days [start, end), after those that `before` judged; windows of so many days, by their first."""
         found = DriftDays.empty() if before is None else before.until(start)
-        for day in range(start, end):
-            rows = world.of_days(day, day + 1)
+        for day in range(start, end, window):
+            rows = world.of_days(day, day + window)
             weights = _user_weights(rows.user)
             codes, of_row = np.unique(rows.user, return_inverse=True)
             users = len(codes)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 DAYS = 93
 """28 of the reference, 35 of history (so that eight weekend days are known), 30 that are judged."""
 FIRST_HISTORY, FIRST_JUDGED = 28, 63
-LAST_WEEK_TO_BEGIN = 52 - DAYS // 7 - 2
 NUMERIC = ("price_usd", "value_usd", "discount_rate", "basket_lines", "user_income_usd", "user_age_years", "score")
 CATEGORICAL = ("department",)
 FEATURES = (*NUMERIC, *CATEGORICAL)
@@ -66,8 +65,8 @@ class Traffic:
 
     @property
     def is_weekend(self) -> NDArray[np.bool_]:
-        """Of each day of the world, shape (DAYS,); day 0 is a Monday."""
-        return np.arange(DAYS) % 7 >= 5
+        """Of each day until the last, shape (n_days,); day 0 is a Monday."""
+        return np.arange(int(self.day[-1]) + 1) % 7 >= 5
 
 
 def read_lines() -> pd.DataFrame:
@@ -102,8 +101,8 @@ def read_lines() -> pd.DataFrame:
     return made[(made["day"] >= 0) & (made["day"] < 52 * 7)].sort_values("day", kind="stable").reset_index(drop=True)
 
 
-def make_world(lines: pd.DataFrame, *, seed: int, rows_per_day: int) -> Traffic:
-    """A world of about so many rows a day."""
+def make_world(lines: pd.DataFrame, *, seed: int, rows_per_day: int, days: int = DAYS) -> Traffic:
+    """A world of about so many rows a day, and of so many days."""
     rng = np.random.default_rng(seed)
     usual = len(lines) / (52 * 7)
     copies = max(1, round(rows_per_day / usual))
@@ -111,12 +110,12 @@ def make_world(lines: pd.DataFrame, *, seed: int, rows_per_day: int) -> Traffic:
     households = int(lines["household"].max()) + 1
     parts = []
     for number in range(copies):
-        begin = 7 * int(rng.integers(0, LAST_WEEK_TO_BEGIN + 1))
+        begin = 7 * int(rng.integers(0, 52 - days // 7 - 1))
         chosen = rng.random(households) < keep
-        rows = lines[(lines["day"] >= begin) & (lines["day"] < begin + DAYS)]
+        rows = lines[(lines["day"] >= begin) & (lines["day"] < begin + days)]
         rows = rows[chosen[rows["household"]]]
         parts.append(rows.assign(day=rows["day"] - begin, household=rows["household"] + number * households))
-    return _clicked(pd.concat(parts).sort_values("day", kind="stable"), rng)
+    return _clicked(pd.concat(parts).sort_values("day", kind="stable"), rng, days)
 
 
 def shift_category(traffic: Traffic, rng: np.random.Generator, *, factor: float = 3.0) -> Traffic:
@@ -154,7 +153,7 @@ def joined(before: Traffic, after: Traffic) -> Traffic:
     return replace(before, values=values, **pairs)
 
 
-def _clicked(rows: pd.DataFrame, rng: np.random.Generator) -> Traffic:
+def _clicked(rows: pd.DataFrame, rng: np.random.Generator, days: int) -> Traffic:
     """Clicks that depend on the line, on the user and on the day; the model knows the first only."""
     day, user = rows["day"].to_numpy(np.intp), rows["household"].to_numpy(np.intp)
     price, department = np.log1p(rows["price_usd"].to_numpy()), rows["department"].to_numpy(float)
@@ -162,7 +161,7 @@ def _clicked(rows: pd.DataFrame, rng: np.random.Generator) -> Traffic:
     probability = CLICK_RATE * np.exp(log_odds) / np.exp(log_odds).mean()
     probability = np.minimum(probability, 0.5)
     of_user = rng.gamma(1 / USER_SPREAD**2, USER_SPREAD**2, int(user.max()) + 1)
-    of_day = np.exp(DAY_SPREAD * rng.standard_normal(DAYS)) * np.where(np.arange(DAYS) % 7 >= 5, WEEKEND_FACTOR, 1.0)
+    of_day = np.exp(DAY_SPREAD * rng.standard_normal(days)) * np.where(np.arange(days) % 7 >= 5, WEEKEND_FACTOR, 1.0)
     clicked = rng.random(len(day)) < np.minimum(probability * of_user[user] * of_day[day], 1.0)
     later = rng.random(len(day)) >= AT_ONCE
     values = {name: rows[name].to_numpy(float) for name in FEATURES if name != "score"}

@@ -21,14 +21,15 @@ from benchmarks.monitoring.traffic import (
     shift_category,
     shift_price,
 )
+from benchmarks.monitoring.weekly import RULES, WINDOWS, judge_weeks, summary_of_weeks
 
 
 @pytest.fixture(scope="module")
-def world() -> Traffic:
+def lines() -> pd.DataFrame:
     """30 households, three lines a day each, for a year."""
     rng = np.random.default_rng(0)
     size = 30 * 3 * 364
-    lines = pd.DataFrame(
+    return pd.DataFrame(
         {
             "day": np.repeat(np.arange(364), 90),
             "household": np.tile(np.repeat(np.arange(30), 3), 364),
@@ -38,6 +39,10 @@ def world() -> Traffic:
         }
         | {name: rng.lognormal(0, 0.5, size) for name in FEATURES if name not in {"department", "score"}}
     )
+
+
+@pytest.fixture(scope="module")
+def world(lines: pd.DataFrame) -> Traffic:
     return make_world(lines, seed=1, rows_per_day=180)
 
 
@@ -103,3 +108,13 @@ def test_the_picture_names_every_detector():
     one = {"alarm_days_in_30": dict.fromkeys(DETECTORS, 1.0)}
     drawn = picture({"2000": one, "20000": one})
     assert drawn.count("<rect") == 1 + 2 * len(DETECTORS)
+
+
+def test_weeks_are_judged_one_after_the_other_and_a_fault_is_found_by_either_rule(lines):
+    judged = judge_weeks(lines, seed=1, rows_per_day=180)
+    told = summary_of_weeks([judged])
+    for rule in RULES:
+        assert judged[rule].quiet.shape == (WINDOWS,)
+        assert told[rule]["found"]["category_x3 from window 9 on"] == [1.0] * 4
+    was, product = (judged[rule] for rule in ("none until eight", "first four"))
+    assert not np.any(product.quiet & ~was.quiet)  # the product's rule alarms nowhere where the former did not

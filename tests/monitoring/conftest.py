@@ -139,17 +139,22 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, manifest.bundle_id
 
 
+def refresh(home: Path, now: datetime) -> None:
+    """Snapshots of the day before, and items that were published now."""
+    for view in FreshnessConfig().views:
+        folder = home / "offline" / view
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{now - timedelta(days=1):%Y%m%dT%H%M%SZ}.parquet").touch()
+    published = published_items(home)
+    published.parent.mkdir(exist_ok=True)
+    features = {spec.name: pa.array([0.0], pa.float32()) for spec in ITEM_NUMERIC}
+    pq.write_table(pa.table({"item_id": ["i0"], "event_timestamp": pa.array([now], TIMESTAMP)} | features), published)
+
+
 @pytest.fixture
 def world(tmp_path: Path, bundle: tuple[Path, str]) -> World:
     """Fresh snapshots, no logs yet."""
-    for view in FreshnessConfig().views:
-        folder = tmp_path / "offline" / view
-        folder.mkdir(parents=True)
-        (folder / f"{NOW - timedelta(days=1):%Y%m%dT%H%M%SZ}.parquet").touch()
-    published = published_items(tmp_path)
-    published.parent.mkdir()
-    features = {spec.name: pa.array([0.0], pa.float32()) for spec in ITEM_NUMERIC}
-    pq.write_table(pa.table({"item_id": ["i0"], "event_timestamp": pa.array([NOW], TIMESTAMP)} | features), published)
+    refresh(tmp_path, NOW)
     config = MonitoringConfig(
         min_users=100, quality=QualityConfig(k=POSITIONS, draws=100), report=ReportConfig(with_evidently=False)
     )

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from components.artifacts.errors import ConfigError, ContractError
-from monitoring.config import QualityConfig, ReportConfig
+from monitoring.config import FreshnessConfig, QualityConfig, ReportConfig
 from monitoring.history import read_history
 from monitoring.moved_values import moved_values
 from monitoring.verdict import State, Verdict
-from tests.monitoring.conftest import AGE, CATEGORY, END, NOW, PRICE, RANK, START, USERS, World, lost, times
+from tests.monitoring.conftest import AGE, CATEGORY, END, NOW, PRICE, RANK, START, USERS, World, lost, refresh, times
 
 DAY = timedelta(days=1)
 
@@ -312,3 +312,18 @@ def test_first_windows_teach_the_score_its_own_level_too(served: World) -> None:
     assert "known after 2 windows of this bundle, 1 were judged before" in checks[1].reason
     known = [check.observed for check in checks[:2] if check.observed is not None]
     assert checks[2].threshold == pytest.approx(1.5 * max(known))
+
+
+def test_a_schedule_of_weeks_alone_comes_to_ok_before_its_bundle_is_old(served: World) -> None:
+    """Windows that are all further from the reference than the floor of learning: the first four are WARN, the fifth is well."""
+    states_of_weeks = []
+    for week in range(5):
+        end = END + timedelta(days=7 * (week + 1))
+        served.serve(times(PRICE, 3), seed=40 + week, moment=end - timedelta(hours=12))
+        served.answer({f"u{user}": "i0" for user in range(USERS)}, moment=end - timedelta(hours=1))
+        now = end + timedelta(hours=3)
+        refresh(served.home, now)
+        states_of_weeks.append(served.judge(start=end - timedelta(days=7), end=end, now=now))
+    newest = states_of_weeks[-1]
+    assert [one.state for one in states_of_weeks] == [State.WARN] * 4 + [State.OK]
+    assert newest.check("freshness:bundle").observed == 42 > FreshnessConfig().bundle_days

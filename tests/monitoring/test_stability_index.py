@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from monitoring.config import DriftConfig
-from monitoring.stability_index import SMALLEST_SHARE, Bins, population_stability_index
+from monitoring.stability_index import SMALLEST_SHARE, Bins, population_stability_index, threshold
 
 
 def bins_of(values: list[float], **settings: float) -> Bins:
@@ -68,3 +68,23 @@ def test_every_value_has_a_bin(values: list[float], count: int) -> None:
     places = bins.place(np.array([*values, -np.inf, np.inf, math.nan], float))
     assert places.min() >= 0
     assert places.max() == bins.size - 1
+
+
+def limit_after(history: list[float]) -> float:
+    """Of 50 users with one value each in the reference and as many in the window; sampling alone stays under the floor 0.5."""
+    config, users = DriftConfig(history_first=3, history_needed=5), np.eye(2)[np.arange(50) % 2]
+    return threshold(users, 50, history, config, 0.5, rng=np.random.default_rng(0))[0]
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([0.8, 0.8], 0.5),  # too few: the floor of learning
+        ([0.8, 0.7, 0.6], 1.5 * 0.8),
+        ([0.8, 0.7, 0.6, 2.0], 1.5 * 0.8),  # what moved after the first three goes on alarming
+        ([0.2, 0.1, 0.1], 0.5),  # the floor of learning is more
+        ([0.2, 0.1, 0.1, 0.1, 0.1], 1.5 * 0.2),  # known: its own history alone
+    ],
+)
+def test_first_windows_raise_the_threshold_of_learning_and_never_lower_it(history, expected) -> None:
+    assert limit_after(history) == pytest.approx(expected)

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from monitoring.freshness import newest_snapshot
+from monitoring.history import distance, read_history
 from monitoring.verdict import State
 from monitoring.windows import Window, read_window
 from tests.monitoring.conftest import END, NOW, START, USERS, World
@@ -66,3 +67,34 @@ def test_an_old_bundle_is_worth_a_look_and_blocks_nothing(served: World) -> None
     assert verdict.check("freshness:bundle").state is State.WARN
     assert verdict.blockers == ()
     assert verdict.users == USERS
+
+
+def judged_before(world: World, every: timedelta, count: int) -> tuple[timedelta, float]:
+    """Judge so many windows of a week before the last one; how far windows are apart, and from when on the bundle is old."""
+    for back in range(count, 0, -1):
+        world.judge(start=START - back * every, end=END - back * every)
+    limit = world.judge().check("freshness:bundle").threshold
+    assert limit is not None
+    history = read_history(world.home, "recommender")
+    return distance(history, reference_id=history[0].reference_id, start=START, end=END), limit
+
+
+@pytest.mark.parametrize(
+    ("every", "count", "expected"),
+    [
+        (7, 2, 7),  # a window a week
+        (1, 2, 1),  # the week of every night
+        (30, 1, 7),  # once a month: at most the window itself counts
+        (7, 0, 0),  # the first one
+    ],
+)
+def test_a_bundle_is_old_later_where_windows_are_rare(served: World, every: int, count: int, expected: int) -> None:
+    apart, limit = judged_before(served, timedelta(days=every), count)
+    assert apart == timedelta(days=expected)
+    assert limit == 35 + 8 * expected
+
+
+def test_a_break_in_a_nightly_schedule_makes_no_bundle_young(served: World) -> None:
+    for back in (40, 39, 38):
+        served.judge(start=START - timedelta(days=back), end=END - timedelta(days=back))
+    assert served.judge().check("freshness:bundle").threshold == 35 + 8 * 1
