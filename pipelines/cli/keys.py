@@ -62,9 +62,13 @@ def list_keys() -> None:
 
 @app.command()
 def revoke(key: Annotated[str, typer.Argument(help="A key's id, or a name: then all its keys.")]) -> None:
-    """Take a key back; a running door refuses it from its next request on."""
+    """Take a key back; a running door refuses it from its next request on. One that was taken back before stays as it was."""
     from components.artifacts.home import recsys_home
     from serving.api.keys import revoke_key
 
-    for one in revoke_key(recsys_home(), key, now=datetime.now(UTC)):
-        typer.echo(f"revoked {one.key_id} of {one.name}")
+    now = datetime.now(UTC)
+    for one in revoke_key(recsys_home(), key, now=now):
+        if one.revoked == now:
+            typer.echo(f"revoked {one.key_id} of {one.name}")
+        else:
+            typer.echo(f"{one.key_id} of {one.name} was revoked already, since {one.revoked:%Y-%m-%d %H:%M} UTC")

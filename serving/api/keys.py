@@ -74,7 +74,9 @@ def create_key(
 
 
 def revoke_key(home: Path, named: str, *, now: datetime) -> list[ApiKey]:
-    """Take back the key of an id, or all of a name; harmless to repeat.
+    """Take back the key of an id, or all of a name, and hand them over; harmless to repeat.
+
+    What was taken back before keeps its `revoked`; what is taken back now has `now` there.
 
     Raises:
         NotFoundError: There is no such key.

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import httpx
 import psutil
@@ -13,6 +14,7 @@ import pytest
 from components.artifacts.errors import ConfigError
 from pipelines.server_process import free_ports
 from pipelines.stack import Part, down, status, up
+from serving.api.keys import create_key, read_keys, revoke_key
 from serving.tls import asking
 from tests.certificates import Authority
 from tests.pipelines.test_cli import recsys
@@ -73,9 +75,22 @@ def test_both_speak_tls_where_the_environment_says_so(stopped_after, trained, tm
 def test_keys_are_listed_and_taken_back(tmp_path):
     recsys("keys", "create", "shop", "--scope", "metrics", "--expires-days", "30", home=tmp_path)
     assert "active" in recsys("keys", "list", home=tmp_path).stdout
-    assert "revoked" in recsys("keys", "revoke", "shop", home=tmp_path).stdout
+    key_id = read_keys(tmp_path)[0].key_id
+    assert recsys("keys", "revoke", "shop", home=tmp_path).stdout == f"revoked {key_id} of shop\n"
     assert "revoked" in recsys("keys", "list", home=tmp_path).stdout
     assert "expected a name" in recsys("keys", "create", "x", "--scope", "all", home=tmp_path, status=2).stderr
+
+
+def test_key_that_was_taken_back_before_is_said_to_be_with_the_time(tmp_path):
+    then = datetime(2024, 1, 1, 12, 30, tzinfo=UTC)
+    old, _ = create_key(tmp_path, "shop", ["events"], now=then)
+    revoke_key(tmp_path, old.key_id, now=then)
+    new, _ = create_key(tmp_path, "shop", ["events"], now=then)
+    assert recsys("keys", "revoke", "shop", home=tmp_path).stdout.splitlines() == [
+        f"{old.key_id} of shop was revoked already, since 2024-01-01 12:30 UTC",
+        f"revoked {new.key_id} of shop",
+    ]
+    assert read_keys(tmp_path)[0].revoked == then
 
 
 def test_down_leaves_a_process_alone_that_only_has_the_pid(tmp_path):
