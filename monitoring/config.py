@@ -121,7 +121,10 @@ class SkewConfig(BaseModel):
     )
     skewed_share: float = Field(0.01, ge=0, lt=1, description="FAIL above this share of values that nothing explains")
     stale_share: float = Field(
-        0.05, ge=0, lt=1, description="STALE above this share of answers from older snapshots than should have answered"
+        0.05,
+        ge=0,
+        lt=1,
+        description="STALE above this share of the newest day's answers from older snapshots than should have answered",
     )
     grace_hours: float = Field(12, ge=0, description="Time that a snapshot may take to the servers")
     ahead_hours: float = Field(24, ge=0, description="Snapshots so long after the window may explain answers: a leak")

@@ -1,27 +1,41 @@
 """Whether data still arrives: the age of the newest of everything."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.compute as pc
 
 from components.artifacts.cuts import parse_moment
+from components.artifacts.feedback import read_feedback
 from components.artifacts.item_snapshot import published_items, read_items
+from feature_repo.schema import EVENT_TIMESTAMP
 from monitoring.config import FreshnessConfig
 from monitoring.verdict import Check, Group, State
 from monitoring.windows import Window
+from serving.prediction_log import read_impressions
 
 
 def freshness_checks(
-    home: Path, window: Window, as_of: datetime, now: datetime, config: FreshnessConfig, *, learning: timedelta
+    home: Path,
+    window: Window,
+    bundle_id: str,
+    as_of: datetime,
+    now: datetime,
+    config: FreshnessConfig,
+    *,
+    learning: timedelta,
 ) -> list[Check]:
     """Impressions, feedback, each named view's snapshots, the bundle.
 
-    The logs are held against the end of what was read of them, so that a window can be judged long afterwards.
+    The logs are held against the end of what was read of them, so that a window can be judged long afterwards. Where they had
+    stopped there and fill again by now, nothing is stale: what was down is back.
 
     Args:
         home: State folder.
         window: What is judged.
+        bundle_id: Whose impressions.
         as_of: The bundle's training cut.
         now: Time of the judgement.
         config: Limits.
@@ -34,12 +48,38 @@ def freshness_checks(
         for view in config.views
     ]
     return [
-        _age("impressions", newest_shown, window.end, timedelta(hours=config.impressions_hours)),
-        _age("feedback", newest_event, window.feedback_until, timedelta(hours=config.feedback_hours)),
+        _again(
+            _age("impressions", newest_shown, window.end, timedelta(hours=config.impressions_hours)),
+            now,
+            lambda start: _newest_impression(home, bundle_id, start, now),
+        ),
+        _again(
+            _age("feedback", newest_event, window.feedback_until, timedelta(hours=config.feedback_hours)),
+            now,
+            lambda start: pc.max(read_feedback(home, start, now)[EVENT_TIMESTAMP]).as_py(),
+        ),
         *views,
         _age("published items", _published(home), now, timedelta(hours=config.published_hours)),
         _bundle(as_of, now, timedelta(days=config.bundle_days) + learning),
     ]
+
+
+def _again(check: Check, now: datetime, newest_since: Callable[[datetime], datetime | None]) -> Check:
+    """A log that had stopped by the end of what was read of it, and is no older than allowed now."""
+    if check.state is not State.STALE or check.threshold is None:
+        return check
+    newest = newest_since(now - timedelta(hours=check.threshold))
+    if newest is None:
+        return check
+    age = now - newest.astimezone(UTC)
+    reason = f"{check.reason} at the end of the window, but it fills again: the newest is {_hours(age)} old"
+    return replace(check, state=State.OK, reason=reason, observed=_as_hours(age))
+
+
+def _newest_impression(home: Path, bundle_id: str, start: datetime, now: datetime) -> datetime | None:
+    shown = read_impressions(home, start, now)
+    newest: datetime | None = pc.max(shown.filter(pc.equal(shown["bundle_id"], bundle_id))[EVENT_TIMESTAMP]).as_py()
+    return newest
 
 
 def newest_snapshot(home: Path, view: str, now: datetime) -> datetime | None:
@@ -56,7 +96,8 @@ def _published(home: Path) -> datetime | None:
 
 def _age(name: str, newest: datetime | None, now: datetime, limit: timedelta) -> Check:
     if newest is None:
-        return Check(_named(name), Group.FRESHNESS, State.STALE, f"there is no {name} at all", unit="h")
+        most = _as_hours(limit)
+        return Check(_named(name), Group.FRESHNESS, State.STALE, f"there is no {name} at all", threshold=most, unit="h")
     age = now - newest.astimezone(UTC)
     is_old = age > limit
     reason = f"the newest {name} is {_hours(age)} old" + (f", at most {_hours(limit)} is allowed" if is_old else "")

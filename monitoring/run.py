@@ -91,7 +91,7 @@ def judge(
     learning = config.drift.history_needed * apart
     checks = [
         _window_check(window, config),
-        *freshness_checks(home, window, as_of, now, config.freshness, learning=learning),
+        *freshness_checks(home, window, manifest.bundle_id, as_of, now, config.freshness, learning=learning),
     ]
     findings: tuple[FeatureFinding, ...] = ()
     if len(window.frame):

@@ -29,6 +29,7 @@ from feature_repo.schema import (
     ITEM_ID,
     ITEM_STATS,
     RANKER_FEATURES,
+    SECONDS_PER_DAY,
     USER_CATEGORY_AFFINITY,
     USER_HISTORY,
     USER_ID,
@@ -71,7 +72,8 @@ class Skew:
     Attributes:
         queries: Answers that were compared.
         findings: One per feature that can be made again, the most skewed first.
-        stale: View to the share of answers that an older snapshot than the newest known one explains, in [0, 1].
+        stale: View to the share of the newest day's answers that an older snapshot than the newest known one explains, in
+            [0, 1]: what was late on an earlier day of the window and is not any more is nothing to act on.
         ahead: View to the share of answers that only a snapshot from after the request explains, in [0, 1].
         lag_hours: View to the median age of the snapshot behind the newest known one, over the stale answers; 0 without.
     """
@@ -110,9 +112,9 @@ def compare_served(shown: pd.DataFrame, sources: Sources, *, end: datetime, conf
     return Skew(
         queries=len(answers.moments),
         findings=tuple(sorted(findings, key=lambda one: (-one.skewed_share, -one.stale_share, one.name))),
-        stale={name: one.stale_share() for name, one in found.items()},
+        stale={name: one.stale_share(answers) for name, one in found.items()},
         ahead={name: one.ahead_share(answers) for name, one in found.items()},
-        lag_hours={name: one.lag_hours() for name, one in found.items()},
+        lag_hours={name: one.lag_hours(answers) for name, one in found.items()},
     )
 
 
@@ -153,6 +155,10 @@ class _Answers:
         return self.frame[USER_ID].iloc[self.first].tolist()
 
 
+def _is_of_the_newest_day(answers: _Answers) -> NDArray[np.bool_]:
+    return np.asarray(answers.moments > answers.moments.max() - SECONDS_PER_DAY, bool)
+
+
 @dataclass(frozen=True)
 class _Explained:
     """One view's served values, and the snapshot that explains each answer.
@@ -182,17 +188,17 @@ class _Explained:
         """Of each answer: an older snapshot than the one that had the time to arrive."""
         return (self.moments < self.known) & (self.moments < self.known_in_grace)
 
-    def stale_share(self) -> float:
-        """In [0, 1]."""
-        return float(self.is_stale().mean())
+    def stale_share(self, answers: _Answers) -> float:
+        """Of the newest day's answers, in [0, 1]."""
+        return float(self.is_stale()[_is_of_the_newest_day(answers)].mean())
 
     def ahead_share(self, answers: _Answers) -> float:
         """In [0, 1]."""
         return float((self.moments > answers.moments).mean())
 
-    def lag_hours(self) -> float:
-        """Median over the stale answers that have a snapshot at all."""
-        stale = self.is_stale() & (self.moments != ABSENT)
+    def lag_hours(self, answers: _Answers) -> float:
+        """Median over these stale answers that have a snapshot at all."""
+        stale = self.is_stale() & _is_of_the_newest_day(answers) & (self.moments != ABSENT)
         return float(np.median(self.known[stale] - self.moments[stale]) / 3600) if stale.any() else 0.0
 
     def findings(self, view: str) -> Iterator[SkewFinding]:

@@ -1,17 +1,22 @@
 """Judging what the champion served; as a function here, as a pipeline on a cluster."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from kfp import dsl
 
 from components.artifacts.registry import require_champion
 from monitoring.component import monitor_window
-from monitoring.history import window_folder
+from monitoring.history import read_history, window_folder
 from monitoring.run import run_monitoring
 from monitoring.verdict import Verdict
 from pipelines.config import PipelineConfig
+
+MOST_MISSED = 14
+"""Windows that one run catches up on, the newest; a nightly schedule's fortnight."""
 
 
 @dsl.pipeline(name="monitor-recommender", description="Judge what the champion served in a window")
@@ -44,6 +49,63 @@ class Judged:
     def report(self) -> Path:
         """Our page; Evidently's lies beside it."""
         return self.folder / "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Windows of a schedule that nobody judged.
+
+    Attributes:
+        ends: Of those that are caught up on, the first first.
+        left_out: How many there are before them.
+    """
+
+    ends: tuple[datetime, ...] = ()
+    left_out: int = 0
+
+
+def missed_windows(
+    history: Sequence[Verdict], bundle_id: str, *, start: datetime, end: datetime, every: int | None = None
+) -> Missed:
+    """Windows as long as [start, end) that should have been judged of a bundle since the newest one was.
+
+    Args:
+        history: Verdicts of the model.
+        bundle_id: The champion.
+        start: Of the window that is judged now.
+        end: Day after its last.
+        every: Days from one window to the next; the least that there was so far where left out.
+    """
+    ends = sorted({one.end for one in history if one.bundle_id == bundle_id and one.end - one.start == end - start})
+    if not ends or ends[-1] >= end:
+        return Missed()
+    so_far = [after - before for before, after in pairwise(ends)]
+    if every is None and not so_far:
+        return Missed()
+    step = min(so_far) if every is None else timedelta(days=every)
+    missed = [ends[-1] + count * step for count in range(1, -(-(end - ends[-1]) // step))]
+    return Missed(tuple(missed[-MOST_MISSED:]), max(0, len(missed) - MOST_MISSED))
+
+
+def catch_up(
+    config: PipelineConfig, home: Path, *, start: datetime, end: datetime, now: datetime, every: int | None = None
+) -> Missed:
+    """Judge the windows that a schedule missed before [start, end), in their order, so that each is held against those before it.
+
+    Their verdicts are kept like others. Nothing follows from them: nobody is told and nothing is trained, for the newest window
+    says what holds now.
+
+    Raises:
+        NotFoundError: There is no champion.
+    """
+    model = config.registry.model_name
+    champion = require_champion(home, model)
+    missed = missed_windows(read_history(home, model), champion.bundle_id, start=start, end=end, every=every)
+    report = config.monitoring.report.model_copy(update={"with_evidently": False})
+    quick = config.model_copy(update={"monitoring": config.monitoring.model_copy(update={"report": report})})
+    for last in missed.ends:
+        monitor_champion(quick, home, start=last - (end - start), end=last, now=now)
+    return missed
 
 
 def monitor_champion(config: PipelineConfig, home: Path, *, start: datetime, end: datetime, now: datetime) -> Judged:

@@ -27,6 +27,7 @@ from pipelines.cli.screen import screen
 if TYPE_CHECKING:  # the command line starts without pandas
     from monitoring.verdict import Verdict
     from pipelines.config import PipelineConfig
+    from pipelines.monitoring import Missed
     from pipelines.retraining import Trained
 
 app = typer.Typer(help="Judge what was served; retrain where it drifted.", no_args_is_help=True)
@@ -43,6 +44,14 @@ def run(
     end: Annotated[str | None, typer.Option(help="Day after the last; today where not given.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Days of the window where --start is not given.")] = 7,
     now: Annotated[str | None, typer.Option(help="Time of the judgement, in a replay; now where not given.")] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Days between the windows of the schedule; the least so far where not given."),
+    ] = None,
+    catching_up: Annotated[
+        bool,
+        typer.Option("--catch-up/--no-catch-up", help="Judge the windows that the schedule missed, before this one."),
+    ] = True,
     retrain: Annotated[bool, typer.Option(help="Start the training pipeline where the verdict advises it.")] = True,
     on_kubeflow: Annotated[
         bool, typer.Option("--on-kubeflow", help="Train as a run of Kubeflow Pipelines, and wait for it; else here.")
@@ -63,6 +72,8 @@ def run(
     on Kubeflow, for which --image and the other options are those of `recsys train submit`. Metrics for Prometheus
     are in `monitoring/metrics` of the state folder afterwards, and with RECSYS_PUSHGATEWAY_URL in a Pushgateway. A verdict
     that is not well, and a retraining that needs a person, are posted to RECSYS_WEBHOOK_URL.
+    Without --start and --end, the windows that were missed since the last run (at most 14) are judged first and told by
+    their dates; nobody is alarmed by them, and nothing is trained.
     Exits with 3 where the window failed, 4 where its data is stale or broken, 5 where there is too little of it.
     """
     from components.artifacts.cuts import parse_moment
@@ -72,7 +83,7 @@ def run(
     from monitoring.notification import notify
     from pipelines.cli.progress import ConsoleProgress, show_log
     from pipelines.config import load_config
-    from pipelines.monitoring import monitor_champion
+    from pipelines.monitoring import catch_up, monitor_champion
     from pipelines.retraining import retrain_if_advised
     from pipelines.run import run_training
 
@@ -98,6 +109,8 @@ def run(
     moment = parse_moment(now) if now else datetime.now(UTC)
     last = parse_moment(end or moment.date().isoformat())
     first = parse_moment(start) if start else last - timedelta(days=days)
+    if catching_up and not (start or end):
+        _print_missed(console, catch_up(settings, home, start=first, end=last, now=moment, every=every))
     judged = monitor_champion(settings, home, start=first, end=last, now=moment)
     verdict = judged.verdict
     _print_verdict(console, verdict)
@@ -251,6 +264,13 @@ def compile_package(
     text = package(monitor_recommender, image or local_image())
     output.write_text(text)
     typer.echo(f"{output}: pipeline monitor-recommender, version {version_name(text)}")
+
+
+def _print_missed(console: Console, missed: "Missed") -> None:
+    if missed.ends:
+        ends = ", ".join(f"{end.date()}" for end in missed.ends)
+        more = f"; {missed.left_out} before them are left out" if missed.left_out else ""
+        console.print(f"missed, and judged now: windows that ended on {ends}{more}", highlight=False, soft_wrap=True)
 
 
 def _print_verdict(console: Console, verdict: "Verdict") -> None:

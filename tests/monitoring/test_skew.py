@@ -147,6 +147,18 @@ def test_an_older_snapshot_is_stale_and_not_skewed(home, items, events):
     assert states(skew)["staleness:user_stats"] is State.OK
 
 
+def test_what_was_late_on_an_earlier_day_of_the_window_is_not_stale_any_more(home, items, events):
+    late, well = (served(home, items, events, items_as_of=moment) for moment in (FIRST, SECOND))
+    day = timedelta(days=1)
+    before = late.assign(query_id="earlier-" + late["query_id"], event_timestamp=ASKED - day)
+    skew = compared(home, items, events, pd.concat([before, well]))
+    assert skew.stale["item_stats"] == 0
+    assert states(skew)["staleness:item_stats"] is State.OK
+    still = late.assign(event_timestamp=ASKED - day + timedelta(seconds=1))  # within a day of the newest answer
+    both = compared(home, items, events, pd.concat([still.assign(query_id="e-" + still["query_id"]), well]))
+    assert both.stale["item_stats"] == 0.5
+
+
 def test_rows_that_never_came_online_are_stale(home, items, events):
     shown = served(home, items, events)
     lost = shown.assign(user_age_years=np.nan, user_income_usd=np.nan, user_household_size=0.0)

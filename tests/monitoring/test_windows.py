@@ -98,3 +98,29 @@ def test_a_break_in_a_nightly_schedule_makes_no_bundle_young(served: World) -> N
     for back in (40, 39, 38):
         served.judge(start=START - timedelta(days=back), end=END - timedelta(days=back))
     assert served.judge().check("freshness:bundle").threshold == 35 + 8 * 1
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(47, State.OK), (49, State.STALE)])
+def test_impressions_that_had_stopped_are_not_stale_once_they_come_again(
+    world: World, hours: float, expected: State
+) -> None:
+    """Nothing was shown in the last three days of the window, which is judged a week after its end; 48 hours are allowed."""
+    world.serve(moment=END - timedelta(days=3))
+    world.serve(seed=2, moment=NOW - timedelta(hours=hours))
+    check = world.judge().check("freshness:impressions")
+    assert check.state is expected
+    assert ("it fills again: the newest is 47 h old" in check.reason) == (expected is State.OK)
+    assert "the newest impressions is 72 h old" in check.reason or "3 days" in check.reason
+
+
+def test_feedback_of_a_window_long_ago_is_held_against_now_where_it_had_stopped(world: World) -> None:
+    world.serve()
+    late = NOW + timedelta(days=30)
+    assert world.judge(now=late).check("freshness:feedback").state is State.STALE
+    world.answer({"u0": "i0"}, moment=late - timedelta(hours=1))
+    assert world.judge(now=late).check("freshness:feedback").state is State.OK
+
+
+def test_impressions_of_another_bundle_are_no_sign_that_this_one_answers_again(world: World) -> None:
+    World(world.home, world.bundle, "b-other", world.config).serve(moment=NOW - timedelta(hours=1))
+    assert world.judge().check("freshness:impressions").state is State.STALE
