@@ -48,13 +48,19 @@ class Finding:
     features: tuple[str, ...] = ()
 
 
-def find(measures: Measures, *, label_types: tuple[str, ...], horizon_days: int) -> tuple[Finding, ...]:
-    """All findings, the worst first; those of one level in the order of the checks."""
+def find(measures: Measures, split: SplitConfig) -> tuple[Finding, ...]:
+    """All findings, the worst first; those of one level in the order of the checks.
+
+    Args:
+        measures: The numbers.
+        split: Of the run that is planned.
+    """
     if measures.first is None:
         return (_nothing(measures),)
+    horizon_days = split.horizon_days
     found = [
-        *_labels(measures, label_types),
-        *_span(measures, horizon_days),
+        *_labels(measures, split.label_types),
+        *_span(measures, split),
         *_queries(measures, horizon_days),
         *_clock(measures, horizon_days),
         *_duplicates(measures),
@@ -93,19 +99,18 @@ def _labels(measures: Measures, label_types: tuple[str, ...]) -> Iterator[Findin
     yield Finding("ok", "labels", f"{rows:,} events of {', '.join(count.name for count in labels)}")
 
 
-def _span(measures: Measures, horizon_days: int) -> Iterator[Finding]:
-    split = SplitConfig()
-    horizons = measures.span_days / horizon_days
-    around = 2  # one horizon of history, one for validation
-    wanted = around + split.training_cuts + split.test_cuts
-    what = f"{measures.span_days:,.0f} days are {horizons:,.1f} horizons of {horizon_days} d"
-    if horizons < around + 2:
-        cost = f"history, training, validation and test need {around + 2}"
+def _span(measures: Measures, split: SplitConfig) -> Iterator[Finding]:
+    step, around = split.every_days, 2 * split.horizon_days  # history before the first cut, the last cut's answers
+    least, wanted = around + 2 * step, around + (split.training_cuts + split.test_cuts) * step
+    horizons = measures.span_days / split.horizon_days
+    what = f"{measures.span_days:,.0f} days are {horizons:,.1f} horizons of {split.horizon_days} d"
+    if measures.span_days < least:
+        cost = f"history, training, validation and test need {least} days"
         yield Finding("fail", "span", what, cost, "bring older events, or lower split.horizon_days and every_days")
-    elif horizons < wanted:
-        cuts = int(horizons) - around
+    elif measures.span_days < wanted:
+        cuts = int(measures.span_days - around) // step
         test = min(split.test_cuts, cuts - 1)
-        cost = f"{split.training_cuts} training and {split.test_cuts} test cuts need {wanted}"
+        cost = f"{split.training_cuts} training and {split.test_cuts} test cuts need {wanted} days"
         yield Finding(
             "warn", "span", what, cost, f"set split.training_cuts to {cuts - test}, split.test_cuts to {test}"
         )

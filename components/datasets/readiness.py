@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from components.artifacts.answers import silent_cuts
-from components.artifacts.cuts import Cuts
+from components.artifacts.cuts import Cuts, SplitConfig
 from components.artifacts.tables import Tables
 from components.datasets.findings import LEVELS, Finding, Level, find
 from components.datasets.measures import Measures, measure
@@ -52,8 +52,7 @@ class Readiness:
 def check_readiness(
     tables: Tables,
     *,
-    label_types: Sequence[str],
-    horizon_days: int,
+    split: SplitConfig,
     now: datetime | None = None,
     cuts: Cuts | None = None,
 ) -> Readiness:
@@ -61,14 +60,13 @@ def check_readiness(
 
     Args:
         tables: The canonical tables, uncleaned.
-        label_types: Interaction types that count as relevant.
-        horizon_days: Length of the window that holds a query's relevant items, days.
+        split: Of the run that is planned: which interactions are relevant, how long an answer's window is, how many cuts.
         now: Events from here on have a broken clock; by default the machine's time.
         cuts: Those of the run that is planned, if one is: each of them has to find answers.
     """
-    labels = tuple(label_types)
+    labels, horizon_days = split.label_types, split.horizon_days
     measures = measure(tables, label_types=labels, horizon_days=horizon_days, now=now or datetime.now(UTC))
-    found = find(measures, label_types=labels, horizon_days=horizon_days)
+    found = find(measures, split)
     silent = _silent(tables, cuts, labels) if cuts is not None else ()
     return Readiness(measures, (*silent, *found), horizon_days, labels)
 

@@ -33,7 +33,7 @@ def check(
     tables = load_dataset(settings.dataset)
     split = settings.resolved_split()
     cuts = Cuts(parse_moment(settings.as_of), split)
-    readiness = check_readiness(tables, label_types=split.label_types, horizon_days=split.horizon_days, cuts=cuts)
+    readiness = check_readiness(tables, split=split, cuts=cuts)
     if as_json:
         typer.echo(json.dumps(readiness.to_dict(), indent=1))
     else:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from components.artifacts.cuts import SplitConfig
 from components.artifacts.tables import SCHEMAS, Tables, conform
 from components.datasets.findings import NEEDED_BY, Finding, Level
 from components.datasets.measures import BINS
@@ -41,8 +42,7 @@ def check(
     items: Sequence[Row] | None = None,
     users: Sequence[Row] | None = None,
     promotions: Sequence[Row] = (),
-    label_types: Sequence[str] = ("purchase",),
-    horizon_days: int = 7,
+    **split: Any,
 ) -> Readiness:
     known_items = sorted({row["item_id"] for row in events} - {None})
     known_users = sorted({row["user_id"] for row in events} - {None})
@@ -52,7 +52,7 @@ def check(
         table("users", [{"user_id": user} for user in known_users] if users is None else users),
         table("promotions", promotions),
     )
-    return check_readiness(tables, label_types=label_types, horizon_days=horizon_days, now=NOW)
+    return check_readiness(tables, split=SplitConfig(**split), now=NOW)
 
 
 def healthy(days: int = 70, users: int = 20, **values: Any) -> list[Row]:
@@ -159,6 +159,23 @@ def test_the_span_must_hold_all_cuts(days: int, expected: Level, remedy: str) ->
     (finding,) = findings(check(healthy(days)), "span")
     assert finding.level == expected
     assert finding.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("days", "split", "expected", "said"),
+    [
+        (6 * 7 + 1, {"training_cuts": 2}, "ok", ""),  # 2 + 2 cuts, a horizon of history and one of validation
+        (6 * 7, {"training_cuts": 2}, "warn", "2 training and 2 test cuts need 42 days"),
+        (8 * 7 + 1, {"training_cuts": 6}, "warn", "6 training and 2 test cuts need 70 days"),
+        (8 * 7 + 1, {"every_days": 14}, "warn", "4 training and 2 test cuts need 98 days"),  # a cut each fortnight
+        (6 * 7, {"every_days": 14}, "fail", "history, training, validation and test need 42 days"),
+    ],
+)
+def test_the_cuts_that_are_counted_are_the_configured_ones(
+    days: int, split: dict[str, int], expected: Level, said: str
+) -> None:
+    (finding,) = findings(check(healthy(days), **split), "span")
+    assert (finding.level, finding.cost) == (expected, said)
 
 
 def test_a_hundred_users_with_answers_are_enough() -> None:
