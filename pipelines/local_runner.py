@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from components.artifacts import errors
 from components.artifacts.errors import RecsysError
 from components.artifacts.home import HOME_VARIABLE, PROGRESS_MARK
 
@@ -30,12 +31,21 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 turns: 30 rounds of XGBoost took 4 to 6 s of two busy cores in place of 1 s, and four times the CPU."""
 EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Refused)\w*|SystemExit|KeyboardInterrupt)\b.*")
 
-OURS = re.compile(r"^components\.artifacts\.errors\.\w+: ")
-"""What a traceback puts before a message that says all by itself."""
+OURS = re.compile(r"^components\.artifacts\.errors\.(\w+): ")
+"""What a traceback puts before a message that says all by itself: the class of the refusal."""
 
 
 class StepFailedError(RecsysError):
-    """A step of a pipeline failed; the message says which, why and where its log lies."""
+    """A step of a pipeline failed; the message says which, why and where its log lies.
+
+    Args:
+        message: As said.
+        exit_code: Of the refusal that ended the step, as if it had been raised here; 1 of any other fault.
+    """
+
+    def __init__(self, message: str, exit_code: int = RecsysError.exit_code) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class Progress(Protocol):
@@ -172,6 +182,7 @@ class _LogReader:
     step: str = ""
     failed: str = ""
     reason: str = ""
+    refusal: str = ""
     exit_code: int = 0
     _began: float = 0.0
 
@@ -182,14 +193,15 @@ class _LogReader:
     def _line(self, line: str) -> None:
         text = line.strip()
         if found := STARTED.search(line):
-            self.step, self._began, self.reason = found[1], self.clock(), ""
+            self.step, self._began, self.reason, self.refusal = found[1], self.clock(), "", ""
             self.progress.started(self.step)
         elif found := FINISHED.search(line):
             self._finish(found[1], found[2])
         elif text.startswith(PROGRESS_MARK):
             self.progress.said(self.step, text.removeprefix(PROGRESS_MARK))
         elif EXCEPTION.match(text) and not self.failed:
-            self.reason = OURS.sub("", text)
+            ours = OURS.match(text)
+            self.reason, self.refusal = OURS.sub("", text), ours[1] if ours else ""
 
     def _finish(self, step: str, status: str) -> None:
         if status == "FAILURE":
@@ -203,7 +215,8 @@ class _LogReader:
             return
         step = self.failed or self.step or "the start"
         reason = self.reason.rstrip(".") or f"exit code {self.exit_code}"
-        raise StepFailedError(f"step {step} failed: {reason}. Its log: {log}")
+        refusal = getattr(errors, self.refusal, RecsysError)
+        raise StepFailedError(f"step {step} failed: {reason}. Its log: {log}", refusal.exit_code)
 
 
 def _steps(package: str) -> list[str]:

@@ -37,7 +37,7 @@ HELP = """A recommender platform: data -> features -> training -> serving -> mon
 
 State lies in $RECSYS_HOME (default: ./.recsys). Exit codes: 0 done, 1 a step failed, 2 wrong usage or
 configuration, 3 the gate refused a bundle or a window failed, 4 data or an artifact breaks its contract, 5 too little
-data for a verdict, 75 Kubeflow's API was away, try later.
+data for a verdict, 75 Kubeflow's API was away, try later. A step that refuses has the code of its refusal: 2, 3 or 4.
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)

@@ -37,7 +37,7 @@ def test_data_check_prints_what_is_there_and_json_on_request(trained, tmp_path):
 def test_a_date_that_the_data_do_not_cover_is_told_before_and_refused_by_the_second_step(trained, tmp_path):
     checked = recsys("data", "check", str(trained.config_path), "--set", "as_of=2031-01-01", home=tmp_path, status=4)
     assert "Choose as_of from" in " ".join(checked.stdout.replace("│", " ").split())
-    run = recsys("train", "run", str(trained.config_path), "--as-of", "2031-01-01", home=tmp_path, status=1)
+    run = recsys("train", "run", str(trained.config_path), "--as-of", "2031-01-01", home=tmp_path, status=2)
     assert "step compute-features failed" in run.stderr
     assert "Choose as_of from" in run.stderr
 

@@ -22,11 +22,12 @@ def write_number(number: int, numbers: dsl.Output[dsl.Dataset]) -> bool:
 def read_number(numbers: dsl.Input[dsl.Dataset], limit: int) -> int:
     from pathlib import Path
 
-    from components.artifacts.errors import ConfigError
+    from components.artifacts.errors import ConfigError, GateRefusedError, QuarantineError
 
     number = int(Path(numbers.path).read_text())
     if limit < 0:
-        raise ConfigError(f"limit {limit}: expected 0 or more.")
+        refusal = {-1: ConfigError, -2: GateRefusedError, -3: QuarantineError}[limit]
+        raise refusal(f"limit {limit}: expected 0 or more.")
     if number > limit:
         raise ValueError(f"{number} is over {limit}")
     return number
@@ -88,12 +89,15 @@ def test_condition_that_is_false_skips_its_steps(tmp_path):
 def test_failed_step_says_which_why_and_where_its_log_lies(tmp_path):
     with pytest.raises(
         StepFailedError, match=r"step read-number failed: ValueError: 2 is over 1\. Its log: .*log\.txt"
-    ):
+    ) as failed:
         run(tmp_path, limit=1)
+    assert failed.value.exit_code == 1
     assert "Traceback" in (tmp_path / "runs" / "r" / "log.txt").read_text()
 
 
-def test_refusal_of_a_step_is_told_in_its_own_words(tmp_path):
-    said = r"^step read-number failed: limit -1: expected 0 or more\. Its log: .*log\.txt$"
-    with pytest.raises(StepFailedError, match=said):
-        run(tmp_path, limit=-1)
+@pytest.mark.parametrize(("limit", "exit_code"), [(-1, 2), (-2, 3), (-3, 4)])
+def test_refusal_of_a_step_is_told_in_its_own_words_and_has_its_own_exit_code(tmp_path, limit, exit_code):
+    said = rf"^step read-number failed: limit {limit}: expected 0 or more\. Its log: .*log\.txt$"
+    with pytest.raises(StepFailedError, match=said) as refused:
+        run(tmp_path, limit=limit)
+    assert refused.value.exit_code == exit_code
