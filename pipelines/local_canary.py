@@ -28,7 +28,7 @@ SWAP_SECONDS = 120.0
 
 
 class LocalTarget:
-    """Server processes of one state folder.
+    """Server processes of one state folder. The candidate's has the rules file that stable was started with.
 
     Args:
         home: The folder.
@@ -70,7 +70,7 @@ class LocalTarget:
             stop_part(part)
         (port,) = free_ports(1)
         variables = {
-            **variables_of("RECSYS_", self._settings),
+            **variables_of("RECSYS_", {**self._rules(), **self._settings}),
             "RECSYS_BUNDLE": rollout.candidate,
             "RECSYS_MODEL_NAME": self._model,
             "RECSYS_VARIANT": CANARY,
@@ -79,6 +79,11 @@ class LocalTarget:
         }
         scheme = settings_from_environment(self._settings).scheme
         return start_part(self._home, CANARY, "serving", variables, f"{scheme}://127.0.0.1:{port}")
+
+    def _rules(self) -> dict[str, str]:
+        """The setting by which the candidate has stable's rules file, where that has one."""
+        files = [stable.rules for stable in running(self._home, ("server",)) if stable.rules]
+        return {"rules_file": files[0]} if files else {}
 
     def _comes_up(self, part: Part, rollout: Rollout) -> bool:
         """Whether a process that is there answers with the candidate, soon; one that is dying does not."""

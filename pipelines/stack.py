@@ -16,6 +16,7 @@ import orjson
 import psutil
 
 from components.artifacts.errors import ConfigError
+from components.reranking.config import PolicyConfig
 from pipelines.readiness import readyz
 from pipelines.server_process import POLL_SECONDS, STOP_SECONDS, start_process, wait_until_ready
 from serving.api.keys import read_keys
@@ -41,6 +42,7 @@ class Part:
         started: Its start, Unix seconds: a pid alone may belong to another process by now.
         url: Where it answers.
         log: What it prints.
+        rules: The rules file that it was started with; empty where it has none.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Part:
     started: float
     url: str
     log: str
+    rules: str = ""
 
     @classmethod
     def read(cls, home: Path, name: str) -> Self | None:
@@ -76,13 +79,18 @@ def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int
         door: Fields of `serving.api.settings.DoorSettings`.
 
     Raises:
-        ConfigError: They run already, a port is taken, or a value is wrong.
+        ConfigError: They run already, a port is taken, or a value or the rules file is wrong.
         ServerFailedError: One did not become ready; the message names its log.
     """
     there = [part.name for part in status(home)]
     if there:
         raise ConfigError(f"{' and '.join(there)} of {home}: running already. `recsys down` stops them.")
     behind = settings_from_environment({"home": home, **server})
+    if behind.rules_file is not None:
+        PolicyConfig.read(
+            behind.rules_file, base=PolicyConfig()
+        )  # a refusal here is read; one in the server's log is looked for
+        server = {**server, "rules_file": str(behind.rules_file.absolute())}
     server_url = f"{behind.scheme}://127.0.0.1:{behind.http_port}"
     front = door_settings({"home": home, **door, "upstreams": f"stable={server_url}"})
     for host, port in ((behind.host, behind.http_port), (front.host, front.port)):
@@ -147,7 +155,8 @@ def start_part(home: Path, name: str, module: str, variables: Mapping[str, str],
     """
     log = home / "logs" / f"{name}.log"
     process = start_process(home, module, variables, log, is_detached=True)
-    part = Part(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log))
+    rules = variables.get("RECSYS_RULES_FILE", "")
+    part = Part(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log), rules)
     part_file(home, name).parent.mkdir(parents=True, exist_ok=True)
     part_file(home, name).write_bytes(orjson.dumps(asdict(part)))
     wait_until_ready(name, url, log, process.poll)

@@ -38,6 +38,10 @@ TokenFile = Annotated[
 HomeClaim = Annotated[str, typer.Option(help="The cluster's volume claim of the state folder.")]
 Experiment = Annotated[str, typer.Option(help="Kubeflow's experiment.")]
 Namespace = Annotated[str | None, typer.Option(help="Namespace of a multi-user Kubeflow.")]
+Rules = Annotated[
+    Path | None, typer.Option("--rules", help="YAML with rules and reranking that replaces the bundle's own.")
+]
+AcceptRequestTime = Annotated[bool, typer.Option(help="Let requests say what time it is, for a replay of the past.")]
 ServiceAccount = Annotated[str | None, typer.Option(help="Service account of the steps' pods.")]
 
 

@@ -1,9 +1,10 @@
 """`recsys serve`: the model server."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pipelines.cli.options import AcceptRequestTime, Rules
 
 
 def serve(
@@ -12,12 +13,8 @@ def serve(
     grpc_port: Annotated[int, typer.Option(help="Port of gRPC; 0 turns it off.")] = 8081,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     model: Annotated[str, typer.Option(help="Registered model.")] = "recommender",
-    rules_file: Annotated[
-        Path | None, typer.Option("--rules", help="YAML with rules and reranking that replaces the bundle's own.")
-    ] = None,
-    accept_request_time: Annotated[
-        bool, typer.Option(help="Let requests say what time it is, for a replay of the past.")
-    ] = False,
+    rules_file: Rules = None,
+    accept_request_time: AcceptRequestTime = False,
 ) -> None:
     """Serve a bundle with KServe's ModelServer until Ctrl-C.
 

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.options import AcceptRequestTime, Rules
+
 
 def up(
     port: Annotated[int, typer.Option(help="Port of the door.")] = 8080,
@@ -13,6 +15,9 @@ def up(
     server_port: Annotated[int, typer.Option(help="Port of the server behind, on loopback.")] = 8180,
     grpc_port: Annotated[int, typer.Option(help="Port of the server's gRPC, on loopback; 0 turns it off.")] = 8081,
     bundle: Annotated[str, typer.Option(help="Alias, id or folder of the bundle.")] = "champion",
+    model: Annotated[str, typer.Option(help="Registered model.")] = "recommender",
+    rules_file: Rules = None,
+    accept_request_time: AcceptRequestTime = False,
 ) -> None:
     """Start the public door and the server behind it; return when both are ready.
 
@@ -28,8 +33,14 @@ def up(
         "http_port": server_port,
         "grpc_port": grpc_port,
         "bundle": bundle,
+        "model_name": model,
     }
-    parts = start(home, behind, {"host": host, "port": port})
+    front: dict[str, str | int] = {"host": host, "port": port}
+    if rules_file is not None:
+        behind["rules_file"] = str(rules_file)
+    if accept_request_time:
+        behind["accept_request_time"] = front["accept_request_time"] = True
+    parts = start(home, behind, front)
     for part in parts:
         typer.echo(f"{part.name:<7} {part.url}  pid {part.pid}  log {part.log}")
     typer.echo(f"\n{example(home, parts[-1].url)}\nrecsys down   # stops both")

@@ -101,3 +101,23 @@ def test_aborted_candidate_is_gone_and_everybody_has_the_champion(shop):
     shop.book.act("bad", lambda one: aborted(one, because("guardrail errors")))
     assert set(shop.bundles().values()) == {shop.stable}
     assert running(shop.home, (CANARY,)) == []
+
+
+def test_rules_that_up_was_given_hold_at_the_candidate_too(trained, tmp_path):
+    home = own_home(trained, tmp_path)
+    candidate = publish_other(trained, home, tmp_path / "other")
+    front, behind = free_ports(2)
+    question = {"params": {"user_id": "u2", "k": 5}}
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: {pin: [{item_id: i1, position: 1, reason: Our pick}]}\n")
+    try:
+        up(home, {"http_port": behind, "grpc_port": 0, "rules_file": str(rules)}, {"port": front})
+        rollout = started(
+            "spring", stable=trained.run.bundle_id, candidate=candidate, cause=because("try"), steps=(0.5,)
+        )
+        RolloutBook(home, LocalTarget(home, MODEL)).start(rollout)
+        for part in running(home, ("server", CANARY)):
+            first = httpx.get(f"{part.url}/v1/recommendations", **question).json()["items"][0]
+            assert (part.name, first["item_id"], first["reason"]) == (part.name, "i1", "Our pick")
+    finally:
+        down(home)

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from inspect import signature
 
 import httpx
 import psutil
 import pytest
 
 from components.artifacts.errors import ConfigError
+from pipelines.cli import serve, stack
 from pipelines.server_process import free_ports
 from pipelines.stack import Part, down, status, up
 from serving.api.keys import create_key, read_keys, revoke_key
@@ -114,6 +116,26 @@ def test_port_that_is_taken_is_named_before_anything_starts(tmp_path):
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1"):
             up(tmp_path, {"http_port": port}, {"port": free_ports(1)[0]})
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "No such file"), ("rules: {hide: []}", "hide")])
+def test_rules_file_that_cannot_be_used_is_named_before_anything_starts(tmp_path, content, said):
+    path = tmp_path / "rules.yaml"
+    if content:
+        path.write_text(content)
+    front, behind = free_ports(2)
+    refused = recsys(
+        "up", "--port", str(front), "--server-port", str(behind), "--rules", str(path), home=tmp_path, status=2
+    )  # fmt: skip
+    assert f"rules file {path}" in refused.stderr
+    assert said in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_up_takes_what_serve_takes():
+    """But the server's address, which is behind the door."""
+    taken = {name: set(signature(command).parameters) for name, command in (("up", stack.up), ("serve", serve.serve))}
+    assert taken["serve"] <= taken["up"]
 
 
 def test_up_without_a_champion_leaves_nothing_running(tmp_path):
