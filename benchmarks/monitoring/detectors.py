@@ -4,6 +4,7 @@ Each detector gives a bool per judged day. Ours is built of the functions that `
 index, the threshold, the null rule and the calibration.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,8 @@ class Ours:
         end: int = DAYS,
         before: "DriftDays | None" = None,
         window: int = 1,
+        names: Sequence[str] = FEATURES,
+        with_bins: bool = True,
     ) -> "DriftDays":
         """Scores and alarms of days [start, end), after those that `before` judged; windows of so many days, by their first."""
         found = DriftDays.empty() if before is None else before.until(start)
@@ -65,7 +68,7 @@ class Ours:
             weights = _user_weights(rows.user)
             codes, of_row = np.unique(rows.user, return_inverse=True)
             users = len(codes)
-            for name in FEATURES:
+            for name in names:
                 one = self.references[name]
                 per_user = user_shares(
                     one.bins.place(rows.values[name]), of_row, weights * users, users=users, size=one.bins.size
@@ -73,7 +76,9 @@ class Ours:
                 shares = per_user.mean(axis=0)
                 index = float(population_stability_index(one.shares, shares))
                 quiet = found.quiet(name, self.is_weekend, day, self.drift)
-                is_over = index > self._threshold(name, quiet, day, users) or self._is_bin_off(per_user, quiet)
+                is_over = index > self._threshold(name, quiet, day, users) or (
+                    with_bins and self._is_bin_off(per_user, quiet)
+                )
                 found.add(day, name, Judgement(index, tuple(shares.tolist()), is_over))
         return found
 
@@ -169,9 +174,9 @@ class DriftDays:
                 known.append(one)
         return Past(tuple(one.index for one in known), tuple(one.shares for one in known))
 
-    def confirmed(self, start: int, end: int) -> NDArray[np.bool_]:
-        """Of each day in [start, end): whether any feature alarmed on NEED of the last OF days."""
-        alarms = np.array([[self.is_moved(day, name) for name in FEATURES] for day in range(end)])
+    def confirmed(self, start: int, end: int, names: Sequence[str] = FEATURES) -> NDArray[np.bool_]:
+        """Of each day in [start, end): whether any of the features alarmed on NEED of the last OF days."""
+        alarms = np.array([[self.is_moved(day, name) for name in names] for day in range(end)])
         return np.array(
             [(alarms[max(0, day + 1 - OF) : day + 1].sum(axis=0) >= NEED).any() for day in range(start, end)]
         )

@@ -19,6 +19,8 @@ DAYS = 93
 FIRST_HISTORY, FIRST_JUDGED = 28, 63
 NUMERIC = ("price_usd", "value_usd", "discount_rate", "basket_lines", "user_income_usd", "user_age_years", "score")
 CATEGORICAL = ("department",)
+SCORE = "score"
+"""The ranker's own, which the product judges apart (`scores`)."""
 FEATURES = (*NUMERIC, *CATEGORICAL)
 DEPARTMENTS = 12
 REGIONS = 3
@@ -58,7 +60,10 @@ class Traffic:
     def of_days(self, start: int, end: int) -> "Traffic":
         """Rows of days [start, end)."""
         low, high = np.searchsorted(self.day, [start, end])
-        part = slice(low, high)
+        return self.part(slice(low, high))
+
+    def part(self, part: slice | NDArray[np.bool_]) -> "Traffic":
+        """Some of the rows, in their order."""
         values = {name: column[part] for name, column in self.values.items()}
         rest = ("day", "user", "region", "probability", "clicked", "hour", "delay_hours")
         return replace(self, values=values, **{name: getattr(self, name)[part] for name in rest})
@@ -145,6 +150,17 @@ def lose_clicks(traffic: Traffic, rng: np.random.Generator, *, factor: float = 0
     return replace(traffic, clicked=traffic.clicked * kept)
 
 
+def shift_scores(traffic: Traffic, _rng: np.random.Generator, *, factor: float = 0.9) -> Traffic:
+    """All scores times a factor, and nothing else changed: another model answers, or it was handed something else."""
+    return replace(traffic, values=traffic.values | {SCORE: traffic.values[SCORE] * factor})
+
+
+def lose_users(traffic: Traffic, rng: np.random.Generator, *, share: float = 0.5) -> Traffic:
+    """So many of the users stay away, whoever they are: fewer rows of the same."""
+    stays = rng.random(int(traffic.user.max()) + 1) >= share
+    return traffic.part(stays[traffic.user])
+
+
 def joined(before: Traffic, after: Traffic) -> Traffic:
     """One after the other."""
     values = {name: np.concatenate([before.values[name], after.values[name]]) for name in FEATURES}
@@ -164,11 +180,11 @@ def _clicked(rows: pd.DataFrame, rng: np.random.Generator, days: int) -> Traffic
     of_day = np.exp(DAY_SPREAD * rng.standard_normal(days)) * np.where(np.arange(days) % 7 >= 5, WEEKEND_FACTOR, 1.0)
     clicked = rng.random(len(day)) < np.minimum(probability * of_user[user] * of_day[day], 1.0)
     later = rng.random(len(day)) >= AT_ONCE
-    values = {name: rows[name].to_numpy(float) for name in FEATURES if name != "score"}
+    values = {name: rows[name].to_numpy(float) for name in FEATURES if name != SCORE}
     return Traffic(
         day=day,
         user=user,
-        values=values | {"score": probability},
+        values=values | {SCORE: probability},
         region=rows["region"].to_numpy(np.intp),
         probability=probability,
         clicked=clicked.astype(float),

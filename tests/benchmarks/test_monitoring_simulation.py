@@ -6,22 +6,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.monitoring.detectors import DriftDays, Judgement, chi_square, jensen_shannon, normed_wasserstein
+from benchmarks.monitoring.detectors import DriftDays, Judgement, Ours, chi_square, jensen_shannon, normed_wasserstein
 from benchmarks.monitoring.output import picture
 from benchmarks.monitoring.run import DETECTORS, episodes
+from benchmarks.monitoring.scores import judge_scores, summary_of_scores
 from benchmarks.monitoring.traffic import (
     DAYS,
     FEATURES,
+    SCORE,
     TRIPLED,
     Traffic,
     joined,
     lose_clicks,
+    lose_users,
     lose_values,
     make_world,
     shift_category,
     shift_price,
+    shift_scores,
 )
 from benchmarks.monitoring.weekly import RULES, WINDOWS, judge_weeks, summary_of_weeks
+from monitoring.config import CalibrationConfig, DriftConfig
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,12 @@ def test_scenarios_do_what_they_say(world):
     lost, here = lose_clicks(world, rng), world.region == 0
     assert lost.clicked[here].sum() / world.clicked[here].sum() == pytest.approx(0.8, abs=0.05)
     assert np.array_equal(lost.clicked[~here], world.clicked[~here])
+    scored = shift_scores(world, rng)
+    assert np.array_equal(scored.values["score"], world.values["score"] * 0.9)
+    assert np.array_equal(scored.probability, world.probability)
+    fewer = lose_users(world, rng)
+    assert 0.3 < len(np.unique(fewer.user)) / len(np.unique(world.user)) < 0.7
+    assert len(fewer.day) == len(fewer.values["score"]) == len(fewer.clicked)
 
 
 def test_parts_of_a_world_join_to_the_world(world):
@@ -73,12 +84,31 @@ def test_parts_of_a_world_join_to_the_world(world):
     assert np.array_equal(whole.values["score"], world.values["score"])
 
 
+def test_scores_that_move_are_found_by_their_own_check_alone(world):
+    ours = Ours(world, DriftConfig(), CalibrationConfig(), seed=1)
+    quiet = ours.drifted(world)
+    moved = shift_scores(world.of_days(70, 80), np.random.default_rng(0), factor=3.0)
+    found = ours.drifted(joined(world.of_days(0, 70), moved), start=70, end=80, before=quiet)
+    assert not quiet.confirmed(70, 80, (SCORE,)).any()
+    assert found.confirmed(70, 80, (SCORE,)).tolist() == [False] + [True] * 9  # two of three days confirm
+    inputs = tuple(name for name in FEATURES if name != SCORE)
+    assert np.array_equal(found.confirmed(70, 80, inputs), quiet.confirmed(70, 80, inputs))
+
+
+def test_scores_are_told_by_change(lines):
+    told = summary_of_scores([judge_scores(lines, seed=1, rows_per_day=180)])
+    assert set(told["changes"]) == {"scores_x0.9", "users_x0.5", "segment_clicks_x0.8"}
+    quiet = told["changes"]["segment_clicks_x0.8"]  # which leaves the scores as they are
+    assert quiet["days_in_alarm"] <= told["changes"]["scores_x0.9"]["days_in_alarm"]
+
+
 def test_two_of_three_days_confirm_and_episodes_are_runs():
     days = DriftDays.empty()
     for day, is_moved in enumerate([True, False, True, True, False, False, True]):
         days.add(day, "price_usd", Judgement(0.1, (1.0,), is_moved))
     assert days.confirmed(0, 7).tolist() == [False, False, True, True, True, False, False]
     assert episodes(days.confirmed(0, 7)) == 1
+    assert not days.confirmed(0, 7, ("score",)).any()  # each check looks at what is its own
     assert episodes(np.array([True, False, True, True])) == 2
 
 
