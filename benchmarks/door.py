@@ -73,6 +73,7 @@ def _door(copied: float | None) -> float:
             "RECSYS_API_UPSTREAMS": f"stable=http://127.0.0.1:{behind}",
             "RECSYS_API_RATE_PER_SECOND": "1e9",
             "RECSYS_API_SHADOW_SHARE": str(copied or 0.0),
+            "RECSYS_API_SHADOW_FIRST": "0",  # the share alone
         }
         with _running([sys.executable, "-m", "serving.api"], os.environ | variables) as pid:
             return _served(pid, front, secret)

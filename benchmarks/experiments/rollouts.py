@@ -33,6 +33,22 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class Copying:
+    """What the door copies in the dark: all requests until there are `first` copies, then a share of them."""
+
+    first: int = 0
+    share: float = 1.0
+
+    def copies(self, requests: int, had: int, rng: np.random.Generator) -> int:
+        """Of so many more requests, after `had` copies."""
+        early = min(requests, max(self.first - had, 0))
+        return early + int(rng.binomial(requests - early, self.share))
+
+
+ALL = Copying()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a rollout ended, where, and after how many hours in all."""
 
@@ -63,7 +79,9 @@ class Step:
                 arm.add(part)
 
 
-def rollout(shop: Shop, canary: Canary, config: ExperimentConfig, *, users_per_day: int, seed: int) -> Outcome:
+def rollout(
+    shop: Shop, canary: Canary, config: ExperimentConfig, *, users_per_day: int, seed: int, copying: Copying = ALL
+) -> Outcome:
     """Until it ends.
 
     Args:
@@ -72,6 +90,7 @@ def rollout(shop: Shop, canary: Canary, config: ExperimentConfig, *, users_per_d
         config: How it is judged.
         users_per_day: New users of both arms.
         seed: Of everything.
+        copying: In the dark.
     """
     rng, hours = np.random.default_rng(seed), 0
     planned = planned_users(shop, config)
@@ -79,7 +98,7 @@ def rollout(shop: Shop, canary: Canary, config: ExperimentConfig, *, users_per_d
         step, hour = Step(), 0
         while True:
             hour += 1
-            _visit(step, shop, canary, share, round(users_per_day / HOURS), config, rng)
+            _visit(step, shop, canary, share, round(users_per_day / HOURS), config, rng, copying)
             verdict = judge(_figures(step, number, hour, planned, config), config)
             if verdict.action in ENDS:
                 return Outcome(verdict.action, number, hours + hour, verdict.reason)
@@ -96,13 +115,21 @@ def planned_users(shop: Shop, config: ExperimentConfig) -> int:
 
 
 def _visit(
-    step: Step, shop: Shop, canary: Canary, share: float, users: int, config: ExperimentConfig, rng: np.random.Generator
+    step: Step,
+    shop: Shop,
+    canary: Canary,
+    share: float,
+    users: int,
+    config: ExperimentConfig,
+    rng: np.random.Generator,
+    copying: Copying,
 ) -> None:
     treated = rng.binomial(users, share)
     seen = rng.binomial(treated, 1 - canary.lost)
     rows = shop.users(rng, users - treated), shop.users(rng, seen, lift=canary.lift)
     step.add(rows, config.metrics[config.primary].window_hours)
-    requests = 2 * np.array([users - treated, seen if share else users])  # shadow traffic while it is dark
+    copies = 2 * seen if share else copying.copies(2 * users, int(step.requests[1]), rng)
+    requests = np.array([2 * (users - treated), copies])
     step.requests += requests
     step.failed += rng.binomial(requests, [0.0005, canary.errors])
 

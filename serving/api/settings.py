@@ -64,6 +64,12 @@ class DoorSettings(ProcessSettings):
         le=1,
         description="Share of the recommendations that are copied to a rollout's candidate while it is in the dark",
     )
+    shadow_first: int = Field(
+        5000,
+        ge=0,
+        description="Copies that a candidate gets before that share holds, of every recommendation for which there is room: its "
+        "errors are seen as soon as there are requests to see them by. Counted by each door from its start; 0: none",
+    )
     accept_request_time: bool = Field(
         False,
         description="Log exposures at the time that a request says it is: for replays of the past, never for live traffic",

@@ -2,8 +2,9 @@
 
     logs/shadows/2024-06-03-<process>.jsonl     one copied request a line, by the day of the request
 
-A copy is made after the user has his answer. Few are on their way at once and none while requests queue; what does not
-fit is dropped and counted. The candidate answers at a path of its own that leaves no impressions: nobody saw the list.
+A copy is made after the user has his answer: of every request until a candidate has had so many, of a share of them from then
+on. Few are on their way at once and none while requests queue; what does not fit is dropped and counted. The candidate
+answers at a path of its own that leaves no impressions: nobody saw the list.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import json
 import logging
 import random
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,13 +91,14 @@ class Shadows:
 
     def __init__(self, settings: DoorSettings, upstreams: Upstreams, metrics: DoorMetrics) -> None:
         self._share, self._seconds = settings.shadow_share, settings.fallback_after_seconds
+        self._first, self._had = settings.shadow_first, Counter[str]()
         self._upstreams, self._metrics = upstreams, metrics
         self._log: LineLog[Shadow] = LineLog(settings.home / FOLDER)
         self._running: set[asyncio.Task[None]] = set()
 
     def offer(self, dark: Dark, original: Original, *, is_busy: bool) -> None:
         """Copy a request that has its answer, if it is drawn and there is room; returns at once."""
-        if random.random() >= self._share:  # noqa: S311 - a sample, no secret
+        if not self._is_drawn(dark):
             return
         if is_busy or len(self._running) >= AT_ONCE:
             self._metrics.shadows.labels("dropped").inc()
@@ -103,6 +106,11 @@ class Shadows:
         task = asyncio.create_task(self._ask(dark, original))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def _is_drawn(self, dark: Dark) -> bool:
+        """Each of a candidate's first; where no share is wanted, none."""
+        is_early = self._share > 0 and self._had[dark.experiment] < self._first
+        return is_early or random.random() < self._share  # noqa: S311 - a sample, no secret
 
     async def close(self) -> None:
         """Give up what is on its way, and write what waits."""
@@ -128,6 +136,7 @@ class Shadows:
             original.event_timestamp,
         )
         self._log.add(shadow)
+        self._had[dark.experiment] += 1
 
     async def _answered(self, dark: Dark, original: Original) -> tuple[int, Forwarded | None]:
         try:

@@ -1,9 +1,10 @@
 """The promises of an experiment's statistics, small; `python -m benchmarks.experiments` has them at full size."""
 
+import numpy as np
 import pytest
 
 from benchmarks.experiments.errors import ALWAYS, PEEKED, SEQUENTIAL, planned_power, rejections, sample_ratio_alarms
-from benchmarks.experiments.rollouts import Canary, rollout
+from benchmarks.experiments.rollouts import Canary, Copying, rollout
 from benchmarks.experiments.shop import Shop
 from monitoring.experiments.config import ExperimentConfig
 from monitoring.experiments.verdict import Action
@@ -47,3 +48,11 @@ def test_rollouts_end_as_they_should(canary, action):
     outcome = rollout(Shop(), canary, HALF, users_per_day=2_000, seed=4)
     assert outcome.action == action
     assert outcome.hours <= (48 if action == Action.ROLLBACK else 15 * 24)
+
+
+def test_door_of_the_simulation_copies_the_first_and_then_a_share():
+    rng = np.random.default_rng(0)
+    assert Copying(first=10, share=0.0).copies(6, 8, rng) == 2
+    assert Copying(first=10, share=0.0).copies(6, 11, rng) == 0
+    assert Copying(first=10, share=1.0).copies(6, 8, rng) == 6
+    assert Copying().copies(6, 100, rng) == 6  # all, where nothing is said

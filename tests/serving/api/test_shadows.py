@@ -127,6 +127,43 @@ def test_candidate_that_hangs_delays_nobody_and_takes_two_copies_at_most(tmp_pat
         wait_for(lambda: counted(client, "answered") == 2)
 
 
+SELDOM = 1e-12
+"""A share that draws nothing here."""
+
+
+def test_each_of_a_candidates_first_requests_is_copied_and_a_share_from_then_on(tmp_path):
+    asked: list[str] = []
+    limits = {"shadow_share": SELDOM, "shadow_first": 3}
+    with server({"a": 1.0}, asked) as candidate, shop(tmp_path, candidate, **limits) as client:
+        for number in range(3):
+            ask(client, f"u{number}")
+            wait_for(lambda number=number: counted(client, "answered") == number + 1)
+        for number in range(5):
+            ask(client, f"v{number}")
+        put_experiment(tmp_path, Experiment(name="ranker", is_active=False))
+        put_experiment(tmp_path, Experiment(name="next", url=candidate))  # another candidate begins anew
+        ask(client, "w")
+        wait_for(lambda: counted(client, "answered") == 4)
+        assert counted(client, "dropped") == 0
+    assert [(one["experiment"], one["user_id"]) for one in copies(tmp_path)] == [
+        *(("ranker", f"u{number}") for number in range(3)),
+        ("next", "w"),
+    ]
+    assert len(asked) == 4
+
+
+def test_a_failing_candidate_uses_its_first_copies_up_as_well(tmp_path):
+    limits = {"shadow_share": SELDOM, "shadow_first": 2}
+    with shop(tmp_path, "http://127.0.0.1:9", **limits) as client:
+        for number in range(2):
+            ask(client, f"u{number}")
+            wait_for(lambda number=number: counted(client, "failed") == number + 1)
+        for number in range(4):
+            ask(client, f"v{number}")
+        assert (counted(client, "failed"), counted(client, "dropped")) == (2, 0)
+    assert len(copies(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("changed", [{"share": 0.5}, {"shadow_share": 0}])
 def test_nothing_is_copied_where_users_meet_the_candidate_or_no_share_is_wanted(tmp_path, changed):
     asked: list[str] = []
