@@ -44,6 +44,7 @@ def main() -> None:
     """Measure, print, write."""
     measured = {
         "door, one request": _door(None),
+        "asked by a page of another origin": _door(None, origin="https://shop.example"),
         "candidate in the dark, a tenth copied": _door(0.1),
         "candidate in the dark, all copied": _door(1.0),
     }
@@ -60,8 +61,13 @@ def main() -> None:
     (RESULTS / "door.json").write_text(json.dumps(measured, indent=1) + "\n")
 
 
-def _door(copied: float | None) -> float:
-    """CPU milliseconds of a request, with a candidate in the dark that gets so many of them where a share is given."""
+def _door(copied: float | None, *, origin: str = "") -> float:
+    """CPU milliseconds of a request.
+
+    Args:
+        copied: Share that a candidate in the dark gets; None is without one.
+        origin: Of the page that asks from a browser; of none where left out, and the door knows of no pages.
+    """
     behind, front, dark = free_ports(3)
     with tempfile.TemporaryDirectory() as folder, _answering(behind), _answering(dark):
         _, secret = create_key(Path(folder), "benchmark", ["recommend"], now=datetime.now(UTC))
@@ -73,10 +79,11 @@ def _door(copied: float | None) -> float:
             "RECSYS_API_UPSTREAMS": f"stable=http://127.0.0.1:{behind}",
             "RECSYS_API_RATE_PER_SECOND": "1e9",
             "RECSYS_API_SHADOW_SHARE": str(copied or 0.0),
+            "RECSYS_API_ALLOWED_ORIGINS": origin,
             "RECSYS_API_SHADOW_FIRST": "0",  # the share alone
         }
         with _running([sys.executable, "-m", "serving.api"], os.environ | variables) as pid:
-            return _served(pid, front, secret)
+            return _served(pid, front, secret, {"Origin": origin} if origin else {})
 
 
 def _answering(port: int) -> AbstractContextManager[int]:
@@ -94,11 +101,11 @@ def _running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator
         process.wait()
 
 
-def _served(pid: int, port: int, secret: str) -> float:
+def _served(pid: int, port: int, secret: str, further: Mapping[str, str]) -> float:
     """CPU milliseconds of the door's process per request: key, limits, JSON, metrics and log line included."""
     connection = HTTPConnection("127.0.0.1", port)
     _until_open(connection)
-    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json", **further}
 
     def ask(times: int) -> None:
         for _ in range(times):

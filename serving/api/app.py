@@ -15,6 +15,7 @@ from starlette.routing import Match, Route
 
 from serving.api.console import ConsolePages
 from serving.api.contract import DOCUMENT, HEALTH, METRICS, PAGES, READY, ROUTES, PublicRoute, openapi
+from serving.api.cross_origin import CrossOrigin
 from serving.api.errors import ForbiddenError, RateLimitedError, RefusedError
 from serving.api.exchange import Exchange
 from serving.api.fallback import Fallback
@@ -182,6 +183,8 @@ def build_app(settings: DoorSettings, drain: Drain | None = None, traces: Tracin
     app = Starlette(
         routes=routes, lifespan=lifespan, exception_handlers={HTTPException: door.unmatched, 500: door.failed}
     )
+    if settings.allowed_origins:
+        app.add_middleware(CrossOrigin, origins=settings.allowed_origins)
     app.router.redirect_slashes = False  # a redirect would repeat the Host that the client wrote
     return app
 

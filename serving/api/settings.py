@@ -58,6 +58,11 @@ class DoorSettings(ProcessSettings):
     )
     rate_per_second: float = Field(100.0, gt=0, description="Requests a second that a key may make, on average")
     rate_burst: int = Field(200, ge=1, description="Requests that a key may make at once")
+    allowed_origins: tuple[str, ...] = Field(
+        (),
+        description="Origins whose pages may ask from the browser, `https://shop.example` with commas between; none where left "
+        "out. What such a page brings, everybody who opens it has: a token of few scopes, never a key",
+    )
     shadow_share: float = Field(
         0.1,
         ge=0,
@@ -97,6 +102,26 @@ class DoorSettings(ProcessSettings):
     jwt_refresh_seconds: float = Field(
         300.0, ge=5, description="How often the provider's address is asked for its keys; an unknown key asks at once"
     )
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _origins_from_text(cls, given: Any) -> Any:  # what a variable or a caller gives
+        return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [origin for origin in origins if not _is_origin(origin)]
+        if "*" in wrong:
+            raise ValueError(
+                "*: the door asks who asks, and any page could use what a browser was given for one; name the shop's own origins"
+            )
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: expected https://HOST or https://HOST:PORT as browsers write it, without a path; "
+                "http for this machine alone"
+            )
+        return origins
 
     @field_validator("jwt_scopes", mode="before")
     @classmethod
@@ -165,6 +190,18 @@ def door_settings(overrides: Mapping[str, Any] | None = None) -> DoorSettings:
     """
     home = {"home": recsys_home()}
     return read_settings(DoorSettings, PREFIX, called="settings of the door", given=overrides or {}, fixed=home)
+
+
+def _is_origin(text: str) -> bool:
+    """Whether a browser could send this as `Origin`, and nobody on the way could have written the page."""
+    parts = urlsplit(text)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    return (
+        is_safe
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and text == f"{parts.scheme}://{parts.netloc}".lower()
+    )
 
 
 def _is_loopback(host: str) -> bool:
