@@ -1,6 +1,7 @@
 """What users like this one took lately."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from components.retrieval.interaction_log import Counts, SparseMatrix, csr_array
 from components.retrieval.neighbours import best_per_row
 from components.retrieval.query import Query
 from components.retrieval.retriever import Scored
+from components.retrieval.votes import Votes
 from components.retrieval.weighted_sums import best_sums
 
 PREFIXES = ("profiles", "recent")
@@ -68,7 +70,12 @@ class UserNeighbours:
         history = query.history
         vector = query.damped * self.idf[history.item_nums]
         nearest = best_sums(self.profiles, history.item_nums, vector, k=self.neighbours)
-        return best_sums(self.recent, nearest.item_nums, nearest.scores, k=k, without=history.item_nums)
+        return self._votes.most(nearest.item_nums, nearest.scores, k=k, without=history.item_nums)
+
+    @cached_property
+    def _votes(self) -> Votes:
+        """What users took lately, the items that can get most votes first."""
+        return Votes.of(self.recent, voters=self.neighbours)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Each item's users, each user's recent items, the items' weights."""

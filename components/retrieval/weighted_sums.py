@@ -42,7 +42,7 @@ def best_sums(
         without: Columns that are left out.
     """
     nobody = np.empty(0, np.int32) if without is None else without
-    workspace = _workspaces.of(matrix.shape[1])
+    workspace = workspace_of(matrix.shape[1])
     return sorted_best(
         _promising_sums(matrix.indptr, matrix.indices, matrix.data, rows, weights, nobody, k, *workspace), k
     )
@@ -52,7 +52,7 @@ def positive_sums(
     matrix: sp.csr_array, rows: NDArray[np.int32], weights: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Columns whose sum over the rows is positive, and their sums; arguments as for `best_sums`."""
-    return _positive_sums(matrix.indptr, matrix.indices, matrix.data, rows, weights, *_workspaces.of(matrix.shape[1]))
+    return _positive_sums(matrix.indptr, matrix.indices, matrix.data, rows, weights, *workspace_of(matrix.shape[1]))
 
 
 class _Workspaces(threading.local):
@@ -70,6 +70,7 @@ class _Workspaces(threading.local):
 
 
 _workspaces = _Workspaces()
+workspace_of = _workspaces.of
 
 
 @native
