@@ -25,6 +25,10 @@ REFRESH_SECONDS = 60.0
 POLL_SECONDS = 0.2
 READY_SECONDS = 2.0
 SERVER_PORTS = range(20_000, 32_768)
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Asks the kernel for pages of 2 MB: a request looks at some thousand places of arrays of many megabytes, and of small pages
+the processor knows too few by heart. It is read when a process begins; k8s/base/recommender/runtime.yaml says it there.
+"""
 
 
 class ServerFailedError(RecsysError):
@@ -89,7 +93,7 @@ def start_process(
     with log.open("w") as output:
         return subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own
             [sys.executable, "-W", "ignore", "-m", module],
-            env=os.environ | variables | {"RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"},
+            env={**HUGE_PAGES, **os.environ, **variables, "RECSYS_HOME": str(home), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL if is_detached else None,
             stdout=output,
             stderr=subprocess.STDOUT,

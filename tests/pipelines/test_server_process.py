@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines import server_process
-from pipelines.server_process import RunningServer, ServerFailedError, wait_for_items
+from pipelines.server_process import HUGE_PAGES, RunningServer, ServerFailedError, start_process, wait_for_items
 from tests.loopback import QuietHandler, answering
 
 MOMENT = datetime(2024, 4, 29, tzinfo=UTC)
@@ -35,3 +36,20 @@ def test_items_that_never_come_are_told_with_the_moment_and_the_log(monkeypatch)
     monkeypatch.setattr(server_process, "REFRESH_SECONDS", 0.0)
     with pytest.raises(ServerFailedError, match=r"no item features as of 2024-04-29T.* Its log: server\.log"):
         wait_for_items(RunningServer("http://127.0.0.1:9", 0, 0, Path("server.log")), MOMENT)
+
+
+@pytest.mark.parametrize("own", [None, "glibc.malloc.check=0"])
+def test_started_process_asks_for_huge_pages_unless_it_is_told_otherwise(monkeypatch, tmp_path: Path, own: str | None):
+    (tmp_path / "told.py").write_text("import os; print(os.environ['GLIBC_TUNABLES'])")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    process = start_process(tmp_path, "told", {"GLIBC_TUNABLES": own} if own else {}, tmp_path / "told.log")
+    assert process.wait(60) == 0
+    assert (tmp_path / "told.log").read_text().strip() == (own or HUGE_PAGES["GLIBC_TUNABLES"])
+
+
+def test_cluster_asks_for_them_too():
+    runtime = yaml.safe_load(Path("k8s/base/recommender/runtime.yaml").read_text())
+    (container,) = runtime["spec"]["containers"]
+    given = {one["name"]: one.get("value") for one in container["env"]}
+    assert HUGE_PAGES.items() <= given.items()
