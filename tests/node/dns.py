@@ -1,7 +1,7 @@
 """The cluster's DNS as it is everywhere: CoreDNS in kube-system, behind the Service that every pod's resolv.conf names."""
 
-from tests.cluster.kubectl import kubectl, listed
 from tests.k8s.manifests import Resource
+from tests.node.controllers import apply, await_rollout
 from tests.node.images import load_program
 from tests.node.place import Place, ctr
 
@@ -18,18 +18,14 @@ COREFILE = """\
 }
 """
 """Names of the cluster alone: pods reach nothing outside. The port is the one that network policies let through."""
-READY_SECONDS = 120
 
 
 def install(place: Place) -> None:
     """Bring image and manifests; answers when it returns."""
     kubeconfig = place.config("admin")
     load_program(place.programs / "coredns", IMAGE, ctr=ctr(place), name="coredns")
-    kubectl("apply", "--server-side", "-f", "-", stdin=listed(_manifests()), kubeconfig=kubeconfig)
-    kubectl(
-        "-n", "kube-system", "rollout", "status", "deployment/coredns", f"--timeout={READY_SECONDS}s",
-        kubeconfig=kubeconfig,
-    )  # fmt: skip
+    apply(_manifests(), kubeconfig)
+    await_rollout("kube-system", "deployment/coredns", kubeconfig)
 
 
 def _manifests() -> list[Resource]:

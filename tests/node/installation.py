@@ -31,6 +31,10 @@ TAGS = dict.fromkeys(("recsys-serving", "recsys-pipeline"), "0.1.0")
 OWNERS = {"recsys-home": 10001, "data-recsys-redis-0": 999}
 """Claim to the user of its pods."""
 JOB_SECONDS, READY_SECONDS = 900, 300
+SHARED_CPU, SCALED_CPU = "50m", "100m"
+"""What a pod requests, that two cores hold all; and more, where the load is told from the probes by its share of this."""
+SCALE_DOWN_SECONDS = 30
+"""In place of the manifests' windows of five minutes."""
 BUNDLE = re.compile(r"b-[0-9a-f]{12}")
 SCOPES = ("recommend", "events", "explain", "console", "operate")
 CERTIFICATES = {
@@ -51,6 +55,7 @@ class Shop:
         volume: Folder of the node that is the claim `recsys-home`.
         key: Of a client, for the door.
         authority: Who signed the door's certificate; None where it speaks plain HTTP.
+        is_scaled: Whether autoscalers may change the number of pods; one of each otherwise, whatever the load.
         bundles: In the order of their training.
     """
 
@@ -58,6 +63,7 @@ class Shop:
     volume: Path
     key: str
     authority: Path | None = None
+    is_scaled: bool = False
     bundles: list[str] = field(default_factory=list)
 
     def door(self) -> httpx.Client:
@@ -80,14 +86,18 @@ class Shop:
         return bool(answer.status_code == 200 and answer.json()["bundle_id"] == bundle)
 
     def manifests(self, folder: Path) -> list[Resource]:
-        """Overlay `kind` and components, with the toy shop's configuration and requests that two cores hold."""
+        """Overlay `kind` and components, with the toy shop's configuration and requests and numbers that two cores hold."""
         config = toy_config(self.volume / "shop")
         (folder / "pipeline.yaml").write_text(config.read_text().replace(str(self.volume), HOME))
         own = {"name": "recsys-pipeline", "namespace": NAMESPACE, "behavior": "replace", "files": ["pipeline.yaml"]}
         made = kustomization(folder, "overlays/kind", self.components, tags=TAGS, configMapGenerator=[own])
         parts = resources(render(made))
-        for container in _containers(parts):
-            container.get("resources", {}).get("requests", {}).update(cpu="50m", memory="256Mi")
+        requests = {"cpu": SCALED_CPU if self.is_scaled else SHARED_CPU, "memory": "256Mi"}
+        for container in _found(parts, "containers", "initContainers"):
+            container.get("resources", {}).get("requests", {}).update(requests)
+        fit = _bound if self.is_scaled else _pin
+        for part in parts:
+            fit(part)
         return parts
 
 
@@ -106,7 +116,7 @@ class _Named(httpx.BaseTransport):
 
 
 @contextmanager
-def installed(components: tuple[str, ...], folder: Path) -> Iterator[Shop]:
+def installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool = False) -> Iterator[Shop]:
     """All that step 3 of k8s/README.md asks for; volumes, secrets and namespace are taken away in the end."""
     run = ClusterRun()
     forget()
@@ -124,7 +134,7 @@ def installed(components: tuple[str, ...], folder: Path) -> Iterator[Shop]:
         _secret("recsys-stores", RECSYS_ONLINE_STORE_URL=(
             f"redis{redis}" if authority is None else f"rediss{redis}?ssl_ca_certs=/etc/recsys-ca/ca.crt"
         ))  # fmt: skip
-        yield Shop(components, volumes["recsys-home"], key, authority)
+        yield Shop(components, volumes["recsys-home"], key, authority, is_scaled)
     finally:
         forget()
         run.remove_all()
@@ -138,6 +148,17 @@ def forget() -> None:
 
 def in_namespace(*arguments: str, **options: Any) -> Said:
     return kubectl("-n", NAMESPACE, *arguments, **options)
+
+
+def serve_first_bundle(shop: Shop, manifests: list[Resource]) -> None:
+    """From an empty namespace to the first recommendation."""
+    kubectl("apply", "-f", "-", stdin=listed(manifests))
+    in_namespace("rollout", "status", "statefulset/recsys-redis", f"--timeout={READY_SECONDS}s")
+    shop.bundles.append(BUNDLE.findall(run_job("first-training", "train-recommender").splitlines()[-1])[0])
+    run_job("first-features", "materialize-features")
+    in_namespace("rollout", "status", "deployment/recsys-operations", f"--timeout={READY_SECONDS}s")
+    operate("model", "promote", "champion")
+    until("the first recommendation", lambda: shop.serves(shop.bundles[0]))
 
 
 def operate(*arguments: str, status: int | None = 0) -> Said:
@@ -261,13 +282,28 @@ def _sign(folder: Path) -> Path:
     return authority.file
 
 
-def _containers(part: Any) -> Iterator[dict[str, Any]]:
+def _pin(part: Any) -> None:
+    """As many pods as there are at least, however busy they are."""
+    if part["kind"] == "HorizontalPodAutoscaler":
+        part["spec"]["maxReplicas"] = part["spec"]["minReplicas"]
+    if part["kind"] == "InferenceService":
+        part["spec"]["predictor"]["maxReplicas"] = part["spec"]["predictor"]["minReplicas"]
+
+
+def _bound(part: Any) -> None:
+    """Windows that a test can wait for."""
+    for rules in _found(part, "scaleDown"):
+        rules["stabilizationWindowSeconds"] = SCALE_DOWN_SECONDS
+
+
+def _found(part: Any, *keys: str) -> Iterator[dict[str, Any]]:
+    """What lies under these keys, however deep."""
     if isinstance(part, dict):
         for key, value in part.items():
-            if key in ("containers", "initContainers"):
-                yield from value
+            if key in keys:
+                yield from value if isinstance(value, list) else [value]
             else:
-                yield from _containers(value)
+                yield from _found(value, *keys)
     elif isinstance(part, list):
         for one in part:
-            yield from _containers(one)
+            yield from _found(one, *keys)

@@ -14,8 +14,8 @@ import yaml
 
 from tests.certificates import Authority
 from tests.cluster.control_plane import CACHE
-from tests.cluster.kubectl import kubectl, listed
 from tests.k8s.manifests import Resource
+from tests.node.controllers import DEFINITION, apply, await_rollout, define
 from tests.node.images import KSERVE, load_program
 from tests.node.place import CERTIFICATE_DAYS, Place, ctr
 
@@ -23,7 +23,6 @@ NAMESPACE = "kserve"
 WEBHOOKS = "kserve-webhook-server-service"
 CERTIFICATE = "kserve-webhook-server-cert"
 LEFT_OUT = ("localmodel", "llm")
-READY_SECONDS = 180
 
 
 def install(place: Place) -> None:
@@ -48,28 +47,22 @@ def install(place: Place) -> None:
     }
     config = place.config("admin")
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    definitions = [part for part in parts if part["kind"] == "CustomResourceDefinition"]
-    others = [part for part in parts if part["kind"] not in ("CustomResourceDefinition", "Namespace")]
-    _apply([namespace, secret, *definitions], config)
-    names = [f"customresourcedefinition/{part['metadata']['name']}" for part in definitions]
-    kubectl("wait", "--for=condition=Established", "--timeout=60s", *names, kubeconfig=config)
-    _apply([part for part in others if not part["kind"].endswith("WebhookConfiguration")], config)
-    kubectl(
-        "-n", NAMESPACE, "rollout", "status", "deployment/kserve-controller-manager", f"--timeout={READY_SECONDS}s",
-        kubeconfig=config,
-    )  # fmt: skip
-    _apply([part for part in others if part["kind"].endswith("WebhookConfiguration")], config)
+    others = [part for part in parts if part["kind"] not in (DEFINITION, "Namespace")]
+    define([namespace, *(part for part in parts if part["kind"] == DEFINITION)], config)
+    apply([secret, *(part for part in others if not part["kind"].endswith("WebhookConfiguration"))], config)
+    await_rollout(NAMESPACE, "deployment/kserve-controller-manager", config)
+    apply([part for part in others if part["kind"].endswith("WebhookConfiguration")], config)
 
 
 def _is_wanted(part: Resource) -> bool:
     name = part["metadata"]["name"].lower()
-    if part["kind"] == "CustomResourceDefinition":
+    if part["kind"] == DEFINITION:
         return "llm" not in name  # of local models it asks for the kinds all the same
     return part["kind"] not in ("Certificate", "Issuer") and not any(word in name for word in LEFT_OUT)
 
 
 def _adapt(part: dict[str, Any], authority: Path) -> None:
-    if part["kind"] == "CustomResourceDefinition":
+    if part["kind"] == DEFINITION:
         part["spec"].pop("conversion", None)
     for webhook in part.get("webhooks", []):
         webhook["clientConfig"]["caBundle"] = base64.b64encode(authority.read_bytes()).decode()
@@ -77,10 +70,6 @@ def _adapt(part: dict[str, Any], authority: Path) -> None:
         pod = part["spec"]["template"]["spec"]
         pod["containers"] = [one for one in pod["containers"] if one["name"] == "manager"]
         pod["containers"][0] |= {"image": KSERVE, "imagePullPolicy": "Never", "resources": {}}
-
-
-def _apply(parts: list[Resource], config: str) -> None:
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=listed(parts), kubeconfig=config)
 
 
 if __name__ == "__main__":

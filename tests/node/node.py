@@ -1,4 +1,4 @@
-"""A node for the control plane of this folder: containerd, kubelet, scheduler, kube-proxy and DNS, so that pods really run.
+"""A node for the control plane of this folder, so that pods really run: containerd, kubelet, scheduler, kube-proxy, DNS, metrics.
 
     python -m tests.node.node up|down        (make node, make node-down; root on Linux)
 
@@ -25,7 +25,7 @@ from tests.certificates import Authority
 from tests.cluster import control_plane
 from tests.cluster.control_plane import CACHE, HOST, SERVICES, answers, start
 from tests.k8s.manifests import KUBECTL
-from tests.node import dns
+from tests.node import dns, metrics_server
 from tests.node.images import PAUSE, load_program
 from tests.node.place import CERTIFICATE_DAYS, RUN, Place, ctr
 
@@ -33,6 +33,7 @@ BUILD = Path(__file__).with_name("build-node")
 NAME, BRIDGE, ADDRESS, PODS = "recsys-node", "recsys0", "10.244.0.1", "10.244.0.0/24"
 PORT = 6443
 """Of the API server, as network policies know it."""
+AGGREGATOR = "front-proxy-client"
 PROCESSES = ("containerd", "kube-scheduler", "kubelet", "kube-proxy", "kube-router")
 USERS = {
     "system:kube-scheduler": "",
@@ -61,9 +62,14 @@ def up(cache: Path = CACHE) -> Path:
     _make_bridge()
     place = Place(cache)
     kubelet_clients, server = _kubelet_client(place)
+    speakers, speaker = _aggregator(place)
     config = control_plane.up(cache, host=ADDRESS, port=PORT, users=USERS, further=[
         "--allow-privileged=true", "--kubelet-preferred-address-types=InternalIP",
         f"--kubelet-client-certificate={server.certificate}", f"--kubelet-client-key={server.key}",
+        f"--requestheader-client-ca-file={speakers}", f"--requestheader-allowed-names={AGGREGATOR}",
+        "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={speaker.certificate}", f"--proxy-client-key-file={speaker.key}",
     ])  # fmt: skip
     _write_settings(place, kubelet_clients)
     health, metrics = free_ports(2)
@@ -73,6 +79,7 @@ def up(cache: Path = CACHE) -> Path:
         if name == "containerd":
             load_program(place.programs / "pause", PAUSE, ctr=ctr(place), name="pause")
     dns.install(place)
+    metrics_server.install(place)
     return config
 
 
@@ -134,6 +141,12 @@ def _kubelet_client(place: Place) -> tuple[Path, Identity]:
     place.credentials.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = Authority(place.credentials, days=CERTIFICATE_DAYS)
     return authority.file, authority.issue("kube-apiserver", group="system:masters")
+
+
+def _aggregator(place: Place) -> tuple[Path, Identity]:
+    """By which servers of further APIs (metrics) believe whom the API server says that it asks for."""
+    authority = Authority(place.credentials, "aggregator-authority", days=CERTIFICATE_DAYS)
+    return authority.file, authority.issue(AGGREGATOR)
 
 
 def _write_settings(place: Place, kubelet_clients: Path) -> None:

@@ -1,0 +1,31 @@
+"""Putting other people's controllers on the node, by their own manifests."""
+
+from collections.abc import Iterable, Sequence
+
+from tests.cluster.kubectl import kubectl, listed
+from tests.k8s.manifests import Resource
+
+READY_SECONDS = 180
+DEFINITION = "CustomResourceDefinition"
+
+
+def apply(parts: Sequence[Resource], config: str) -> None:
+    """By the administrator of the kubeconfig, whoever else owns a field."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=listed(parts), kubeconfig=config)
+
+
+def define(parts: Iterable[Resource], config: str) -> None:
+    """Namespaces and custom resources' definitions of the parts, ready for resources of them."""
+    apply([part for part in parts if part["kind"] in ("Namespace", DEFINITION)], config)
+    names = [f"{DEFINITION.lower()}/{part['metadata']['name']}" for part in parts if part["kind"] == DEFINITION]
+    if names:
+        kubectl("wait", "--for=condition=Established", "--timeout=60s", *names, kubeconfig=config)
+
+
+def await_rollout(namespace: str, workload: str, config: str) -> None:
+    """Until its pods are ready.
+
+    Raises:
+        AssertionError: They are not in three minutes.
+    """
+    kubectl("-n", namespace, "rollout", "status", workload, f"--timeout={READY_SECONDS}s", kubeconfig=config)
