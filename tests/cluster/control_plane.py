@@ -100,7 +100,7 @@ def user_kubeconfig(cache: Path, user: str) -> Path:
 
 def programs(cache: Path) -> Path:
     """Of the newest release that was built."""
-    return max(cache.glob("v*"), key=lambda path: [int(part) for part in path.name[1:].split(".")])
+    return max(cache.glob("v[0-9]*"), key=lambda path: [int(part) for part in path.name[1:].split(".")])
 
 
 def _fresh_state(cache: Path) -> Path:
