@@ -69,7 +69,7 @@ def test_cards_stand_beside_each_other_on_a_desk_and_below_each_other_on_a_phone
     columns = "new Set([...document.querySelectorAll('.card')].map(card => card.getBoundingClientRect().left)).size"
     for width, expected in ((1280, 3), (390, 1)):
         operator.page.open(f"{operator.url}/console", width=width)
-        assert operator.page.value("document.querySelectorAll('.card').length") == 6
+        assert operator.page.value("document.querySelectorAll('.card').length") == 7
         assert operator.page.value(columns) == expected
 
 
