@@ -98,7 +98,8 @@ def record_kpis(home: Path, model: str, config: KpiConfig, *, now: datetime) -> 
         kept = read_kpis(home, model)
         found = list(_missing(home, kept, config, now))
         if found:
-            log.info("business: %d figures of %d periods", len(found), len({one.end for one in found}))
+            newest = max(found, key=_order)
+            log.info("business: %s, and figures kept beside it: %d", newest, len(found) - 1)
             _write(path, [*kept, *found])
     return of_today([*kept, *found], config)
 
