@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 VARIABLE = "RECSYS_OWN_FEATURES"
-TABLES = ("users", "items")
 DECLARED = re.compile(r"(?P<table>users|items)\.(?P<column>[a-z][a-z0-9_]*)(=(?P<unit>[^\s=]+))?")
 
 
@@ -63,3 +62,8 @@ def own_columns(environment: Mapping[str, str] = os.environ) -> tuple[OwnColumn,
 
 
 OWN_COLUMNS = own_columns()
+
+
+def own_of(table: str) -> tuple[OwnColumn, ...]:
+    """What this process was told of a table."""
+    return tuple(one for one in OWN_COLUMNS if one.table == table)

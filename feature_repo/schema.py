@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from feature_repo.own import OWN_COLUMNS, VARIABLE
+from feature_repo.own import VARIABLE, own_of
 
 USER_ID = "user_id"
 ITEM_ID = "item_id"
@@ -113,8 +113,7 @@ def over_windows(spec_of_days: list[list[FeatureSpec]]) -> tuple[FeatureSpec, ..
 OWN_USER, OWN_ITEM = (
     tuple(
         FeatureSpec(one.feature, Dtype.FLOAT32, one.unit, f"The shop's own: {one.column} of the table {table}")
-        for one in OWN_COLUMNS
-        if one.table == table
+        for one in own_of(table)
     )
     for table in ("users", "items")
 )
@@ -339,6 +338,8 @@ def numeric(view: ViewSpec) -> tuple[FeatureSpec, ...]:
 
 USER_NUMERIC: tuple[FeatureSpec, ...] = numeric(USER_PROFILE) + numeric(USER_STATS)
 ITEM_NUMERIC: tuple[FeatureSpec, ...] = numeric(ITEM_STATS)
+ITEM_NUMBERS: tuple[FeatureSpec, ...] = ITEM_NUMERIC + OWN_ITEM
+"""All numbers of an item, the shop's own last."""
 
 RANKER_FEATURES: tuple[FeatureSpec, ...] = (
     USER_NUMERIC + ITEM_NUMERIC + CROSS_FEATURES + CONTEXT_FEATURES + CANDIDATE_FEATURES + OWN_USER + OWN_ITEM

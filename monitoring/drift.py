@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from feature_repo.schema import (
     CANDIDATE_FEATURES,
     CROSS_FEATURES,
-    ITEM_NUMERIC,
-    OWN_ITEM,
+    ITEM_NUMBERS,
     RANKER_FEATURE_NAMES,
     RANKER_FEATURES,
     USER_ID,
@@ -169,7 +168,7 @@ def _judge(
         users=sides.reference_draws.shape[1],
         size=bins.size,
     )
-    floor = config.drift.item_learning_floor if spec in ITEM_NUMERIC + OWN_ITEM else config.drift.learning_floor
+    floor = config.drift.item_learning_floor if spec in ITEM_NUMBERS else config.drift.learning_floor
     draws = (sides.reference_draws, sides.current_draws)
     limit, source = limit_of(per_user, draws, history.scores, config.drift, floor)
     current = user_shares(

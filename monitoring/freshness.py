@@ -77,7 +77,7 @@ def _again(check: Check, now: datetime, newest_since: Callable[[datetime], datet
 
 
 def _newest_impression(home: Path, bundle_id: str, start: datetime, now: datetime) -> datetime | None:
-    shown = read_impressions(home, start, now)
+    shown = read_impressions(home, start, now, columns=["bundle_id", EVENT_TIMESTAMP])
     newest: datetime | None = pc.max(shown.filter(pc.equal(shown["bundle_id"], bundle_id))[EVENT_TIMESTAMP]).as_py()
     return newest
 

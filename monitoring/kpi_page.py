@@ -23,7 +23,7 @@ def names_of(kpis: Sequence[Kpi]) -> list[str]:
 def row(name: str, kpis: Sequence[Kpi], goals: Mapping[str, float]) -> tuple[str, ...]:
     """The newest period of a metric, in the order of HEADS."""
     own = of_metric(kpis, name)
-    newest, before = own[-1], f"{own[-2].figure}" if len(own) > 1 else "-"
+    newest, before = own[-1], own[-2].figure if len(own) > 1 else "-"
     goal = f"at least {goals[name]:g}" if name in goals else "-"
     return name, days(newest.start, newest.end), newest.figure, f"{newest.users:,}", before, goal
 

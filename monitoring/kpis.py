@@ -29,7 +29,7 @@ from monitoring.experiments.effects import value_of
 from monitoring.experiments.metrics import Logs, Span, user_values
 from monitoring.experiments.moments import Moments
 from monitoring.metric_config import MetricConfig
-from monitoring.verdict import Check, Group, State, days
+from monitoring.verdict import Check, Group, State, Verdict, days
 from serving.prediction_log import read_impressions
 
 log = logging.getLogger(__name__)
@@ -127,8 +127,8 @@ def read_kpis(home: Path, model: str) -> list[Kpi]:
 
 def of_today(kpis: Sequence[Kpi], config: KpiConfig) -> list[Kpi]:
     """Those that today's definitions give, the oldest first: others are not compared with them."""
-    today = {(name, definition_of(metric, config)) for name, metric in config.countable.items()}
-    return [one for one in sorted(kpis, key=_order) if (one.name, one.definition) in today]
+    today = definitions_of(config)
+    return [one for one in sorted(kpis, key=_order) if one.definition == today.get(one.name)]
 
 
 def goal_checks(kpis: Sequence[Kpi], config: KpiConfig) -> list[Check]:
@@ -142,11 +142,27 @@ def of_metric(kpis: Sequence[Kpi], name: str) -> list[Kpi]:
     return [one for one in own if one.definition == own[-1].definition]
 
 
-def definition_of(metric: MetricConfig, config: KpiConfig) -> str:
-    """Twelve hex digits of all that a figure depends on beside the logs."""
+def newest_of(kpis: Sequence[Kpi]) -> dict[str, Kpi]:
+    """Of each metric its newest period; `kpis` has the oldest first."""
+    return {one.name: one for one in kpis}
+
+
+def goals_of(verdict: Verdict) -> dict[str, float]:
+    """Metric to the goal that the verdict held it against."""
+    return {
+        check.name.partition(":")[2]: check.threshold
+        for check in verdict.checks
+        if check.group is Group.BUSINESS and check.threshold is not None
+    }
+
+
+def definitions_of(config: KpiConfig) -> dict[str, str]:
+    """Metric to twelve hex digits of all that its figures depend on beside the logs."""
     shared = config.model_dump(mode="json", exclude={"metrics", "goals", "periods", "min_users"})
-    facts = [metric.model_dump(mode="json"), shared]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    facts = {name: [metric.model_dump(mode="json"), shared] for name, metric in config.countable.items()}
+    return {
+        name: hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()[:12] for name, one in facts.items()
+    }
 
 
 def _goal_check(name: str, goal: float, kpis: Sequence[Kpi], config: KpiConfig) -> Check:
@@ -169,15 +185,15 @@ def _check(name: str, state: State, reason: str, value: float | None, goal: floa
 
 
 def _missing(home: Path, kept: Sequence[Kpi], config: KpiConfig, now: datetime) -> Iterator[Kpi]:
-    done = {(one.name, one.definition, one.end) for one in kept}
+    done, today = {(one.name, one.definition, one.end) for one in kept}, definitions_of(config)
     for start, end in _periods(config, now):
         wanted = {
             name: metric
             for name, metric in config.countable.items()
-            if (name, definition_of(metric, config), end) not in done and _known_from(end, metric, config) <= now
+            if (name, today[name], end) not in done and _known_from(end, metric, config) <= now
         }
         if wanted:
-            yield from _kpis_of(home, start, end, wanted, config)
+            yield from _kpis_of(home, start, end, wanted, today, config)
 
 
 def _periods(config: KpiConfig, now: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -193,7 +209,12 @@ def _known_from(end: datetime, metric: MetricConfig, config: KpiConfig) -> datet
 
 
 def _kpis_of(
-    home: Path, start: datetime, end: datetime, metrics: Mapping[str, MetricConfig], config: KpiConfig
+    home: Path,
+    start: datetime,
+    end: datetime,
+    metrics: Mapping[str, MetricConfig],
+    definitions: Mapping[str, str],
+    config: KpiConfig,
 ) -> list[Kpi]:
     """Of one period; none where fewer than two users were shown a list."""
     until = max(_known_from(end, metric, config) for metric in metrics.values())
@@ -209,7 +230,7 @@ def _kpis_of(
         if len(values) > 1:
             value, low, high = _estimate(values, config.confidence)
             high = min(high, metric.most)
-            found.append(Kpi(name, definition_of(metric, config), start, end, len(values), value, low, high, bundles))
+            found.append(Kpi(name, definitions[name], start, end, len(values), value, low, high, bundles))
     return found
 
 

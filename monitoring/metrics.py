@@ -17,9 +17,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from monitoring.history import read_history
-from monitoring.kpis import Kpi, read_kpis
+from monitoring.kpis import Kpi, goals_of, newest_of, read_kpis
 from monitoring.retraining_policy import Action, DecisionRecord, read_decisions
-from monitoring.verdict import SEVERITY, Group, Verdict
+from monitoring.verdict import SEVERITY, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +109,10 @@ class MonitorMetrics(Collector):
         labels = ["model", "kpi"]
         value = GaugeMetricFamily("recsys_monitor_kpi", "A business figure of its newest period", labels=labels)
         goal = GaugeMetricFamily("recsys_monitor_kpi_goal", "The least that it should be", labels=labels)
-        for name, newest in {one.name: one for one in self._kpis}.items():
+        for name, newest in newest_of(self._kpis).items():
             value.add_metric([self._newest.model, name], newest.value)
-        for check in self._newest.checks:
-            if check.group is Group.BUSINESS and check.threshold is not None:
-                goal.add_metric([self._newest.model, check.name.partition(":")[2]], check.threshold)
+        for name, least in goals_of(self._newest).items():
+            goal.add_metric([self._newest.model, name], least)
         yield from (value, goal)
 
     def _one(self, name: str, documentation: str, value: float) -> Metric:

@@ -42,6 +42,12 @@ def experiment_config(values: Mapping[str, Any]) -> ExperimentConfig:
         raise ConfigError(f"experiment: {mistakes}. ExperimentConfig lists what there is.") from error
 
 
+def plan_of(config: ExperimentConfig) -> dict[str, Any]:
+    """What `started` is told of it: the steps that users meet, and how it is judged."""
+    steps = tuple(share for share in config.steps if share)
+    return {"steps": steps, "judging": config.model_dump(mode="json")}
+
+
 def judging_of(rollout: Rollout) -> ExperimentConfig:
     """As it was decided when the rollout began; its steps are the rollout's.
 

@@ -87,9 +87,8 @@ def up(home: Path, server: Mapping[str, str | int], door: Mapping[str, str | int
         raise ConfigError(f"{' and '.join(there)} of {home}: running already. `recsys down` stops them.")
     behind = settings_from_environment({"home": home, **server})
     if behind.rules_file is not None:
-        PolicyConfig.read(
-            behind.rules_file, base=PolicyConfig()
-        )  # a refusal here is read; one in the server's log is looked for
+        # A refusal here is read; one in the server's log is looked for.
+        PolicyConfig.read(behind.rules_file, base=PolicyConfig())
         server = {**server, "rules_file": str(behind.rules_file.absolute())}
     server_url = f"{behind.scheme}://127.0.0.1:{behind.http_port}"
     front = door_settings({"home": home, **door, "upstreams": f"stable={server_url}"})

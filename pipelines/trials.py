@@ -25,7 +25,7 @@ from pipelines.local_canary import LocalTarget, wait_for_bundle
 from pipelines.readiness import verification
 from pipelines.replay import BEFORE, Replayed, Visit, is_drawn, replay, visits, wait_for_logs, wait_until_logged
 from pipelines.rollout_gate import Check, check_candidate, evidence, reason_to_start
-from pipelines.rollouts import VERDICT, step_by_verdict
+from pipelines.rollouts import VERDICT, plan_of, step_by_verdict
 from pipelines.server_process import free_ports
 from pipelines.stack import CANARY, down, running, stop_part, up
 from serving.exposures import read_exposures
@@ -247,11 +247,9 @@ def _started(shop: Shop, trial: Trial, begin: datetime) -> tuple[Rollout, list[C
         registry.point(shop.model, CHAMPION, stable, reason=f"trial {trial.name} begins with it", now=begin)
         wait_for_bundle(shop.home, stable)
     checks = check_candidate(shop.home, shop.model, candidate, stable, now=begin, config=ASKED_AGAIN)
-    steps = tuple(share for share in shop.config.steps if share)
     reason = reason_to_start(trial.name, checks, trial.about, force=trial.force)
     cause = Cause(BY, begin, reason, evidence(checks))
-    judging = shop.config.model_dump(mode="json")
-    begun = started(trial.name, stable=stable, candidate=candidate, cause=cause, steps=steps, judging=judging)
+    begun = started(trial.name, stable=stable, candidate=candidate, cause=cause, **plan_of(shop.config))
     return shop.book.start(begun), checks
 
 

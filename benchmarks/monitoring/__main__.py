@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,38 @@ from benchmarks.monitoring.weekly import judge_weeks, print_weeks, summary_of_we
 
 HERE = Path(__file__).parent
 ROWS = (2_000, 20_000)
-PARTS: Mapping[str, tuple[Callable[..., Any], ...]] = {
-    "weekly": (judge_weeks, summary_of_weeks, write_weeks, print_weeks),
-    "scores": (judge_scores, summary_of_scores, write_scores, print_scores),
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One question: what judges a world, sums worlds up, writes and shows them, and what it is in words."""
+
+    judge: Callable[..., Any]
+    summarise: Callable[..., Any]
+    write: Callable[..., None]
+    show: Callable[..., None]
+    said: str = ""
+
+
+WHOLE = Part(judge_world, summary, write_results, print_table)
+PARTS: Mapping[str, Part] = {
+    "weekly": Part(
+        judge_weeks,
+        summary_of_weeks,
+        write_weeks,
+        print_weeks,
+        "windows of a week from the first on, in place of days",
+    ),
+    "scores": Part(
+        judge_scores, summary_of_scores, write_scores, print_scores, "the check of the ranker's score by itself"
+    ),
 }
-"""Option to what judges a world, sums worlds up, writes and shows them."""
+"""Option to a question by itself."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Judge the worlds, print the table, write the results; the exit code."""
-    options = parser().parse_args(arguments)
-    return run(_part if options.part else _run, options)
+    return run(_run, parser().parse_args(arguments))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,40 +61,23 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--first", type=int, default=0, help="seed of the first world (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
-    weekly, scores = (
-        "windows of a week from the first on, in place of days",
-        "the check of the ranker's score by itself",
-    )
-    for name, said in (("weekly", weekly), ("scores", scores)):
-        parser.add_argument(f"--{name}", dest="part", action="store_const", const=name, help=said)
+    for name, part in PARTS.items():
+        parser.add_argument(f"--{name}", dest="part", action="store_const", const=part, default=WHOLE, help=part.said)
     return parser
 
 
-def _part(options: argparse.Namespace, console: Console) -> None:
-    """One question by itself: of each size the worlds are judged, told and written, so that what is known stays."""
-    judge, summarise, write, show = PARTS[options.part]
+def _run(options: argparse.Namespace, console: Console) -> None:
+    """Of each size the worlds are judged, told and written, so that what is known stays, should it be stopped."""
+    part: Part = options.part
     lines, results = read_lines(), {}
     for rows in options.rows:
         worlds = []
         for seed in range(options.first, options.first + options.worlds):
-            worlds.append(judge(lines, seed=seed, rows_per_day=rows))
+            worlds.append(part.judge(lines, seed=seed, rows_per_day=rows))
             console.print(f"{rows:,} rows a day: world {len(worlds)} of {options.worlds}", highlight=False)
-            results[str(rows)] = summarise(worlds)
-            write(results, options.out)
-    show(results, console)
-
-
-def _run(options: argparse.Namespace, console: Console) -> None:
-    lines = read_lines()
-    results = {}
-    for rows in options.rows:
-        worlds = []
-        for seed in range(options.first, options.first + options.worlds):
-            worlds.append(judge_world(lines, seed=seed, rows_per_day=rows))
-            console.print(f"{rows:,} rows a day: world {len(worlds)} of {options.worlds}", highlight=False)
-            results[str(rows)] = summary(worlds)
-            write_results(results, options.out)  # what is known so far, should it be stopped
-    print_table(results, console)
+            results[str(rows)] = part.summarise(worlds)
+            part.write(results, options.out)
+    part.show(results, console)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.artifacts.errors import ContractError
-from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, ITEM_NUMERIC, ITEM_STATS, OWN_ITEM
+from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, ITEM_NUMBERS, ITEM_STATS
 
 
 def published_items(home: Path) -> Path:
@@ -38,9 +38,7 @@ def read_items(path: Path) -> tuple[pa.Table, datetime]:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ContractError(f"{path}: not a Parquet file ({error}). Run `recsys features materialize`.") from error
-    missing = sorted(
-        {ITEM_ID, EVENT_TIMESTAMP, *(spec.name for spec in ITEM_NUMERIC + OWN_ITEM)} - set(table.column_names)
-    )
+    missing = sorted({ITEM_ID, EVENT_TIMESTAMP, *(spec.name for spec in ITEM_NUMBERS)} - set(table.column_names))
     if missing or table.num_rows == 0:
         lacks = f"column {', '.join(missing)}" if missing else "row"
         raise ContractError(

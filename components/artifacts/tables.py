@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from components.artifacts.errors import ContractError
-from feature_repo.own import OWN_COLUMNS, VARIABLE, OwnFeaturesError
+from feature_repo.own import VARIABLE, OwnFeaturesError, own_of
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -29,7 +29,7 @@ def _with_own(table: str, schema: pa.Schema) -> pa.Schema:
     Raises:
         OwnFeaturesError: One has the name of a canonical column.
     """
-    for one in (column for column in OWN_COLUMNS if column.table == table):
+    for one in own_of(table):
         if one.column in schema.names:
             raise OwnFeaturesError(f"{VARIABLE}: {table}.{one.column} is a canonical column. Give it another name.")
         schema = schema.insert(len(schema) - 1, pa.field(one.column, pa.float32()))
@@ -98,7 +98,6 @@ PROMOTIONS = pa.schema(
 
 TRANSFORMATION_LOG = "transformation_log.json"
 """Beside the tables: the data set's name, and what ingestion did to its rows."""
-
 SCHEMAS = {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS, "promotions": PROMOTIONS}
 
 

@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import Table
 
 from components.compute_features.engine import days_between, moment, ratio
-from feature_repo.own import OWN_COLUMNS
+from feature_repo.own import own_of
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, PROMOTION_DAYS, USER_ID, WINDOWS_DAYS
 
 LONGEST_DAYS = max(WINDOWS_DAYS)
@@ -49,7 +49,7 @@ def item_stats(base: Table, items: Table, promotions: Table, cut: datetime) -> T
     known = ibis.union(*(table.select(ITEM_ID) for table in (items, stats, promoted)), distinct=True)
     joined = known.left_join(stats, ITEM_ID).drop(f"{ITEM_ID}_right").left_join(promoted, ITEM_ID)
     filled = joined.mutate(**{name: joined[name].fill_null(0) for name in windows})
-    own = {one.feature: items[one.column] for one in OWN_COLUMNS if one.table == "items"}
+    own = {one.feature: items[one.column] for one in own_of("items")}
     if not own:
         return filled
     return filled.drop(f"{ITEM_ID}_right").left_join(items.select(ITEM_ID, **own), ITEM_ID).drop(f"{ITEM_ID}_right")

@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import Table
 
 from components.compute_features.engine import days_between, moment, ratio
-from feature_repo.own import OWN_COLUMNS
+from feature_repo.own import own_of
 from feature_repo.schema import (
     AFFINITY_CATEGORIES,
     DECAY_DAYS,
@@ -29,7 +29,7 @@ def user_profile(users: Table) -> Table:
         user_income_usd=users.income_usd,
         user_household_size=users.household_size,
         user_segment=users.segment,
-        **{one.feature: users[one.column] for one in OWN_COLUMNS if one.table == "users"},
+        **{one.feature: users[one.column] for one in own_of("users")},
     )
 
 

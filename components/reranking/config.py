@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from components.artifacts.errors import ConfigError
 from components.artifacts.yaml_file import read_yaml
 from components.datasets.config import all_keys, explain
-from feature_repo.schema import ITEM_NUMERIC, OWN_ITEM, USER_NUMERIC
+from feature_repo.schema import ITEM_NUMBERS, USER_NUMERIC
 
 STRICT = ConfigDict(frozen=True, extra="forbid")
 Label = Literal["category", "department", "brand"]
@@ -73,7 +73,7 @@ class Which(BaseModel):
     @field_validator("features")
     @classmethod
     def _are_item_features(cls, features: Mapping[str, Bounds]) -> Mapping[str, Bounds]:
-        return _known(features, tuple(spec.name for spec in ITEM_NUMERIC + OWN_ITEM), "item")
+        return _known(features, tuple(spec.name for spec in ITEM_NUMBERS), "item")
 
     @model_validator(mode="after")
     def _is_some(self) -> Self:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from components.artifacts.errors import ContractError
 from components.retrieval.id_index import IdIndex
 from feature_repo.packed_strings import PackedStrings
-from feature_repo.schema import ITEM_ID, ITEM_NUMERIC, OWN_ITEM
+from feature_repo.schema import ITEM_ID, ITEM_NUMBERS, ITEM_NUMERIC, OWN_ITEM
 
 FEATURE_NAMES = tuple(spec.name for spec in ITEM_NUMERIC)
 OWN_NAMES = tuple(spec.name for spec in OWN_ITEM)
@@ -74,7 +74,7 @@ class ItemTable:
         items = items.sort_by(ITEM_ID)
         rows = pc.index_in(items[ITEM_ID], features[ITEM_ID].combine_chunks())
         columns = [items[name] for name in (ITEM_ID, *TEXT_COLUMNS)]
-        for spec in ITEM_NUMERIC + OWN_ITEM:
+        for spec in ITEM_NUMBERS:
             values = features[spec.name].cast(pa.float32()).take(rows)
             columns.append(
                 values if spec.default is None else pc.fill_null(values, pa.scalar(spec.default, pa.float32()))

@@ -7,6 +7,7 @@ from components.deploy_canary.rollout import Rollout
 from monitoring.console.state import ModelState
 from monitoring.experiments.charts import Line, line_chart
 from monitoring.kpi_page import chart
+from monitoring.kpis import goals_of, newest_of
 from monitoring.moved_values import moved_values
 from monitoring.outcome import Outcome
 from monitoring.retraining_report import Fact
@@ -61,20 +62,15 @@ def _business(state: ModelState) -> str:
     """What the lists earn: goals with their checks, the newest period of each figure, and lines of what has a goal."""
     if not state.kpis:
         return "<p>No period of business figures is over yet; <code>recsys monitor run</code> adds them.</p>"
-    goals = {check.name.partition(":")[2]: check.threshold for check in _of_group(state.verdict, Group.BUSINESS)}
-    newest = {one.name: one for one in state.kpis}
+    goals = goals_of(state.verdict) if state.verdict is not None else {}
     rows = [
         f"<li><b>{escape(name)}</b> {escape(one.figure)}, {days(one.start, one.end)}</li>"
-        for name, one in newest.items()
+        for name, one in newest_of(state.kpis).items()
     ]
     drawn = [chart(name, state.kpis, goal, width=460) for name, goal in goals.items()]
     parts = [_checks(state.verdict, (Group.BUSINESS,)) if state.verdict is not None and goals else ""]
     parts.append(f"<ul>{''.join(rows)}</ul>")
     return "".join([*parts, *(f'<div class="chart">{one}</div>' for one in drawn if one)])
-
-
-def _of_group(verdict: Verdict | None, group: Group) -> list[Check]:
-    return [check for check in verdict.checks if check.group is group] if verdict is not None else []
 
 
 def _data(verdict: Verdict | None) -> str:

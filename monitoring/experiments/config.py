@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from components.deploy_canary.rollout import STEPS
 from monitoring.experiments.sample_ratio import ALPHA as SAMPLE_RATIO_ALPHA
 from monitoring.metric_config import MetricsConfig
 
@@ -33,7 +34,7 @@ class ExperimentConfig(MetricsConfig):
         SAMPLE_RATIO_ALPHA, gt=0, lt=0.5, description="Results are hidden below this p-value of the planned shares"
     )
     steps: tuple[float, ...] = Field(
-        (0.0, 0.05, 0.25, 0.5), min_length=1, description="Shares of users at the canary; 0 is a dark launch"
+        (0.0, *STEPS), min_length=1, description="Shares of users at the canary; 0 is a dark launch"
     )
     step_hours: float = Field(24, ge=0, description="Shortest time at a step before the last")
     step_users: int = Field(

@@ -7,7 +7,6 @@ import typer
 from rich.text import Text
 
 from components.artifacts.errors import RecsysError
-from feature_repo.own import OwnFeaturesError
 from pipelines.cli import (
     console,
     data,
@@ -69,8 +68,6 @@ def main() -> None:
         app()
     except RecsysError as error:
         _refuse(str(error), error.exit_code)
-    except OwnFeaturesError as error:
-        _refuse(str(error), 2)
     except OSError as error:
         if error.filename is None:
             raise

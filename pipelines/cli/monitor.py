@@ -244,9 +244,7 @@ def kpis(
         table.add_row(*row(name, found, settings.kpis.goals))
     console.print(table)
     for check in goal_checks(found, settings.kpis):
-        console.print(
-            Text.assemble((check.state, STATE_STYLE.get(check.state, "default")), f" {check.reason}"), soft_wrap=True
-        )
+        _print_state(console, check.state, check.reason)
     console.print(
         f"page: {write_kpi_page(home, settings.model, found, settings.kpis)}", highlight=False, soft_wrap=True
     )
@@ -274,6 +272,9 @@ def _print_missed(console: Console, missed: "Missed") -> None:
 
 
 def _print_verdict(console: Console, verdict: "Verdict") -> None:
-    style = STATE_STYLE.get(verdict.state, "default")
-    said = Text.assemble((verdict.state, style), f" {verdict.sentence}")
+    _print_state(console, verdict.state, verdict.sentence)
+
+
+def _print_state(console: Console, state: str, sentence: str) -> None:
+    said = Text.assemble((state, STATE_STYLE.get(state, "default")), f" {sentence}")
     console.print(said, highlight=False, soft_wrap=True)

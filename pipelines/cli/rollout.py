@@ -78,18 +78,11 @@ def _begin(
     from components.artifacts.registry import require_champion
     from components.deploy_canary.rollout import started
     from pipelines.rollout_gate import evidence, reason_to_start
+    from pipelines.rollouts import plan_of
 
     home, book = recsys_home(), open_book()
     stable = require_champion(home, MODEL).bundle_id
-    begin = partial(
-        started,
-        name,
-        stable=stable,
-        candidate=candidate,
-        steps=tuple(share for share in config.steps if share),
-        target=target,
-        judging=config.model_dump(mode="json"),
-    )
+    begin = partial(started, name, stable=stable, candidate=candidate, target=target, **plan_of(config))
     begin(cause=_cause(reason))  # refuses a wrong plan
     is_new = name not in {one.name for one in book.all()}
     if is_new:  # a target that is none, or that has another bundle than the champion, is refused before anything is written down

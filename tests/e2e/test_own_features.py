@@ -11,18 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.test_cli import RECSYS
+from tests.pipelines.test_cli import recsys
 from tests.toy_world import moment, toy_config
 
 OWN = {"RECSYS_OWN_FEATURES": "items.margin_usd=usd users.points=count"}
 AS_OF = str(moment(15).date())
-
-
-def recsys(*arguments: str, home: Path, own: bool = True, status: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"RECSYS_HOME": str(home), "COLUMNS": "200"} | (OWN if own else {})
-    done = subprocess.run([RECSYS, *arguments], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done
 
 
 def python(code: str, home: Path = Path()) -> str:
@@ -47,7 +40,7 @@ def shop(tmp_path_factory) -> tuple[Path, Path]:
     text = text.replace("brand: brand}", "brand: brand, margin_usd: margin}")
     config.write_text(text.replace("segment: segment}", "segment: segment, points: loyalty}"))
     home = folder / "home"
-    recsys("train", "run", str(config), home=home)
+    recsys("train", "run", str(config), home=home, **OWN)
     return config, home
 
 
@@ -68,8 +61,8 @@ def test_bundle_holds_them_and_answers(shop):
     _, home = shop
     (manifest,) = home.glob("artifacts/*/assemble-bundle/bundle/manifest.json")
     assert json.loads(manifest.read_text())["features"][-2:] == ["user_points", "item_margin_usd"]
-    assert "item_margin_usd" in recsys("features", "list", home=home).stdout
-    assert "1. i" in recsys("model", "explain", "u11", home=home).stdout
+    assert "item_margin_usd" in recsys("features", "list", home=home, **OWN).stdout
+    assert "1. i" in recsys("model", "explain", "u11", home=home, **OWN).stdout
 
 
 def test_what_moved_a_score_is_told_in_words():
@@ -83,7 +76,7 @@ def test_what_moved_a_score_is_told_in_words():
 
 def test_process_that_was_told_otherwise_refuses_the_bundle_and_names_the_columns(shop):
     _, home = shop
-    said = recsys("model", "explain", "u11", home=home, own=False, status=4).stderr
+    said = recsys("model", "explain", "u11", home=home, status=4).stderr
     assert "item_margin_usd" in said
     assert "user_points" in said
 
@@ -91,7 +84,7 @@ def test_process_that_was_told_otherwise_refuses_the_bundle_and_names_the_column
 def test_served_as_logged_and_monitored(shop):
     """One answer by the server's own code, from the online store, with features that were materialised."""
     config, home = shop
-    recsys("features", "materialize", "--as-of", AS_OF, home=home)
+    recsys("features", "materialize", "--as-of", AS_OF, home=home, **OWN)
     rules = home / "rules.yaml"
     rules.write_text("rules: {exclude: [{items: {features: {item_margin_usd: {at_most: 12}}}}]}\n")
     rows = json.loads(python(SERVE.format(as_of=AS_OF), home=home).splitlines()[-1])
@@ -101,7 +94,7 @@ def test_served_as_logged_and_monitored(shop):
     assert all(row["item_margin_usd"] == 0.5 + int(row["item_id"][1:]) for row in rows if row["item_id"] != "i7")
     after = moment(16).date()
     done = recsys("monitor", "run", str(config), "--start", AS_OF, "--end", str(after), "--now", str(after), "--no-retrain",
-                  home=home, status=4)  # fmt: skip
+                  home=home, status=4, **OWN)  # fmt: skip
     verdict = json.loads(next(home.glob("monitoring/verdicts/*/*.json")).read_text())
     assert {"user_points", "item_margin_usd"} <= {one["name"] for one in verdict["features"]}, done.stdout
 
@@ -138,10 +131,6 @@ print(json.dumps(shown.to_pylist()))
     ],
 )
 def test_wrong_declaration_is_one_line_that_names_it(declared, said, tmp_path):
-    environment = os.environ | {"RECSYS_HOME": str(tmp_path), "RECSYS_OWN_FEATURES": declared, "COLUMNS": "200"}
-    done = subprocess.run(
-        [RECSYS, "train", "config", "complete_journey"], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 2
+    done = recsys("train", "config", "complete_journey", home=tmp_path, status=2, RECSYS_OWN_FEATURES=declared)
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,8 +17,8 @@ from tests.serving.bundles import own_home
 RECSYS = str(Path(sys.executable).parent / "recsys")
 
 
-def recsys(*arguments: str, home: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"RECSYS_HOME": str(home), "COLUMNS": "200"}
+def recsys(*arguments: str, home: Path, status: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"RECSYS_HOME": str(home), "COLUMNS": "200"} | variables
     done = subprocess.run([RECSYS, *arguments], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done
