@@ -17,6 +17,7 @@ from pipelines.cli.options import (
     HomeClaim,
     Image,
     Namespace,
+    Needs,
     ServiceAccount,
     Set,
     TokenFile,
@@ -63,6 +64,7 @@ def run(
     experiment: Experiment = "recommender",
     namespace: Namespace = None,
     service_account: ServiceAccount = None,
+    needs: Needs = None,
     config: Config = DEFAULT,
     sets: Set = None,
 ) -> None:
@@ -103,7 +105,7 @@ def run(
         from pipelines.kubeflow.training import Shape
 
         target = Target(experiment, namespace, service_account)
-        shape = Shape(image, Platform(home_claim))
+        shape = Shape(image, Platform(home_claim), needs=needs or ())
         return train_on_kubeflow(connect(endpoint, token_file), retraining, home, target, shape)
 
     moment = parse_moment(now) if now else datetime.now(UTC)

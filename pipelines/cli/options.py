@@ -36,6 +36,14 @@ TokenFile = Annotated[
     Path | None, typer.Option(envvar="KF_PIPELINES_SA_TOKEN_PATH", help="File with the token that it wants.")
 ]
 HomeClaim = Annotated[str, typer.Option(help="The cluster's volume claim of the state folder.")]
+Needs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--need", metavar="STEP.WHAT=VALUE", envvar="RECSYS_STEP_NEEDS",
+        help="What a step asks for, other than the table says: cpu, memory_gib, minutes or retries of a step, or of each by *, "
+        "such as '*.cpu=1'. Repeatable; the later counts.",
+    ),
+]  # fmt: skip
 Experiment = Annotated[str, typer.Option(help="Kubeflow's experiment.")]
 Namespace = Annotated[str | None, typer.Option(help="Namespace of a multi-user Kubeflow.")]
 Rules = Annotated[

@@ -13,6 +13,7 @@ from pipelines.cli.options import (
     HomeClaim,
     Image,
     Namespace,
+    Needs,
     ServiceAccount,
     Set,
     TokenFile,
@@ -69,6 +70,7 @@ def submit(
     namespace: Namespace = None,
     service_account: ServiceAccount = None,
     trial_pods: TrialPods = 1,
+    needs: Needs = None,
     cron: Annotated[
         str,
         typer.Option(
@@ -96,7 +98,7 @@ def submit(
     chosen = load_config(config, overrides(sets) | ({"as_of": as_of} if as_of else {}))
     client = connect(endpoint, token_file)
     target = Target(experiment, namespace, service_account)
-    shape = Shape(image, Platform(home_claim), trial_pods)
+    shape = Shape(image, Platform(home_claim), trial_pods, needs or ())
     if cron:
         typer.echo(schedule_training(client, chosen, target, shape, cron).sentence)
         return
@@ -122,6 +124,7 @@ def compile_package(
     ] = False,
     home_claim: HomeClaim = "recsys-home",
     trial_pods: TrialPods = 1,
+    needs: Needs = None,
 ) -> None:
     """Write the compiled pipeline: the file that `recsys train run` executes and Kubeflow Pipelines takes."""
     from components.artifacts.errors import ConfigError
@@ -138,7 +141,7 @@ def compile_package(
             "--for-cluster: a cluster's steps need an image. Name it with --image, with a version or a digest."
         )
     text = (
-        cluster_package(image, Platform(home_claim), trial_pods)
+        cluster_package(image, Platform(home_claim), trial_pods, changes=needs or ())
         if for_cluster
         else package(training_pipeline(trial_pods), image or local_image())
     )

@@ -3,8 +3,8 @@
 The compiled pipeline stays the one that runs here; this adds what only a cluster reads. kfp.local ignores it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import yaml
@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from components.artifacts.errors import ContractError
+from components.artifacts.errors import ConfigError, ContractError
 from components.artifacts.spark import MASTER
 from components.tuning.config import STUDIES_URL
 from feature_repo.own import VARIABLE as OWN_FEATURES
@@ -32,14 +32,14 @@ class Need:
     """What a step needs.
 
     Attributes:
-        cpu: Cores that are requested; there is no limit, which would only slow it down.
+        cpu: Cores that are requested, or a part of one; there is no limit, which would only slow it down.
         memory_gib: Memory, requested and limit: more ends the step.
         minutes: Longest that it may take.
         retries: How often it is tried again after a failure; a step is harmless to repeat, whole runs of them are.
     """
 
-    cpu: int
-    memory_gib: int
+    cpu: float
+    memory_gib: float
     minutes: int
     retries: int = 2
 
@@ -61,6 +61,49 @@ SHARED_SEARCH: Mapping[str, Need] = {"search-ranker": Need(cpu=4, memory_gib=8, 
 """Of what is added where several pods share the ranker's search; each of them needs this."""
 SCHEDULED: Mapping[str, Need] = {"choose-dates": Need(cpu=1, memory_gib=1, minutes=10)}
 """Of what is added where a clock starts the runs."""
+
+
+EACH = "*"
+"""In a change, the name of all steps."""
+
+
+def changed(needs: Mapping[str, Need], changes: Sequence[str]) -> Mapping[str, Need]:
+    """The table with what an installation says otherwise; a later change counts more.
+
+    Args:
+        needs: Of the steps of a package.
+        changes: Each `STEP.WHAT=VALUE`: a step or `*`, a field of Need, more than 0 (retries from 0 on). One of a step that this
+            package does not have, but another, changes nothing.
+
+    Raises:
+        ConfigError: A change names no step, no field or no number of its kind.
+    """
+    known = {**NEEDS, **SHARED_SEARCH, **SCHEDULED}
+    table = dict(needs)
+    for change in changes:
+        name, _, assigned = change.partition(".")
+        field, _, value = assigned.partition("=")
+        if name not in known and name != EACH:
+            raise ConfigError(
+                f"--need {change}: no step {name!r}. Give STEP.WHAT=VALUE with * or one of {', '.join(known)}."
+            )
+        number = _number(change, field, value)
+        for step in table if name == EACH else {name} & set(table):
+            table[step] = Need(**asdict(table[step]) | {field: number})
+    return table
+
+
+def _number(change: str, field: str, value: str) -> float | int:
+    kinds = {one.name: one.type for one in fields(Need)}
+    if field not in kinds:
+        raise ConfigError(f"--need {change}: no {field!r}. Give STEP.WHAT=VALUE with one of {', '.join(kinds)}.")
+    try:
+        number = int(value) if kinds[field] is int else float(value)
+    except ValueError:
+        number = -1
+    if not (number > 0 or (field == "retries" and number == 0)) or number == float("inf"):
+        raise ConfigError(f"--need {change}: {value!r} is no {'whole ' if kinds[field] is int else ''}number above 0.")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +155,12 @@ def for_cluster(package: str, platform: Platform, needs: Mapping[str, Need] = NE
 
 def _resources(need: Need) -> dict[str, Any]:
     """Both forms that kfp writes: numbers (gigabytes of ten), which older backends read, and Kubernetes' quantities."""
-    memory, quantity = need.memory_gib * GIB / GB, f"{need.memory_gib}Gi"
+    memory, quantity = need.memory_gib * GIB / GB, f"{need.memory_gib:g}Gi"
     return {
         "cpuRequest": float(need.cpu),
         "memoryRequest": memory,
         "memoryLimit": memory,
-        "resourceCpuRequest": str(need.cpu),
+        "resourceCpuRequest": f"{need.cpu:g}",
         "resourceMemoryRequest": quantity,
         "resourceMemoryLimit": quantity,
     }

@@ -1,6 +1,7 @@
 """The training pipeline on Kubeflow."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import kfp
@@ -8,7 +9,7 @@ import kfp
 from components.artifacts.errors import ConfigError
 from pipelines.config import PipelineConfig
 from pipelines.kubeflow.client import address, is_here
-from pipelines.kubeflow.platform import NEEDS, SCHEDULED, SHARED_SEARCH, Platform, for_cluster
+from pipelines.kubeflow.platform import NEEDS, SCHEDULED, SHARED_SEARCH, Platform, changed, for_cluster
 from pipelines.kubeflow.recurring import RecurringSubmission, schedule
 from pipelines.kubeflow.submission import Submission, Target, submit
 from pipelines.package import local_image, package
@@ -26,11 +27,13 @@ class Shape:
         image: Of every step; the endpoint of this machine needs none.
         platform: Names on the cluster, for which a package with an image is made.
         trial_pods: How many share the ranker's search.
+        needs: Changes of the table of resources, as `platform.changed` takes them.
     """
 
     image: str = ""
     platform: Platform = field(default_factory=Platform)
     trial_pods: int = 1
+    needs: Sequence[str] = ()
 
 
 def submit_training(
@@ -76,7 +79,7 @@ def schedule_training(
 
 def _package(client: kfp.Client, shape: Shape, *, scheduled: bool) -> str:
     if shape.image:
-        return cluster_package(shape.image, shape.platform, shape.trial_pods, scheduled=scheduled)
+        return cluster_package(shape.image, shape.platform, shape.trial_pods, scheduled=scheduled, changes=shape.needs)
     if not is_here(client):
         raise ConfigError(
             f"{address(client)}: a cluster's steps need an image. Name it with --image, with a version or a digest."
@@ -84,16 +87,19 @@ def _package(client: kfp.Client, shape: Shape, *, scheduled: bool) -> str:
     return package(training_pipeline(shape.trial_pods, scheduled=scheduled), local_image())
 
 
-def cluster_package(image: str, platform: Platform, trial_pods: int = 1, *, scheduled: bool = False) -> str:
+def cluster_package(
+    image: str, platform: Platform, trial_pods: int = 1, *, scheduled: bool = False, changes: Sequence[str] = ()
+) -> str:
     """The package that a cluster takes: image, resources, retries, state folder and secrets of each step.
 
     Raises:
-        ConfigError: The image has neither a version nor a digest.
+        ConfigError: The image has neither a version nor a digest, or a change of the needs is none.
         ContractError: A step is not in the table of needs.
     """
     refuse_floating(image)
     needs = {**NEEDS, **(SHARED_SEARCH if trial_pods > 1 else {}), **(SCHEDULED if scheduled else {})}
-    return for_cluster(package(training_pipeline(trial_pods, scheduled=scheduled), image), platform, needs)
+    text = package(training_pipeline(trial_pods, scheduled=scheduled), image)
+    return for_cluster(text, platform, changed(needs, changes))
 
 
 def refuse_floating(image: str) -> None:

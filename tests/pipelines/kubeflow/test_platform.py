@@ -7,7 +7,7 @@ import yaml
 from kfp import dsl, kubernetes
 
 from components.artifacts.errors import ConfigError, ContractError
-from pipelines.kubeflow.platform import NEEDS, Need, Platform, for_cluster
+from pipelines.kubeflow.platform import NEEDS, Need, Platform, changed, for_cluster
 from pipelines.kubeflow.training import cluster_package
 from pipelines.local_runner import SilentProgress, run_package
 from pipelines.package import package, version_name
@@ -110,3 +110,33 @@ def test_pods_that_share_a_search_have_what_the_search_needs_and_come_before_the
     assert (loop["parameterIterator"]["items"]["raw"], loop["iteratorPolicy"]["parallelismLimit"]) == ("[0, 1, 2]", 3)
     [worker] = spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"].values()
     assert worker["retryPolicy"]["maxRetryCount"] == 2
+
+
+def test_needs_are_changed_for_each_step_and_then_for_one():
+    changes = ["*.cpu=0.5", "tune-ranker.cpu=2", "tune-ranker.retries=0", "search-ranker.cpu=3", "*.memory_gib=1.5"]
+    table = changed(NEEDS, changes)
+    assert set(table) == set(NEEDS)
+    assert {need.cpu for name, need in table.items() if name != "tune-ranker"} == {0.5}
+    assert table["tune-ranker"] == Need(cpu=2.0, memory_gib=1.5, minutes=NEEDS["tune-ranker"].minutes, retries=0)
+    spec, platform = yaml.safe_load_all(cluster_package(IMAGE, Platform(), changes=changes))
+    asked = spec["deploymentSpec"]["executors"]["exec-ingest-events"]["container"]["resources"]
+    assert (asked["resourceCpuRequest"], asked["resourceMemoryRequest"], asked["cpuRequest"]) == ("0.5", "1.5Gi", 0.5)
+    assert "retryPolicy" not in spec["root"]["dag"]["tasks"]["tune-ranker"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("tune.cpu=1", "no step 'tune'.*tune-ranker"),
+        ("tune-ranker", "no ''.*cpu, memory_gib"),
+        ("*.memory=1", "no 'memory'.*memory_gib"),
+        ("*.cpu=0", "'0' is no number above 0"),
+        ("*.cpu=nan", "'nan' is no number above 0"),
+        ("*.cpu=inf", "'inf' is no number above 0"),
+        ("*.minutes=1.5", "'1.5' is no whole number above 0"),
+        ("*.retries=-1", "'-1' is no whole number"),
+    ],
+)
+def test_change_of_needs_that_is_none_is_refused(change, told):
+    with pytest.raises(ConfigError, match=told):
+        changed(NEEDS, [change])
