@@ -1,5 +1,6 @@
 """Putting other people's controllers on the node, by their own manifests."""
 
+import time
 from collections.abc import Iterable, Sequence
 
 from tests.cluster.kubectl import kubectl, listed
@@ -18,8 +19,13 @@ def define(parts: Iterable[Resource], config: str) -> None:
     """Namespaces and custom resources' definitions of the parts, ready for resources of them."""
     apply([part for part in parts if part["kind"] in ("Namespace", DEFINITION)], config)
     names = [f"{DEFINITION.lower()}/{part['metadata']['name']}" for part in parts if part["kind"] == DEFINITION]
-    if names:
-        kubectl("wait", "--for=condition=Established", "--timeout=60s", *names, kubeconfig=config)
+    end = time.monotonic() + READY_SECONDS
+    while names:  # of a definition that has no status yet, kubectl would not wait
+        said = kubectl("wait", "--for=condition=Established", "--timeout=60s", *names, kubeconfig=config, status=None)
+        if said.status == 0:
+            return
+        assert time.monotonic() < end, said.err
+        time.sleep(1)
 
 
 def await_rollout(namespace: str, workload: str, config: str) -> None:

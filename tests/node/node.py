@@ -119,8 +119,9 @@ def _make_bridge() -> None:
 
 def _take_network_away(cache: Path) -> None:
     """Services, the firewall's and the kubelet's rules, networks of pods, the bridge."""
-    if any(cache.glob("v[0-9]*")):
-        _quietly([control_plane.programs(cache) / "kube-proxy", "--cleanup"])
+    proxy = Place(cache).programs / "kube-proxy"
+    if proxy.exists():
+        _quietly([proxy, "--cleanup"])
     for family in ("iptables", "ip6tables"):
         rules = subprocess.run([f"{family}-save"], capture_output=True, text=True, check=False).stdout
         if "KUBE-" in rules:

@@ -118,7 +118,7 @@ def test_needs_are_changed_for_each_step_and_then_for_one():
     assert set(table) == set(NEEDS)
     assert {need.cpu for name, need in table.items() if name != "tune-ranker"} == {0.5}
     assert table["tune-ranker"] == Need(cpu=2.0, memory_gib=1.5, minutes=NEEDS["tune-ranker"].minutes, retries=0)
-    spec, platform = yaml.safe_load_all(cluster_package(IMAGE, Platform(), changes=changes))
+    spec, _ = yaml.safe_load_all(cluster_package(IMAGE, Platform(), changes=changes))
     asked = spec["deploymentSpec"]["executors"]["exec-ingest-events"]["container"]["resources"]
     assert (asked["resourceCpuRequest"], asked["resourceMemoryRequest"], asked["cpuRequest"]) == ("0.5", "1.5Gi", 0.5)
     assert "retryPolicy" not in spec["root"]["dag"]["tasks"]["tune-ranker"]
