@@ -39,7 +39,7 @@ class ServedWeights:
             self._weights = trained_weights(manifest.facts.config)
             self._say(f"events weigh as in the data of bundle {manifest.bundle_id}")
         except NotFoundError:
-            self._say("no bundle yet: events weigh what their types say (README, What users do)")
+            self._say("no bundle yet: events weigh what their types say (serving/README.md says what)")
         except (RecsysError, OSError, TypeError, ValueError) as error:
             self._say(f"weights stay as they were: the bundle cannot be read ({error})")
 
