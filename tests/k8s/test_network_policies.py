@@ -11,6 +11,8 @@ COMPONENTS = (
     "redis", "postgres", "standard-canary", "network-policies", "kafka", "kafka-mirror", "prometheus", "kubeflow-pipelines",
 )  # fmt: skip
 Labels = Mapping[str, str]
+KUBEFLOWS = {"app.kubernetes.io/name": "a pod of Kubeflow's", "pipelines.kubeflow.org/v2_component": "true"}
+"""What Kubeflow makes of a step, in a profile's namespace; the name is for what is said."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_half_open_connection_is_found(rendered, policy, side, sentence):
 
 def _half_open(all_: list[Any]) -> Iterator[str]:
     policies = [one["spec"] for one in all_ if one["kind"] == "NetworkPolicy"]
-    everybody = {labels["app.kubernetes.io/name"]: dict(labels) for _, labels in pods(all_)}
+    everybody = {labels["app.kubernetes.io/name"]: labels for labels in _everybody(all_)}
     for caller, its in everybody.items():
         for asked, own in everybody.items():
             out = _ports(policies, its, own, "egress", "to")
@@ -54,6 +56,10 @@ def _half_open(all_: list[Any]) -> Iterator[str]:
                 yield f"{caller} may ask {asked} at {_told(out)}, which does not let it in"
             if into:
                 yield f"{asked} lets {caller} in at {_told(into)}, which may not ask it"
+
+
+def _everybody(all_: list[Any]) -> list[Labels]:
+    return [*(labels for _, labels in pods(all_)), KUBEFLOWS]
 
 
 def _told(ports: set[int]) -> str:
@@ -81,7 +87,7 @@ def _selects(selector: Any, labels: Labels) -> bool:
 
 
 def test_every_policy_selects_a_pod(rendered):
-    everybody = [labels for _, labels in pods(rendered)]
+    everybody = _everybody(rendered)
     for one in rendered:
         if one["kind"] == "NetworkPolicy":
             assert any(_selects(one["spec"]["podSelector"], labels) for labels in everybody), name(one)

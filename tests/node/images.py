@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         print("missing: apt-get install --no-install-recommends buildah debootstrap", file=sys.stderr)
         return 1
     place, store = Place(CACHE), Store(CACHE / "images")
-    base = store.stand_in() if os.environ.get("RECSYS_TEST_BASE") == "stand-in" else BASE
+    base = store.base()
     for name in names:
         image = TARGETS[name] if name in TARGETS else SERVERS[name][0]
         print(f"{image} ...", file=sys.stderr)
@@ -104,7 +104,11 @@ class Store:
             self.run("push", "--quiet", image, f"docker-archive:{archive}:{image}")
             import_image(archive, ctr)
 
-    def stand_in(self) -> str:
+    def base(self) -> str:
+        """What images are built on, as the environment says."""
+        return self._stand_in() if os.environ.get("RECSYS_TEST_BASE") == "stand-in" else BASE
+
+    def _stand_in(self) -> str:
         """Debian's smallest system with the libraries of a Python, and the Python that runs this."""
         if STAND_IN in self.run("images", "--format={{.Name}}:{{.Tag}}"):
             return STAND_IN
@@ -129,8 +133,8 @@ class Store:
 
 
 def load_program(program: Path, image: str, *, ctr: Sequence[str], name: str) -> None:
-    """An image that holds one statically linked program as /NAME, for a user without rights."""
-    layer = _tar({name: program.read_bytes()}, mode=0o755)
+    """An image that holds one statically linked program as /NAME, and an empty /tmp, for a user without rights."""
+    layer = _tar({name: program.read_bytes()}, mode=0o755, scratch="tmp")
     config = json.dumps({
         "architecture": "amd64",
         "os": "linux",
@@ -153,9 +157,14 @@ def import_image(archive: Path, ctr: Sequence[str]) -> None:
     )  # fmt: skip
 
 
-def _tar(files: Mapping[str, bytes], mode: int = 0o644) -> bytes:
+def _tar(files: Mapping[str, bytes], mode: int = 0o644, scratch: str = "") -> bytes:
+    """The files, and a folder that anybody writes to, if it has a name."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
+        if scratch:
+            entry = tarfile.TarInfo(scratch)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777
+            tar.addfile(entry)
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), mode

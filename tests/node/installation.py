@@ -56,6 +56,7 @@ class Shop:
         key: Of a client, for the door.
         authority: Who signed the door's certificate; None where it speaks plain HTTP.
         is_scaled: Whether autoscalers may change the number of pods; one of each otherwise, whatever the load.
+        patches: Further ones of the overlay.
         bundles: In the order of their training.
     """
 
@@ -64,6 +65,7 @@ class Shop:
     key: str
     authority: Path | None = None
     is_scaled: bool = False
+    patches: tuple[Resource, ...] = ()
     bundles: list[str] = field(default_factory=list)
 
     def door(self) -> httpx.Client:
@@ -90,7 +92,9 @@ class Shop:
         config = toy_config(self.volume / "shop")
         (folder / "pipeline.yaml").write_text(config.read_text().replace(str(self.volume), HOME))
         own = {"name": "recsys-pipeline", "namespace": NAMESPACE, "behavior": "replace", "files": ["pipeline.yaml"]}
-        made = kustomization(folder, "overlays/kind", self.components, tags=TAGS, configMapGenerator=[own])
+        made = kustomization(
+            folder, "overlays/kind", self.components, tags=TAGS, configMapGenerator=[own], patches=list(self.patches)
+        )
         parts = resources(render(made))
         requests = {"cpu": SCALED_CPU if self.is_scaled else SHARED_CPU, "memory": "256Mi"}
         for container in _found(parts, "containers", "initContainers"):
@@ -116,7 +120,9 @@ class _Named(httpx.BaseTransport):
 
 
 @contextmanager
-def installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool = False) -> Iterator[Shop]:
+def installed(
+    components: tuple[str, ...], folder: Path, *, is_scaled: bool = False, patches: tuple[Resource, ...] = ()
+) -> Iterator[Shop]:
     """All that step 3 of k8s/README.md asks for; volumes, secrets and namespace are taken away in the end."""
     run = ClusterRun()
     forget()
@@ -134,7 +140,7 @@ def installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool = Fa
         _secret("recsys-stores", RECSYS_ONLINE_STORE_URL=(
             f"redis{redis}" if authority is None else f"rediss{redis}?ssl_ca_certs=/etc/recsys-ca/ca.crt"
         ))  # fmt: skip
-        yield Shop(components, volumes["recsys-home"], key, authority, is_scaled)
+        yield Shop(components, volumes["recsys-home"], key, authority, is_scaled, patches)
     finally:
         forget()
         run.remove_all()

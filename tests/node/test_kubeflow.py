@@ -1,0 +1,122 @@
+"""Training as runs of Kubeflow Pipelines on the node, in a profile's namespace: from the job to the first recommendation.
+
+Tests go in their order: each stands on what the ones before it brought about.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from pipelines.kubeflow.platform import NEEDS
+from tests.cluster.kubectl import kubectl, listed
+from tests.node.images import TARGETS
+from tests.node.installation import (
+    BUNDLE,
+    NAMESPACE,
+    READY_SECONDS,
+    Shop,
+    in_namespace,
+    installed,
+    operate,
+    run_job,
+    until,
+)
+from tests.node.kubeflow import NAMESPACE as KUBEFLOW
+from tests.node.kubeflow import profile
+
+pytestmark = pytest.mark.node
+
+COMPONENTS = ("standard-canary", "network-policies", "kubeflow-pipelines")
+STEP = "pipelines.kubeflow.org/v2_component=true"
+NEEDED = "*.cpu=0.05 *.memory_gib=2 *.retries=1"
+"""That two cores hold a step beside all else."""
+STARTED = re.compile(r"^run (\S+) \((\S+)\), version (\S+): (started|was there already)$", re.M)
+
+
+def _patch(kind: str, name: str, *operations: tuple[str, str, object]) -> dict[str, object]:
+    said = [{"op": op, "path": path, "value": value} for op, path, value in operations]
+    return {"target": {"kind": kind, "name": name}, "patch": orjson.dumps(said).decode()}
+
+
+PATCHES = (
+    _patch(
+        "ConfigMap", "recsys-kubeflow",
+        ("replace", "/data/RECSYS_STEP_IMAGE", TARGETS["pipeline"]),
+        ("add", "/data/RECSYS_STEP_NEEDS", NEEDED),
+    ),
+    _patch(
+        "CronJob", "train-recommender",
+        ("add", "/spec/jobTemplate/spec/template/spec/containers/0/args/-", f"--namespace={NAMESPACE}"),
+    ),
+    # Kubeflow's driver and launcher say nothing of what `restricted` asks for.
+    _patch(
+        "Namespace", NAMESPACE,
+        ("replace", "/metadata/labels/pod-security.kubernetes.io~1enforce", "baseline"),
+    ),
+)  # fmt: skip
+"""Of the overlay, as k8s/README.md has them."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Iterator[Shop]:
+    if not os.environ.get("KUBECONFIG") or not kubectl("get", "nodes", "-o", "name").out:
+        pytest.skip("no node to run pods on: make node")
+    if kubectl("get", "namespace", KUBEFLOW, status=None).err:
+        pytest.skip("no Kubeflow on the node: make node-kubeflow")
+    with installed(COMPONENTS, tmp_path_factory.mktemp("keys"), patches=PATCHES) as made:
+        kubectl("apply", "-f", "-", stdin=listed(made.manifests(tmp_path_factory.mktemp("overlay"))))
+        kubectl("apply", "-f", "-", stdin=listed(profile(NAMESPACE)))
+        in_namespace("rollout", "status", "statefulset/recsys-redis", f"--timeout={READY_SECONDS}s")
+        in_namespace("rollout", "status", "deployment/recsys-operations", f"--timeout={READY_SECONDS}s")
+        yield made
+
+
+def test_job_trains_by_kubeflows_pods(shop):
+    log = run_job("first-training", "train-recommender")
+    assert log.splitlines()[-1] == "succeeded"
+    assert STARTED.findall(log)[0][3] == "started"
+    [workflow] = _workflows()
+    assert workflow["status"]["phase"] == "Succeeded"
+    assert {_step(node) for node in workflow["status"]["nodes"].values()} >= set(NEEDS)
+    shop.bundles += BUNDLE.findall(operate("model", "list").out)
+    assert len(shop.bundles) == 1
+
+
+def test_another_job_finds_the_run_and_starts_none(shop):
+    log = run_job("second-training", "train-recommender")
+    assert STARTED.findall(log)[0][3] == "was there already"
+    assert len(_workflows()) == 1
+
+
+def test_what_the_run_trained_is_served(shop):
+    run_job("first-features", "materialize-features")
+    operate("model", "promote", "champion")
+    until("the first recommendation", lambda: shop.serves(shop.bundles[0]))
+
+
+def test_same_run_again_takes_its_steps_from_the_cache(shop):
+    log = run_job("same-again", "train-recommender", "--again")
+    assert STARTED.findall(log)[0][3] == "started"
+    assert log.splitlines()[-1] == "succeeded"
+    assert len(_workflows()) == 2
+    assert set(BUNDLE.findall(operate("model", "list").out)) == set(shop.bundles)
+
+
+def test_step_that_fails_fails_run_and_job(shop):
+    log = run_job(
+        "no-data", "train-recommender", "--set=dataset.interactions.files=[/var/lib/recsys/shop/none.parquet]",
+        "--need=*.retries=0", status="failed",
+    )  # fmt: skip
+    assert "FAILED" in log
+    assert len(_workflows()) == 3
+
+
+def _workflows() -> list[dict[str, object]]:
+    return in_namespace("get", "workflows.argoproj.io", "-o", "json").json["items"]
+
+
+def _step(node: dict[str, object]) -> str:
+    return str(node["displayName"]).removesuffix("-driver")
