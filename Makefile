@@ -30,7 +30,7 @@ spark: .venv/.spark ## PySpark (450 MB) into .venv, for what is told to run on S
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r k8s/images/spark.lock
 	@touch $@
 
-demo: setup ## Real retail data -> features -> training -> serving -> monitoring -> retraining, with a summary
+demo: setup ## Real retail data -> features -> training -> serving -> monitoring -> retraining -> rollouts, with a summary
 	@$(BIN)/recsys demo
 
 test: setup ## Lint, types and the whole test suite, two files at a time (WORKERS=4 for more)

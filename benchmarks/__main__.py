@@ -17,6 +17,9 @@ BENCHMARKS = {
 
 def main(names: list[str]) -> int:
     """Run the named benchmarks, all where none is named."""
+    if {"-h", "--help"} & set(names):
+        print(f"{__doc__}\n\nThere are {', '.join(BENCHMARKS)}; benchmarks/README.md says what each measures.")
+        return 0
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
         print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)

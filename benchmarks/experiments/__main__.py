@@ -33,7 +33,7 @@ COPYING = {
 
 def main() -> None:
     """Measure, print, write `results.json` and `peeking.svg`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="rollouts of each kind")
     parser.add_argument("--experiments", type=int, default=2_000, help="experiments for each rate of error")
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")

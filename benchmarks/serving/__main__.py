@@ -15,11 +15,11 @@ OUT = Path(__file__).parent
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--candidates", type=int, nargs="+", default=[100, 200, 500])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="of each shop")
+    parser.add_argument("--candidates", type=int, nargs="+", default=[100, 200, 500], help="quotas in all")
     parser.add_argument("--shops", type=Path, default=Path(".recsys-bench/serving"), help="where shops are kept")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
     return command.run(_measure, parser.parse_args())
 
 

@@ -17,7 +17,7 @@ def console(
     model: Annotated[str, typer.Option("--model", help="Registered model that answers the user.")] = "recommender",
     now: Annotated[str | None, typer.Option(help="Moment of the page, in a replay; now where not given.")] = None,
 ) -> None:
-    """Write the operator's page: how each model does, in one sentence and six cards, with links to the reports.
+    """Write the operator's page: how each model does, in one sentence and seven cards, with links to the reports.
 
     The door serves it at /console to keys with the scope `console`; a browser asks for the key as a password.
     """

@@ -23,7 +23,7 @@ def demo(
     ] = False,
     sample: Annotated[float, typer.Option(min=0.02, max=1.0, help="Share of the households; 1 is all of them.")] = 1.0,
 ) -> None:
-    """Train, evaluate, serve, replay, monitor and retrain on a year of real grocery purchases.
+    """Train, evaluate, serve, replay, monitor, retrain and roll out on a year of real grocery purchases.
 
     The data come with the installation. State lies in $RECSYS_HOME/demo (default: ./.recsys/demo); a second run
     takes unchanged training steps from the cache.

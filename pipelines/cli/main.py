@@ -1,7 +1,7 @@
 """`recsys`: the command line of the platform."""
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.text import Text
@@ -29,10 +29,11 @@ HELP = """A recommender platform: data -> features -> training -> serving -> mon
 
 [bold]Start here[/bold]
 
-  recsys demo                        all of it on real retail data, in a quarter of an hour
-  recsys data check my.yaml          what is in my tables, what is missing, and what that costs
-  recsys train run my.yaml           train, evaluate and register a bundle
-  recsys up                          answer requests with the champion (recsys down stops it)
+  recsys demo                 all of it on real data, in a quarter of an hour
+  recsys data check my.yaml   what is in my tables, and what is missing
+  recsys train run my.yaml    train, evaluate and register a bundle
+  recsys up                   answer requests with the champion
+  recsys down                 stop that
 
 State lies in $RECSYS_HOME (default: ./.recsys). Exit codes: 0 done, 1 a step failed, 2 wrong usage or
 configuration, 3 the gate refused a bundle or a window failed, 4 data or an artifact breaks its contract, 5 too little
@@ -58,6 +59,26 @@ app.add_typer(kfp.app, name="kfp")
 app.command("demo")(demo.demo)
 
 
+def command_line() -> Any:  # of Typer's own copy of click, which has no public name
+    """All commands, with the paragraphs of their help as one line each: the terminal breaks them where it ends."""
+    root = typer.main.get_command(app)
+    _unwrap(root)
+    return root
+
+
+def _unwrap(command: Any) -> None:
+    command.help = "\n\n".join(_paragraph(text) for text in (command.help or "").split("\n\n"))
+    for below in getattr(command, "commands", {}).values():
+        _unwrap(below)
+
+
+def _paragraph(text: str) -> str:
+    is_as_it_stands = text.startswith(AS_IT_STANDS) or any(line.startswith(" ") for line in text.split("\n"))
+    return text.removeprefix(AS_IT_STANDS) if is_as_it_stands else " ".join(text.split("\n"))
+
+
+AS_IT_STANDS = "\b\n"
+"""Before a paragraph of help whose lines are commands."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; Typer makes it of the interrupt."""
 
@@ -65,7 +86,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line; a refusal is one message and its exit code, not a traceback."""
     try:
-        app()
+        command_line()()
     except RecsysError as error:
         _refuse(str(error), error.exit_code)
     except OSError as error:

@@ -143,7 +143,7 @@ def promote(
     bundle: Bundle,
     model: Model = "recommender",
     reason: Reason = "promoted by hand",
-    force: bool = False,
+    force: Annotated[bool, typer.Option(help="Promote it although the gate refused it.")] = False,
     target: Target = LOCAL,
 ) -> None:
     """Make a bundle the champion: running servers take it over within seconds, without dropping a request.

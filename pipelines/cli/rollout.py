@@ -156,8 +156,8 @@ def step(
 
     It is judged as was decided at its start; --set goes with --challenger, for the rollouts that this one starts.
 
-    Without a name and without a rollout on its way there is nothing to do, which is no error: for a clock that asks. On a cluster
-    it is one that stable has another bundle than the champion; where it has none yet, it is given the champion. With
+    Without a name and without a rollout on its way there is nothing to do, which is no error: for a clock that asks. On a
+    cluster it is an error that stable has another bundle than the champion; one that has none yet is given the champion. With
     --challenger such a clock closes the loop: what a retraining leaves is rolled out by itself, as by `recsys rollout start`.
     """
     from components.artifacts.errors import ConfigError

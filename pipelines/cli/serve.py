@@ -20,9 +20,12 @@ def serve(
 
     \b
     curl 'localhost:8080/v1/recommendations?user_id=1&k=5'
-    curl localhost:8080/v1/models/recommender:predict -d '{"instances": [{"user_id": "1", "k": 5}]}'
-    curl localhost:8080/v1/events -d '{"events": [{"event_id": "e1", "user_id": "1", "item_id": "1082185",
-         "interaction_type": "purchase", "event_timestamp": "2017-11-13T10:00:00Z"}]}'
+    curl localhost:8080/v1/models/recommender:predict \\
+        -d '{"instances": [{"user_id": "1", "k": 5}]}'
+    curl localhost:8080/v1/events -d '{"events": [{
+        "event_id": "e1", "user_id": "1", "item_id": "1082185",
+        "interaction_type": "purchase",
+        "event_timestamp": "2017-11-13T10:00:00Z"}]}'
     """
     import logging
 

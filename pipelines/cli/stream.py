@@ -8,11 +8,12 @@ HELP = """Events from a Kafka topic, in place of POST /v1/events or beside it, a
 
 \b
 export RECSYS_KAFKA_BOOTSTRAP_SERVERS=localhost:9092
-recsys stream schema                        what a record has to be, as JSON Schema
-recsys stream consume --topic shop.events   until Ctrl-C; as many as the topic has partitions may run
-recsys stream mirror --to recsys.acknowledged   the log of events, whoever posted them, as a topic
+recsys stream schema                            what a record has to be
+recsys stream consume --topic shop.events       until Ctrl-C
+recsys stream mirror --to recsys.acknowledged   the log of events as a topic
 
-Connection, TLS and SASL are RECSYS_KAFKA_* variables; `python -m serving.stream --help` lists them. In a container:
+As many consumers as the topic has partitions share it. The mirror writes events whoever posted them. Connection,
+TLS and SASL are RECSYS_KAFKA_* variables; `python -m serving.stream --help` lists them. In a container:
 `python -m serving.stream`, and `python -m serving.stream.mirror`, which are told by variables alone.
 """
 
@@ -39,8 +40,10 @@ def consume(
     the topic of dead letters with the reason in its header `recsys-reason`. Both topics have to be there:
 
     \b
-    kafka-topics.sh --bootstrap-server localhost:9092 --create --topic recsys.events --partitions 6
-    kafka-topics.sh --bootstrap-server localhost:9092 --create --topic recsys.events.dead-letters --partitions 1
+    kafka-topics.sh --bootstrap-server localhost:9092 --create \\
+        --topic recsys.events --partitions 6
+    kafka-topics.sh --bootstrap-server localhost:9092 --create \\
+        --topic recsys.events.dead-letters --partitions 1
     """
     import logging
 
