@@ -29,9 +29,14 @@ def each_page(test):
     return pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])(test)
 
 
+def blocks(text: str, language: str = "") -> list[str]:
+    """What stands between fences, in lists too."""
+    return [body for said, body in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.M | re.S) if said == language]
+
+
 def commands_of(text: str) -> Iterator[str]:
     """What follows `recsys` in code, up to a comment, a pipe or the end of the code."""
-    for block in re.findall(r"^```\n(.*?)^```", text, re.M | re.S):
+    for block in blocks(text):
         for line in block.replace("\\\n", " ").split("\n"):
             yield from re.findall(r"(?:^|&& |-- |\$USER )recsys ([a-z][^#&|>]*)", line.strip())
     yield from re.findall(r"`recsys ([a-z][^`#|>]*)`", text)
@@ -96,7 +101,7 @@ def test_links_lead_somewhere(page):
 @each_page
 def test_targets_and_modules_are_there(page):
     text, makefile = page.read_text(), (ROOT / "Makefile").read_text()
-    given = "\n".join(re.findall(r"^```\n(.*?)^```", text, re.M | re.S) + re.findall(r"`([^`\n]+)`", text))
+    given = "\n".join([*blocks(text), *re.findall(r"`([^`\n]+)`", text)])
     for target in re.findall(r"^(?:KUBECONFIG=\S+ )?make ([a-z-]+)", given, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target
     for module in re.findall(r"python -m ([\w.]+)", text):
@@ -105,7 +110,7 @@ def test_targets_and_modules_are_there(page):
 
 
 def yaml_blocks(page: str) -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+    return blocks((ROOT / page).read_text(), "yaml")
 
 
 @pytest.mark.parametrize("page", ["README.md", "components/README.md"])
