@@ -67,8 +67,8 @@ class Comparison:
             return f"{self.lists:,} logged questions after which something was taken are too few to compare"
         one = self.difference
         return (
-            f"of what the champion shows for {self.lists:,} logged questions {self.champion:.2%} were taken, of what the "
-            f"candidate shows {one.mean:+.2%} ({one.low:+.2%} to {one.high:+.2%})"
+            f"of what the champion shows for {self.lists:,} logged questions {self.champion:.2%} were taken; the "
+            f"candidate's share differs by {one.mean:+.2%} ({one.low:+.2%} to {one.high:+.2%})"
         )
 
 

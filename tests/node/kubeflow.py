@@ -62,7 +62,8 @@ START_DATABASE = """\
 set -e
 mariadb-install-db --no-defaults --datadir=/var/lib/mysql --auth-root-authentication-method=normal > /dev/null
 printf '%s\\n' "CREATE USER root@'%';" "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;" > /tmp/users.sql
-exec mariadbd --no-defaults --datadir=/var/lib/mysql --bind-address=0.0.0.0 --socket=/tmp/mysql.sock --skip-name-resolve --init-file=/tmp/users.sql
+exec mariadbd --no-defaults --datadir=/var/lib/mysql --bind-address=0.0.0.0 --skip-name-resolve --socket=/tmp/mysql.sock \\
+    --init-file=/tmp/users.sql
 """
 STORAGE = {"accesskey": "minio", "secretkey": "minio123"}
 """Kubeflow's own, for a store that only the cluster reaches."""
@@ -103,14 +104,16 @@ def profile(namespace: str) -> list[Resource]:
     def made(kind: str, name: str, version: str = "v1", **fields: Any) -> Resource:
         return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace}, **fields}
 
-    rights = "rbac.authorization.k8s.io"
-    account = "default-editor"
+    rights, account = "rbac.authorization.k8s.io", "default-editor"
     return [
         made("ServiceAccount", account),
-        made(
-            "RoleBinding", account, f"{rights}/v1",
-            roleRef={"apiGroup": rights, "kind": "ClusterRole", "name": "kubeflow-pipelines-edit"},
-            subjects=[{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        *(
+            made(
+                "RoleBinding", f"{account}-{role}", f"{rights}/v1",
+                roleRef={"apiGroup": rights, "kind": "ClusterRole", "name": role},
+                subjects=[{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+            )
+            for role in ("kubeflow-pipelines-edit", "edit")
         ),
         made("Secret", "mlpipeline-minio-artifact", stringData=STORAGE),
         made("ConfigMap", "metadata-grpc-configmap", data={

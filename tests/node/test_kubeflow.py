@@ -75,7 +75,7 @@ def shop(tmp_path_factory) -> Iterator[Shop]:
 
 
 def test_job_trains_by_kubeflows_pods(shop):
-    log = run_job("first-training", "train-recommender")
+    log = _submit("first-training")
     assert log.splitlines()[-1] == "succeeded"
     assert STARTED.findall(log)[0][3] == "started"
     [workflow] = _workflows()
@@ -86,7 +86,7 @@ def test_job_trains_by_kubeflows_pods(shop):
 
 
 def test_another_job_finds_the_run_and_starts_none(shop):
-    log = run_job("second-training", "train-recommender")
+    log = _submit("second-training")
     assert STARTED.findall(log)[0][3] == "was there already"
     assert len(_workflows()) == 1
 
@@ -98,7 +98,7 @@ def test_what_the_run_trained_is_served(shop):
 
 
 def test_same_run_again_takes_its_steps_from_the_cache(shop):
-    log = run_job("same-again", "train-recommender", "--again")
+    log = _submit("same-again", "--again")
     assert STARTED.findall(log)[0][3] == "started"
     assert log.splitlines()[-1] == "succeeded"
     assert len(_workflows()) == 2
@@ -112,6 +112,18 @@ def test_step_that_fails_fails_run_and_job(shop):
     )  # fmt: skip
     assert "FAILED" in log
     assert len(_workflows()) == 3
+
+
+def _submit(name: str, *further: str) -> str:
+    """What the job printed; where it failed, what the failed pods of its run printed too."""
+    try:
+        return run_job(name, "train-recommender", *further)
+    except AssertionError as error:
+        failed = in_namespace(
+            "get", "pods", "-l", STEP, "--field-selector=status.phase=Failed", "-o", "name"
+        ).out.split()
+        logs = [in_namespace("logs", pod, "--all-containers", "--tail=40", status=None).out for pod in failed]
+        raise AssertionError("\n".join([str(error), *logs])) from None
 
 
 def _workflows() -> list[dict[str, object]]:

@@ -100,7 +100,7 @@ def test_undecided_trial_leaves_the_shop_to_a_failing_and_a_worse_one_that_are_t
         undecided = run_trial(running, EQUAL, days(start, 1))
         failed = run_trial(running, failing, days(start + DAY, 4))
         with pytest.raises(
-            GateRefusedError, match=r"rollout worse: not started\. logged questions: .* candidate shows -"
+            GateRefusedError, match=r"rollout worse: not started\. logged questions: .* candidate's share differs by -"
         ):
             run_trial(running, dataclasses.replace(worse, force=None), days(start + 2 * DAY, 1))
         forced = run_trial(dataclasses.replace(running, config=seen_by_users), worse, days(start + 2 * DAY, 4))
