@@ -101,7 +101,9 @@ def test_equal_candidate_passes_and_what_cannot_be_said_is_not_held_against_it(s
 def test_candidate_that_would_have_shown_less_of_what_was_taken_is_refused_with_the_figures(shop):
     checks = shop.check(publish_candidate(shop.home, MODEL, "champion", popular_only, now=NOW).bundle_id)
     assert [name for name, check in checks.items() if not check.is_passed] == [REPLAY]
-    with pytest.raises(GateRefusedError, match=r"rollout spring: not started\. logged questions: .* candidate's share differs by -"):
+    with pytest.raises(
+        GateRefusedError, match=r"rollout spring: not started\. logged questions: .* candidate's share differs by -"
+    ):
         reason_to_start("spring", list(checks.values()), "by hand")
     assert reason_to_start("spring", list(checks.values()), "by hand", force="at once") == "forced: at once"
 
