@@ -5,6 +5,7 @@ run of that name takes it for their own.
 """
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ SETTLE_SECONDS = 2.0
 """Kubeflow's times are whole seconds: after two, whoever started a run of that name in the same one is seen by all."""
 POLL_SECONDS, PATIENCE_SECONDS = 2.0, 300.0
 """Between two looks at a run that is waited for; longest that its API may be away meanwhile."""
+GROUP = re.compile(r"root$|condition-|for-loop-|exit-handler-")
+"""What Kubeflow's compiler calls tasks that hold others."""
 SUCCEEDED, ENDED_BADLY, CANCELING = "SUCCEEDED", frozenset({"FAILED", "CANCELED", "SKIPPED"}), "CANCELING"
 
 
@@ -228,4 +231,21 @@ def named(name: str) -> str:
 
 
 def _reason(run: V2beta1Run) -> str:
-    return f": {run.error.message}" if run.error and run.error.message else ""
+    """What Kubeflow says of it; of a cluster's runs it says nothing, but which tasks failed."""
+    if run.error and run.error.message:
+        return f": {run.error.message}"
+    steps = failed_steps(run)
+    if not steps:
+        return ""
+    return f" in {', '.join(steps)}. `kubectl logs -l pipeline/runid={run.run_id} -c main --tail=50` has what its pods printed"
+
+
+def failed_steps(run: V2beta1Run) -> list[str]:
+    """Names of a cluster's run: each step has a driver beside it, as the groups that it is in have, root first of all."""
+    tasks = (run.run_details and run.run_details.task_details) or []
+    drivers = {task.display_name for task in tasks}
+    return sorted(
+        task.display_name
+        for task in tasks
+        if task.state == "FAILED" and f"{task.display_name}-driver" in drivers and not GROUP.match(task.display_name)
+    )

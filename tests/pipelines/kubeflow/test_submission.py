@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1Run, V2beta1RunDetails
 
 from components.artifacts.errors import ConfigError, RecsysError
 from pipelines.config import load_config
 from pipelines.kubeflow.client import AwayError, connect
 from pipelines.kubeflow.endpoint import down
-from pipelines.kubeflow.submission import RunFailedError, Target, _terminate, submit, wait
+from pipelines.kubeflow.submission import RunFailedError, Target, _terminate, failed_steps, submit, wait
 from pipelines.kubeflow.training import Shape, submit_training
 from pipelines.package import package, version_name
 from pipelines.server_process import free_ports
@@ -95,6 +96,19 @@ def test_run_that_succeeded_is_not_started_again_unless_asked_and_a_failed_one_i
     retried = submit(client, TEXT, GOOD, "fails", TOYS, settle=at_once)
     assert retried.is_new
     wait(client, retried.run_id, sleep=shortly)
+
+
+def test_step_that_failed_on_a_cluster_is_named_though_kubeflow_gives_no_reason():
+    """Tasks as Kubeflow Pipelines 2.14.3 tells them: no run and no task has an error, and what never began has no state."""
+    states = {
+        "root-driver": "SUCCEEDED", "root": "FAILED", "train-recommender-k9cwl": "FAILED",
+        "ingest-events-driver": "SUCCEEDED", "ingest-events": "SUCCEEDED", "condition-1-driver": "SUCCEEDED",
+        "condition-1": "FAILED", "executor": "FAILED", "executor(0)": "FAILED", "register-bundle-driver": "SUCCEEDED",
+        "register-bundle": "FAILED", "tune-ranker-driver": None, "tune-ranker": None,
+    }  # fmt: skip
+    tasks = [V2beta1PipelineTaskDetail(display_name=name, state=state) for name, state in states.items()]
+    assert failed_steps(V2beta1Run(run_details=V2beta1RunDetails(task_details=tasks))) == ["register-bundle"]
+    assert failed_steps(V2beta1Run()) == []
 
 
 def test_waiting_outlives_a_restart_of_the_endpoint(tmp_path):
