@@ -160,19 +160,25 @@ class KafkaServer:
     """A broker that is its own controller, of topics that tests make; it can be killed and started again on its port.
 
     One port is open to all, one asks for TLS and a password (SCRAM-SHA-512).
+
+    Attributes:
+        ports: Of clients of this machine, of the controller, and the one that is guarded.
+        host: Address of the guarded port.
+        guarded: Name and port by which its clients know it; of this machine where left out.
     """
 
     folder: Path
     ports: list[int] = field(default_factory=lambda: free_ports(3))
+    host: str = "127.0.0.1"
+    guarded: str = ""
     process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.guarded = self.guarded or f"localhost:{self.ports[2]}"
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.ports[0]}"
-
-    @property
-    def guarded(self) -> str:
-        return f"localhost:{self.ports[2]}"
 
     @property
     def authority(self) -> Path:
@@ -183,10 +189,12 @@ class KafkaServer:
         java, home, data, log = program("java"), kafka_home(), self.folder / "data", self.folder / "kafka.log"
         if not data.exists():
             shutil.copytree(home / "formatted", data)
-            key, certificate = self_signed("localhost")
+            key, certificate = self_signed(self.guarded.partition(":")[0])
             (self.folder / "broker.pem").write_bytes(key + certificate)
             self.authority.write_bytes(certificate)
-        (self.folder / "server.properties").write_text(KAFKA.format(*self.ports, folder=self.folder))
+        (self.folder / "server.properties").write_text(
+            KAFKA.format(*self.ports, folder=self.folder, host=self.host, guarded=self.guarded)
+        )
         quick = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-XX:SharedArchiveFile={home}/broker.jsa"]
         command = [java, *quick, "-cp", "lib/*", "kafka.Kafka", str(self.folder / "server.properties")]
         self.process = start(command, log, folder=home)  # the archive of classes knows them by relative paths
@@ -202,8 +210,8 @@ KAFKA = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{1}
-listeners=PLAINTEXT://127.0.0.1:{0},CONTROLLER://127.0.0.1:{1},SASL_SSL://127.0.0.1:{2}
-advertised.listeners=PLAINTEXT://127.0.0.1:{0},SASL_SSL://localhost:{2}
+listeners=PLAINTEXT://127.0.0.1:{0},CONTROLLER://127.0.0.1:{1},SASL_SSL://{host}:{2}
+advertised.listeners=PLAINTEXT://127.0.0.1:{0},SASL_SSL://{guarded}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
 inter.broker.listener.name=PLAINTEXT

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,23 @@ def install_missing(run: ClusterRun) -> None:
         made["metadata"]["labels"] = {RUN_LABEL: run.suffix}
         run.create(made)
         names.append(f"customresourcedefinition/{name}")
+    await_established(names)
+
+
+def await_established(names: Sequence[str], kubeconfig: str | None = None) -> None:
+    """Until the API server serves each; `customresourcedefinition/NAME`."""
     for name in names:
-        _wait_for_conditions(name)
+        _wait_for_conditions(name, kubeconfig)
     if names:
-        kubectl("wait", "--for=condition=Established", f"--timeout={ESTABLISHED_SECONDS}s", *names)
+        kubectl(
+            "wait", "--for=condition=Established", f"--timeout={ESTABLISHED_SECONDS}s", *names, kubeconfig=kubeconfig
+        )
 
 
-def _wait_for_conditions(name: str) -> None:
+def _wait_for_conditions(name: str, kubeconfig: str | None) -> None:
     """`kubectl wait` takes a definition that has no condition at all yet for an error."""
     end = time.monotonic() + ESTABLISHED_SECONDS
-    while not kubectl("get", name, "-o", "jsonpath={.status.conditions}").out:
+    while not kubectl("get", name, "-o", "jsonpath={.status.conditions}", kubeconfig=kubeconfig).out:
         assert time.monotonic() < end, f"{name}: no condition after {ESTABLISHED_SECONDS} s"
         time.sleep(0.2)
 

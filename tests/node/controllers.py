@@ -1,8 +1,8 @@
 """Putting other people's controllers on the node, by their own manifests."""
 
-import time
 from collections.abc import Iterable, Sequence
 
+from tests.cluster.definitions import await_established
 from tests.cluster.kubectl import kubectl, listed
 from tests.k8s.manifests import Resource
 
@@ -18,18 +18,13 @@ def apply(parts: Sequence[Resource], config: str) -> None:
 def define(parts: Iterable[Resource], config: str) -> None:
     """Namespaces and custom resources' definitions of the parts, ready for resources of them."""
     apply([part for part in parts if part["kind"] in ("Namespace", DEFINITION)], config)
-    names = [f"{DEFINITION.lower()}/{part['metadata']['name']}" for part in parts if part["kind"] == DEFINITION]
-    end = time.monotonic() + READY_SECONDS
-    while names:  # of a definition that has no status yet, kubectl would not wait
-        said = kubectl("wait", "--for=condition=Established", "--timeout=60s", *names, kubeconfig=config, status=None)
-        if said.status == 0:
-            return
-        assert time.monotonic() < end, said.err
-        time.sleep(1)
+    await_established(
+        [f"{DEFINITION.lower()}/{part['metadata']['name']}" for part in parts if part["kind"] == DEFINITION], config
+    )
 
 
-def await_rollout(namespace: str, workload: str, config: str) -> None:
-    """Until its pods are ready.
+def await_rollout(namespace: str, workload: str, config: str | None) -> None:
+    """Until its pods are ready, of the cluster that KUBECONFIG names where no other is given.
 
     Raises:
         AssertionError: They are not in three minutes.

@@ -33,8 +33,8 @@ OWNERS = {"recsys-home": 10001, "data-recsys-redis-0": 999}
 JOB_SECONDS, READY_SECONDS = 900, 300
 SHARED_CPU, SCALED_CPU = "50m", "100m"
 """What a pod requests, that two cores hold all; and more, where the load is told from the probes by its share of this."""
-SCALE_DOWN_SECONDS = 30
-"""In place of the manifests' windows of five minutes."""
+SCALE_DOWN_SECONDS, STEP_SECONDS = 30, 15
+"""In place of the manifests' windows of five minutes, and of the minute between one pod that goes and the next."""
 BUNDLE = re.compile(r"b-[0-9a-f]{12}")
 SCOPES = ("recommend", "events", "explain", "console", "operate")
 CERTIFICATES = {
@@ -132,12 +132,15 @@ def installed(
         volumes = {claim: _owned(CACHE / "volumes" / claim, user) for claim, user in OWNERS.items()}
         kubectl("apply", "-f", "-", stdin=listed([_volume(claim, place) for claim, place in volumes.items()]))
         _, key = create_key(folder, "test", SCOPES, now=datetime.now(UTC))
-        _secret("recsys-door-keys", **{"keys.json": (folder / "keys.json").read_text()})
+        if "prometheus" in components:
+            _, metrics = create_key(folder, "prometheus", ("metrics",), now=datetime.now(UTC))
+            put_secret("recsys-metrics-key", key=metrics)
+        put_secret("recsys-door-keys", **{"keys.json": (folder / "keys.json").read_text()})
         password = secrets.token_hex(24)
-        _secret("recsys-redis", password=password)
+        put_secret("recsys-redis", password=password)
         authority = _sign(folder) if "tls" in components else None
         redis = f"://:{password}@recsys-redis:6379/0"
-        _secret("recsys-stores", RECSYS_ONLINE_STORE_URL=(
+        put_secret("recsys-stores", RECSYS_ONLINE_STORE_URL=(
             f"redis{redis}" if authority is None else f"rediss{redis}?ssl_ca_certs=/etc/recsys-ca/ca.crt"
         ))  # fmt: skip
         yield Shop(components, volumes["recsys-home"], key, authority, is_scaled, patches)
@@ -154,6 +157,29 @@ def forget() -> None:
 
 def in_namespace(*arguments: str, **options: Any) -> Said:
     return kubectl("-n", NAMESPACE, *arguments, **options)
+
+
+def put_secret(name: str, **content: str) -> None:
+    """In place of the one that is there."""
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "stringData": content,
+    }
+    kubectl("apply", "-f", "-", stdin=listed([secret]))
+
+
+def names(kind: str, *arguments: str) -> list[str]:
+    """Of the resources of a kind that are there."""
+    return [item["metadata"]["name"] for item in in_namespace("get", kind, *arguments, "-o", "json").json["items"]]
+
+
+def ready(deployment: str) -> int:
+    """Pods, all of them ready; -1 while the number changes."""
+    found = in_namespace("get", "deployment", deployment, "-o", "json").json
+    wanted, there = found["spec"]["replicas"], found["status"]
+    return wanted if wanted == there.get("readyReplicas", 0) == there.get("replicas", 0) else -1
 
 
 def serve_first_bundle(shop: Shop, manifests: list[Resource]) -> None:
@@ -265,24 +291,14 @@ def _volume(claim: str, folder: Path) -> Resource:
     }
 
 
-def _secret(name: str, **content: str) -> None:
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "stringData": content,
-    }
-    kubectl("apply", "-f", "-", stdin=listed([secret]))
-
-
 def _sign(folder: Path) -> Path:
     """The Secrets that cert-manager would fill; the authority's certificate."""
     authority = Authority(folder)
     signed = authority.file.read_text()
-    _secret("recsys-ca", **{"ca.crt": signed})
+    put_secret("recsys-ca", **{"ca.crt": signed})
     for name, hosts in CERTIFICATES.items():
         identity = authority.issue(name, *hosts)
-        _secret(f"{name}-tls", **{
+        put_secret(f"{name}-tls", **{
             "tls.crt": identity.certificate.read_text(), "tls.key": identity.key.read_text(), "ca.crt": signed,
         })  # fmt: skip
     return authority.file
@@ -300,6 +316,8 @@ def _bound(part: Any) -> None:
     """Windows that a test can wait for."""
     for rules in _found(part, "scaleDown"):
         rules["stabilizationWindowSeconds"] = SCALE_DOWN_SECONDS
+        for policy in rules.get("policies", []):
+            policy["periodSeconds"] = STEP_SECONDS
 
 
 def _found(part: Any, *keys: str) -> Iterator[dict[str, Any]]:

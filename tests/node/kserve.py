@@ -19,7 +19,7 @@ from tests.node.controllers import DEFINITION, apply, await_rollout, define
 from tests.node.images import KSERVE, load_program
 from tests.node.place import CERTIFICATE_DAYS, Place, ctr
 
-NAMESPACE = "kserve"
+NAMESPACE, CONTROLLER = "kserve", "deployment/kserve-controller-manager"
 WEBHOOKS = "kserve-webhook-server-service"
 CERTIFICATE = "kserve-webhook-server-cert"
 LEFT_OUT = ("localmodel", "llm")
@@ -50,7 +50,7 @@ def install(place: Place) -> None:
     others = [part for part in parts if part["kind"] not in (DEFINITION, "Namespace")]
     define([namespace, *(part for part in parts if part["kind"] == DEFINITION)], config)
     apply([secret, *(part for part in others if not part["kind"].endswith("WebhookConfiguration"))], config)
-    await_rollout(NAMESPACE, "deployment/kserve-controller-manager", config)
+    await_rollout(NAMESPACE, CONTROLLER, config)
     apply([part for part in others if part["kind"].endswith("WebhookConfiguration")], config)
 
 

@@ -1,4 +1,4 @@
-"""Pods follow the load, by HorizontalPodAutoscalers that metrics-server tells what pods use; and what a change to KEDA leaves.
+"""Pods follow the load, by HorizontalPodAutoscalers that metrics-server tells what pods use.
 
 Tests go in their order: each stands on what the ones before it brought about. Windows before a number goes down are shortened.
 """
@@ -6,21 +6,12 @@ Tests go in their order: each stands on what the ones before it brought about. W
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
-from tests.cluster.kubectl import kubectl, listed
+from tests.cluster.kubectl import kubectl
 from tests.node.crowd import crowd, told
-from tests.node.installation import (
-    NAMESPACE,
-    READY_SECONDS,
-    Shop,
-    in_namespace,
-    installed,
-    serve_first_bundle,
-    until,
-)
+from tests.node.installation import Shop, in_namespace, installed, names, ready, serve_first_bundle, until
 
 pytestmark = pytest.mark.node
 
@@ -40,7 +31,7 @@ def shop(tmp_path_factory) -> Iterator[Shop]:
 
 
 def test_top_says_what_each_pod_uses(shop):
-    running = set(_names("pods", "--field-selector=status.phase=Running"))
+    running = set(names("pods", "--field-selector=status.phase=Running"))
     until("figures of each pod", lambda: running <= set(_top()))
     for name, (_, memory) in _top().items():
         assert 3 <= memory <= 1024, name
@@ -49,7 +40,7 @@ def test_top_says_what_each_pod_uses(shop):
 
 def test_autoscalers_read_the_cpu_of_their_pods(shop):
     """As `kubectl get hpa` shows it: a share of what pods request, not `<unknown>`."""
-    assert set(_names("hpa")) == AUTOSCALERS
+    assert set(names("hpa")) == AUTOSCALERS
     until("figures of each autoscaler", lambda: "<unknown>" not in in_namespace("get", "hpa").out)
     for name in AUTOSCALERS:
         assert _share(name) > 0
@@ -59,35 +50,14 @@ def test_autoscalers_read_the_cpu_of_their_pods(shop):
 
 def test_doors_are_added_under_load_and_taken_away_after_it(shop):
     """KServe's autoscaler has the default window of five minutes before it takes a server away, which is not waited for."""
-    until("one door", lambda: _ready("recsys-door") == 1)
+    until("one door", lambda: ready("recsys-door") == 1)
     with crowd(shop):
-        until("a second door", lambda: _ready("recsys-door") == 2)
-        until("a second server", lambda: _ready("recommender-predictor") == 2)
+        until("a second door", lambda: ready("recsys-door") == 2)
+        until("a second server", lambda: ready("recommender-predictor") == 2)
         answers = told()
     assert list(answers) == ["200"], answers
-    until("one door again", lambda: _ready("recsys-door") == 1)
+    until("one door again", lambda: ready("recsys-door") == 1)
     assert shop.serves(shop.bundles[0])
-
-
-def test_change_to_keda_is_whole_once_the_old_autoscalers_are_deleted(shop, tmp_path):
-    """By KServe's controller, which makes a ScaledObject and keeps what it made before; KEDA itself is not there."""
-    changed = replace(shop, components=(*shop.components, "keda"))
-    kubectl("apply", "-f", "-", stdin=listed(changed.manifests(tmp_path)))
-    until("KServe's ScaledObject", lambda: set(_names("scaledobject")) == AUTOSCALERS)
-    assert set(_names("hpa")) == AUTOSCALERS
-    in_namespace("delete", "hpa", *AUTOSCALERS)
-    in_namespace("rollout", "restart", "deployment/recommender-predictor")  # KServe looks at all again
-    in_namespace("rollout", "status", "deployment/recommender-predictor", f"--timeout={READY_SECONDS}s")
-    assert _names("hpa") == []
-    [trigger] = in_namespace("get", "scaledobject", "recommender-predictor", "-o", "json").json["spec"]["triggers"]
-    asked = f'{{namespace="{NAMESPACE}",pod=~"recommender-predictor-.*"}}'
-    assert (trigger["type"], trigger["metadata"]["threshold"]) == ("prometheus", "30")
-    assert asked in trigger["metadata"]["query"]
-    assert "metricType" not in trigger  # KEDA's default: as many pods as thresholds are in the answer
-
-
-def _names(kind: str, *arguments: str) -> list[str]:
-    return [item["metadata"]["name"] for item in in_namespace("get", kind, *arguments, "-o", "json").json["items"]]
 
 
 def _top() -> dict[str, tuple[int, int]]:
@@ -100,10 +70,3 @@ def _share(autoscaler: str) -> int:
     """CPU that the pods use, in percent of what they request."""
     [metric] = in_namespace("get", "hpa", autoscaler, "-o", "json").json["status"]["currentMetrics"]
     return int(metric["resource"]["current"]["averageUtilization"])
-
-
-def _ready(deployment: str) -> int:
-    """Pods, all of them ready; -1 while the number changes."""
-    found = in_namespace("get", "deployment", deployment, "-o", "json").json
-    wanted, there = found["spec"]["replicas"], found["status"]
-    return wanted if wanted == there.get("readyReplicas", 0) == there.get("replicas", 0) else -1
