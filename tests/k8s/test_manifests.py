@@ -219,6 +219,18 @@ def test_autoscaler_asks_for_the_lag_of_the_group_that_the_consumers_are(rendere
             ]
 
 
+@pytest.mark.parametrize("component", ["keda", "kafka-keda"])
+def test_autoscaler_that_gets_no_answer_takes_no_pod_away(component, tmp_path):
+    """And what KEDA warns has no effect is not said: a cooldown where there always is a pod."""
+    all_ = resources(render_alone(f"components/{component}", tmp_path))
+    [scaled] = [one["spec"] for one in all_ if one["kind"] == "ScaledObject"]
+    assert scaled["fallback"]["behavior"] == "currentReplicasIfHigher"
+    assert scaled["minReplicaCount"] <= scaled["fallback"]["replicas"] <= scaled["maxReplicaCount"]
+    assert not (scaled["minReplicaCount"] and "cooldownPeriod" in scaled)
+    for trigger in scaled["triggers"]:
+        assert trigger["type"] != "prometheus" or trigger["metadata"]["ignoreNullValues"] == "false"
+
+
 def test_mirror_is_one_and_writes_nothing_of_the_state_folder_but_its_place(tmp_path):
     all_ = resources(render_alone("components/kafka-mirror", tmp_path))
     [mirror] = [one for one in all_ if name(one) == "StatefulSet/recsys-mirror"]

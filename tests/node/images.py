@@ -27,13 +27,8 @@ KSERVE = "docker.io/kserve/kserve-controller:v0.20.0"
 BASE = "docker.io/library/python:3.11.13-slim-bookworm"
 STAND_IN = "localhost/recsys-base:3.11"
 TARGETS = {"serving": "docker.io/library/recsys-serving:0.1.0", "pipeline": "docker.io/library/recsys-pipeline:0.1.0"}
-SERVERS = {
-    "redis": ("docker.io/library/redis:7.2.5-bookworm", "redis-server", None),
-    "prometheus": ("quay.io/prometheus/prometheus:v2.42.0", "prometheus", "/usr/bin/prometheus"),
-}
-"""Image of a server, Debian's package with the same program, where the image cannot be pulled, and what that starts unasked."""
-SHOP = (*TARGETS, "redis")
-"""What overlay `kind` runs."""
+SERVERS = {"redis": ("docker.io/library/redis:7.2.5-bookworm", "redis-server")}
+"""Image of a component, and Debian's package with the same program; where the image cannot be pulled."""
 DEBIAN = "http://deb.debian.org/debian"
 LIBRARIES = (
     "ca-certificates", "libbz2-1.0", "libexpat1", "libffi8", "liblzma5", "libncursesw6", "libreadline8", "libsqlite3-0",
@@ -43,8 +38,8 @@ NOBODY = "65532:65532"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build what is named, or what the shop runs, and bring it to the node."""
-    names = arguments or SHOP
+    """Build what is named, or all, and bring it to the node."""
+    names = arguments or [*TARGETS, *SERVERS]
     if unknown := set(names) - {*TARGETS, *SERVERS}:
         print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*TARGETS, *SERVERS])}", file=sys.stderr)
         return 2
@@ -61,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         elif base == BASE:
             store.run("pull", image)
         else:
-            store.build_server(image, base, *SERVERS[name][1:])
+            store.build_server(image, SERVERS[name][1], base)
         store.load(image, ctr(place))
     return 0
 
@@ -93,14 +88,13 @@ class Store:
             *([f"--ignorefile={ignored}"] if ignored.exists() else []), f"--file={file}", f"--tag={image}", str(context),
         )  # fmt: skip
 
-    def build_server(self, image: str, base: str, package: str, program: str | None) -> None:
+    def build_server(self, image: str, package: str, base: str) -> None:
         """A server of Debian's, where the real image's paths are searched too."""
-        lines = [f"FROM {base}", f"RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends {package}"]
-        if program is not None:
-            lines.append(f'ENTRYPOINT ["{program}"]')
         with TemporaryDirectory() as folder:
             file = Path(folder, "Dockerfile")
-            file.write_text("\n".join(lines) + "\n")
+            file.write_text(
+                f"FROM {base}\nRUN apt-get update -qq && apt-get install -qq -y --no-install-recommends {package}\n"
+            )
             self.build(image, Path(folder), file, arguments={})
 
     def load(self, image: str, ctr: Sequence[str]) -> None:

@@ -13,12 +13,13 @@ import yaml
 from tests.cluster.kubectl import kubectl, listed
 from tests.k8s.manifests import Resource
 from tests.node.controllers import DEFINITION, READY_SECONDS, apply, await_rollout, define
-from tests.node.images import SERVERS, load_program
+from tests.node.images import load_program
 from tests.node.place import Place, ctr
 
 NAMESPACE, NAME = "monitoring", "node"
 OPERATOR = "quay.io/prometheus-operator/prometheus-operator:v0.93.0"
 RELOADER = "quay.io/prometheus-operator/prometheus-config-reloader:v0.93.0"
+PROMETHEUS = "quay.io/prometheus/prometheus:v3.13.1"
 USER = 65534
 ACCOUNT = ("service-account", "cluster-role", "cluster-role-binding")
 """Of the example that the operator has of a Prometheus: what one may read to find pods."""
@@ -37,7 +38,7 @@ def install(place: Place) -> None:
     Raises:
         AssertionError: The API server refused something, or one of both is not ready in three minutes.
     """
-    for image in (OPERATOR, RELOADER):
+    for image in (OPERATOR, RELOADER, PROMETHEUS):
         name = image.rpartition("/")[2].partition(":")[0]
         load_program(place.programs / name, image, ctr=ctr(place), name=f"bin/{name}")  # where the operator looks
     config, source = place.config("admin"), place.programs / "prometheus-operator-install"
@@ -57,15 +58,14 @@ def install(place: Place) -> None:
 
 def wanted(*, replicas: int) -> Resource:
     """The Prometheus, as its operator is asked for it; none of it where it shall be gone."""
-    image = SERVERS["prometheus"][0]
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "Prometheus",
         "metadata": {"name": NAME, "namespace": NAMESPACE},
         "spec": {
-            "image": image,
+            "image": PROMETHEUS,
             "imagePullPolicy": "Never",
-            "version": image.rpartition(":v")[2],
+            "version": PROMETHEUS.rpartition(":v")[2],
             "replicas": replicas,
             "serviceAccountName": "prometheus",
             "securityContext": {"runAsUser": USER, "runAsNonRoot": True, "fsGroup": USER},
