@@ -69,6 +69,12 @@ CASES = [
         })
         for bad in (1, 2)
     ),
+    *(  # 503 of a door that is not ready yet, to the kubelet, is nobody's answer
+        Case("RecsysErrors", 15, not is_probe, {
+            f'recsys_api_requests_total{{{DOOR},route="{route}",status="{status}"}}': "0+30x20" for status in (200, 503)
+        })
+        for route, is_probe in (("/readyz", True), ("/v1/events", False))
+    ),
     *(  # of 100 requests a minute
         Case("RecsysSlow", 20, quick == 98, {
             f'recsys_api_request_duration_seconds_bucket{{{ANSWERS},le="0.1"}}': f"0+{quick}x30",
