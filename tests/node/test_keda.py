@@ -186,7 +186,7 @@ def _with_keda(shop: Shop, folder: Path) -> str:
 
 
 def _await_fallback() -> None:
-    """KEDA's own condition `Fallback` is not asked: it was False while the fallback's doors were there."""
+    """KEDA's own condition `Fallback` is not asked: each of its reconciliations sets that back for a while."""
     fallback = in_namespace("get", "scaledobject", DOOR, "-o", "json").json["spec"]["fallback"]
     until("no figure", lambda: _health() == "Failing")
     until("the fallback's doors", lambda: ready(DOOR) == fallback["replicas"])
