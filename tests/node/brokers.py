@@ -1,23 +1,23 @@
 """A real Kafka beside the node, with TLS and SCRAM, which pods know by the name that components/kafka has: Strimzi's Service."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from pipelines.server_process import free_ports
 from tests.cluster.kubectl import kubectl, listed
 from tests.node.node import ADDRESS
-from tests.servers import KafkaServer
+from tests.servers import KafkaServer, own_folder
 
 NAMESPACE, SERVICE, PORT = "kafka", "kafka-kafka-bootstrap", 9094
 
 
 @contextmanager
-def kafka(folder: Path) -> Iterator[KafkaServer]:
+def kafka() -> Iterator[KafkaServer]:
     """It and its Service are there while the block runs."""
     name = f"{SERVICE}.{NAMESPACE}.svc:{PORT}"
-    server = KafkaServer(folder, [*free_ports(2), PORT], host=ADDRESS, guarded=name)
+    server = KafkaServer(own_folder(), [*free_ports(2), PORT], host=ADDRESS, guarded=name)
     server.start()
     try:
         kubectl("create", "namespace", NAMESPACE)
@@ -26,6 +26,7 @@ def kafka(folder: Path) -> Iterator[KafkaServer]:
     finally:
         kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
         server.stop()
+        shutil.rmtree(server.folder)
 
 
 def _service() -> list[dict[str, Any]]:

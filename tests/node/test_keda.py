@@ -29,7 +29,7 @@ from tests.node.installation import (
     serve_first_bundle,
     until,
 )
-from tests.servers import PASSWORD, own_folder
+from tests.servers import PASSWORD
 from tests.serving.event_process import made
 from tests.serving.stream.stream_process import PARTITIONS, Topics
 
@@ -147,7 +147,7 @@ def test_way_back_is_whole_once_kedas_objects_are_deleted(shop, tmp_path):
 def test_stream_has_more_pods_while_the_group_lags(shop, tmp_path):
     """By component kafka-keda as it is, its threshold too, from a broker with TLS and a password."""
     stream = "recsys-stream"
-    with kafka(own_folder()) as broker:
+    with kafka() as broker:
         topics = Events(broker.bootstrap, tmp_path)
         topics.make()
         topics.admit(stream)
