@@ -9,6 +9,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ POLL_SECONDS, PATIENCE_SECONDS = 2.0, 300.0
 """Between two looks at a run that is waited for; longest that its API may be away meanwhile."""
 GROUP = re.compile(r"root$|condition-|for-loop-|exit-handler-")
 """What Kubeflow's compiler calls tasks that hold others."""
-SUCCEEDED, ENDED_BADLY, CANCELING = "SUCCEEDED", frozenset({"FAILED", "CANCELED", "SKIPPED"}), "CANCELING"
+SUCCEEDED, FAILED, CANCELING = "SUCCEEDED", "FAILED", "CANCELING"
+ENDED_BADLY = frozenset({FAILED, "CANCELED", "SKIPPED"})
+TASKS_SECONDS = 20.0
+"""Longest to wait for which tasks failed."""
 
 
 class RunFailedError(KubeflowError):
@@ -148,7 +152,8 @@ def wait(client: kfp.Client, run_id: str, *, sleep: Callable[[float], None] = ti
             if run.state == SUCCEEDED:
                 return
             if run.state in ENDED_BADLY:
-                raise RunFailedError(f"run {run.display_name} ({run_id}): {run.state}{_reason(run)}")
+                reason = _reason(_with_tasks(client, run, sleep))
+                raise RunFailedError(f"run {run.display_name} ({run_id}): {run.state}{reason}")
         sleep(POLL_SECONDS)
 
 
@@ -230,6 +235,17 @@ def named(name: str) -> str:
     return json.dumps({"predicates": [predicate]})
 
 
+def _with_tasks(client: kfp.Client, run: V2beta1Run, sleep: Callable[[float], None]) -> V2beta1Run:
+    """Kubeflow tells a run's end some seconds before that of its tasks."""
+    waited = 0.0
+    while run.state == FAILED and not _reason(run) and waited < TASKS_SECONDS:
+        sleep(POLL_SECONDS)
+        waited += POLL_SECONDS
+        with suppress(AwayError), refusals(address(client)):
+            run = client.get_run(run.run_id)
+    return run
+
+
 def _reason(run: V2beta1Run) -> str:
     """What Kubeflow says of it; of a cluster's runs it says nothing, but which tasks failed."""
     if run.error and run.error.message:
@@ -247,5 +263,5 @@ def failed_steps(run: V2beta1Run) -> list[str]:
     return sorted(
         task.display_name
         for task in tasks
-        if task.state == "FAILED" and f"{task.display_name}-driver" in drivers and not GROUP.match(task.display_name)
+        if task.state == FAILED and f"{task.display_name}-driver" in drivers and not GROUP.match(task.display_name)
     )

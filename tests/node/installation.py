@@ -57,6 +57,7 @@ class Shop:
         authority: Who signed the door's certificate; None where it speaks plain HTTP.
         is_scaled: Whether autoscalers may change the number of pods; one of each otherwise, whatever the load.
         patches: Further ones of the overlay.
+        dataset: Name of the toy shop's data.
         bundles: In the order of their training.
     """
 
@@ -66,6 +67,7 @@ class Shop:
     authority: Path | None = None
     is_scaled: bool = False
     patches: tuple[Resource, ...] = ()
+    dataset: str = "toy"
     bundles: list[str] = field(default_factory=list)
 
     def door(self) -> httpx.Client:
@@ -90,7 +92,8 @@ class Shop:
     def manifests(self, folder: Path) -> list[Resource]:
         """Overlay `kind` and components, with the toy shop's configuration and requests and numbers that two cores hold."""
         config = toy_config(self.volume / "shop")
-        (folder / "pipeline.yaml").write_text(config.read_text().replace(str(self.volume), HOME))
+        text = config.read_text().replace(str(self.volume), HOME).replace("name: toy", f"name: {self.dataset}")
+        (folder / "pipeline.yaml").write_text(text)
         own = {"name": "recsys-pipeline", "namespace": NAMESPACE, "behavior": "replace", "files": ["pipeline.yaml"]}
         made = kustomization(
             folder, "overlays/kind", self.components, tags=TAGS, configMapGenerator=[own], patches=list(self.patches)
@@ -120,9 +123,7 @@ class _Named(httpx.BaseTransport):
 
 
 @contextmanager
-def installed(
-    components: tuple[str, ...], folder: Path, *, is_scaled: bool = False, patches: tuple[Resource, ...] = ()
-) -> Iterator[Shop]:
+def installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool = False) -> Iterator[Shop]:
     """All that step 3 of k8s/README.md asks for; volumes, secrets and namespace are taken away in the end."""
     run = ClusterRun()
     forget()
@@ -143,7 +144,7 @@ def installed(
         put_secret("recsys-stores", RECSYS_ONLINE_STORE_URL=(
             f"redis{redis}" if authority is None else f"rediss{redis}?ssl_ca_certs=/etc/recsys-ca/ca.crt"
         ))  # fmt: skip
-        yield Shop(components, volumes["recsys-home"], key, authority, is_scaled, patches)
+        yield Shop(components, volumes["recsys-home"], key, authority, is_scaled)
     finally:
         forget()
         run.remove_all()
@@ -198,10 +199,11 @@ def operate(*arguments: str, status: int | None = 0) -> Said:
     return in_namespace("exec", "deployment/recsys-operations", "--", "recsys", *arguments, status=status)
 
 
-def run_job(name: str, cron_job: str, *further: str, status: str = "complete") -> str:
-    """A job of a CronJob with further arguments, to its end; what its containers printed."""
+def run_job(name: str, cron_job: str, *further: str, without: str = "", status: str = "complete") -> str:
+    """A job of a CronJob with further arguments and without one, to its end; what its containers printed."""
     made = in_namespace("create", "job", name, f"--from=cronjob/{cron_job}", "--dry-run=client", "-o", "json").json
-    made["spec"]["template"]["spec"]["containers"][0]["args"] += further
+    [container] = made["spec"]["template"]["spec"]["containers"]
+    container["args"] = [*(one for one in container["args"] if one != without), *further]
     kubectl("apply", "-f", "-", stdin=listed([made]))
     end = time.monotonic() + JOB_SECONDS
     while True:

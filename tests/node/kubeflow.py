@@ -84,14 +84,12 @@ def install(place: Place) -> None:
     parts = list(_parts(programs / "source"))
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     define([namespace, *parts], config)
-    files = {
-        path.name: path.read_text() for path in (programs / "source/backend/src/apiserver/config").glob("config.json")
-    }
+    file = programs / "source" / "backend" / "src" / "apiserver" / "config" / "config.json"
     settings = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": SETTINGS, "namespace": NAMESPACE},
-        "data": files,
+        "data": {file.name: file.read_text()},
     }
     apply([settings, *(part for part in parts if part["kind"] != DEFINITION)], config)
     for name in RUNNING:

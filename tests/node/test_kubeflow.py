@@ -5,6 +5,7 @@ Tests go in their order: each stands on what the ones before it brought about.
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 
 import orjson
@@ -66,7 +67,8 @@ def shop(tmp_path_factory) -> Iterator[Shop]:
         pytest.skip("no node to run pods on: make node")
     if kubectl("get", "namespace", KUBEFLOW, status=None).err:
         pytest.skip("no Kubeflow on the node: make node-kubeflow")
-    with installed(COMPONENTS, tmp_path_factory.mktemp("keys"), patches=PATCHES) as made:
+    with installed(COMPONENTS, tmp_path_factory.mktemp("keys")) as made:
+        made.patches, made.dataset = PATCHES, f"toy-{secrets.token_hex(3)}"  # Kubeflow remembers runs of earlier tests
         kubectl("apply", "-f", "-", stdin=listed(made.manifests(tmp_path_factory.mktemp("overlay"))))
         kubectl("apply", "-f", "-", stdin=listed(profile(NAMESPACE)))
         _complete_stores()
@@ -117,7 +119,24 @@ def test_step_that_fails_fails_run_and_job(shop):
     run = STARTED.findall(log)[0][1]
     assert f"FAILED in ingest-events. `kubectl logs -l pipeline/runid={run} -c main --tail=50`" in log
     assert "shop/none.parquet" in in_namespace("logs", "-l", f"pipeline/runid={run}", "-c", "main", "--tail=50").out
-    assert len(_workflows()) == 3
+
+
+def test_clock_starts_runs_with_the_newest_dates_until_another_takes_its_place(shop):
+    said = [_schedule(f"each-minute-{number}", "0 * * * * *") for number in (1, 2)]
+    assert ["was there already" in one for one in said] == [False, True]
+    until("a run of the clock's that has chosen its dates", _has_chosen_dates)
+    assert "1 former deleted" in _schedule("each-monday", "0 0 4 * * MON")
+    [left] = in_namespace("get", "scheduledworkflows.kubeflow.org", "-o", "json").json["items"]
+    assert left["spec"]["trigger"]["cronSchedule"]["cron"] == "0 0 4 * * MON"
+
+
+def _schedule(name: str, cron: str) -> str:
+    return run_job(name, "train-recommender", f"--cron={cron}", without="--wait")
+
+
+def _has_chosen_dates() -> bool:
+    nodes = [node for workflow in _workflows() for node in workflow["status"].get("nodes", {}).values()]
+    return ("choose-dates", "Succeeded") in {(node["displayName"], node["phase"]) for node in nodes}
 
 
 def _complete_stores() -> None:

@@ -111,6 +111,27 @@ def test_step_that_failed_on_a_cluster_is_named_though_kubeflow_gives_no_reason(
     assert failed_steps(V2beta1Run()) == []
 
 
+def test_tasks_that_kubeflow_tells_after_the_end_of_their_run_are_waited_for():
+    class Cluster(QuietHandler):
+        told = 0
+
+        def do_GET(self):
+            Cluster.told += 1
+            failed = {"run_id": "r", "display_name": "train", "state": "FAILED"}
+            tasks = [{"display_name": "train-ranker-driver", "state": "SUCCEEDED"}]
+            if Cluster.told > 3:
+                tasks.append({"display_name": "train-ranker", "state": "FAILED"})
+            is_health = self.path.endswith("healthz")
+            said = {"multi_user": False} if is_health else failed | {"run_details": {"task_details": tasks}}
+            self.say(200, json.dumps(said).encode(), JSON)
+
+    with answering(Cluster) as url:
+        said = r"run train \(r\): FAILED in train-ranker\. `kubectl logs -l pipeline/runid=r -c main --tail=50`"
+        with pytest.raises(RunFailedError, match=said):
+            wait(connect(url, None), "r", sleep=lambda _: None)
+    assert Cluster.told > 3
+
+
 def test_waiting_outlives_a_restart_of_the_endpoint(tmp_path):
     port = free_ports(1)[0]
     part = start_endpoint(tmp_path, port)
