@@ -22,6 +22,7 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
 ]
 CODE = ("components", "feature_repo", "monitoring", "pipelines", "serving", "tests")
+COMMANDS = command_line()
 SETTINGS = {"RECSYS_": Settings, "RECSYS_API_": DoorSettings, "RECSYS_KAFKA_": KafkaSettings}
 
 
@@ -44,7 +45,7 @@ def commands_of(text: str) -> Iterator[str]:
 
 def placed(words: list[str]):
     """The command that the words name, and the words that are left for it."""
-    command = command_line()
+    command = COMMANDS
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     return command, words
@@ -64,7 +65,7 @@ def test_every_command_stands_in_the_table():
     """Those that a person gives; the trial is Katib's."""
     text = (ROOT / "README.md").read_text()
     rows = "\n".join(line for line in text.split("\n") if line.startswith("| `recsys "))
-    for name, command in command_line().commands.items():
+    for name, command in COMMANDS.commands.items():
         for below in getattr(command, "commands", {"": None}):
             assert f"{name} {below}".strip() in {
                 "train trial",
@@ -74,14 +75,19 @@ def test_every_command_stands_in_the_table():
             } or re.search(rf"`(recsys )?({name} )?{below or name}`", rows), f"recsys {name} {below}"
 
 
-@each_page
-def test_variables_are_read_by_something(page):
+@pytest.fixture(scope="module")
+def variables() -> set[str]:
+    """All that code names, or reads as a setting."""
     code = "\n".join(
         path.read_text() for folder in CODE for path in (ROOT / folder).rglob("*.py") if path != Path(__file__)
     )
     known = set(re.findall(r"RECSYS_[A-Z0-9_]+", code))
-    known |= {prefix + name.upper() for prefix, model in SETTINGS.items() for name in model.model_fields}
-    assert set(re.findall(r"RECSYS_[A-Z0-9_]*[A-Z0-9]", page.read_text())) <= known | {
+    return known | {prefix + name.upper() for prefix, model in SETTINGS.items() for name in model.model_fields}
+
+
+@each_page
+def test_variables_are_read_by_something(page, variables):
+    assert set(re.findall(r"RECSYS_[A-Z0-9_]*[A-Z0-9]", page.read_text())) <= variables | {
         "RECSYS",
         "RECSYS_API",
         "RECSYS_KAFKA",

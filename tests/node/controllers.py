@@ -10,8 +10,8 @@ READY_SECONDS = 180
 DEFINITION = "CustomResourceDefinition"
 
 
-def apply(parts: Sequence[Resource], config: str) -> None:
-    """By the administrator of the kubeconfig, whoever else owns a field."""
+def apply(parts: Sequence[Resource], config: str | None = None) -> None:
+    """By the administrator of the kubeconfig, or of KUBECONFIG where none is given, whoever else owns a field."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=listed(parts), kubeconfig=config)
 
 

@@ -17,6 +17,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
+from types import MappingProxyType
 
 from tests.cluster.control_plane import CACHE
 from tests.node.place import Place, ctr
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         elif base == BASE:
             store.run("pull", image)
         else:
-            store.build_server(image, SERVERS[name][1], base)
+            store.build_on(base, image, debian(SERVERS[name][1]))
         store.load(image, ctr(place))
     return 0
 
@@ -88,14 +89,15 @@ class Store:
             *([f"--ignorefile={ignored}"] if ignored.exists() else []), f"--file={file}", f"--tag={image}", str(context),
         )  # fmt: skip
 
-    def build_server(self, image: str, package: str, base: str) -> None:
-        """A server of Debian's, where the real image's paths are searched too."""
+    def build_on(self, base: str, image: str, command: str, programs: Mapping[str, str] = MappingProxyType({})) -> None:
+        """The base after a command, with programs of these texts in /bin."""
         with TemporaryDirectory() as folder:
-            file = Path(folder, "Dockerfile")
-            file.write_text(
-                f"FROM {base}\nRUN apt-get update -qq && apt-get install -qq -y --no-install-recommends {package}\n"
-            )
-            self.build(image, Path(folder), file, arguments={})
+            context = Path(folder)
+            for name, text in programs.items():
+                (context / name).write_text(text)
+            lines = [f"FROM {base}", f"RUN {command}", *(f"COPY --chmod=755 {name} /bin/" for name in programs)]
+            (context / "Dockerfile").write_text("\n".join(lines) + "\n")
+            self.build(image, context, context / "Dockerfile", arguments={})
 
     def load(self, image: str, ctr: Sequence[str]) -> None:
         """Bring it to containerd."""
@@ -130,6 +132,11 @@ class Store:
         self.run("commit", "--quiet", "--rm", container, STAND_IN)
         shutil.rmtree(root)
         return STAND_IN
+
+
+def debian(package: str) -> str:
+    """The command that installs a package of Debian's."""
+    return f"apt-get update -qq && apt-get install -qq -y --no-install-recommends {package}"
 
 
 def load_program(program: Path, image: str, *, ctr: Sequence[str], name: str) -> None:

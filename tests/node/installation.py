@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from serving.api.keys import create_key
 from tests.certificates import Authority
@@ -120,6 +121,12 @@ class _Named(httpx.BaseTransport):
 
     def close(self) -> None:
         self._inner.close()
+
+
+def need_node() -> None:
+    """Skip what asks for it where KUBECONFIG names none."""
+    if not os.environ.get("KUBECONFIG") or not kubectl("get", "nodes", "-o", "name").out:
+        pytest.skip("no node to run pods on: make node")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import yaml
 from tests.cluster.control_plane import CACHE
 from tests.k8s.manifests import Resource, render, resources
 from tests.node.controllers import DEFINITION, apply, await_rollout, define
-from tests.node.images import Store, load_program
+from tests.node.images import Store, debian, load_program
 from tests.node.place import Place, ctr
 
 BUILD = Path(__file__).with_name("build-kubeflow")
@@ -124,21 +124,14 @@ def profile(namespace: str) -> list[Resource]:
 def _build_images(place: Place) -> None:
     store = Store(place.cache / "images")
     base = store.base()
-    with TemporaryDirectory() as folder:
-        context = Path(folder)
-        (context / "database").write_text(START_DATABASE)
-        (context / "metadata_store_server").write_text(Path(__file__).with_name("metadata_store.py").read_text())
-        (context / "mysql").write_text(
-            f"FROM {base}\nRUN apt-get update -qq && apt-get install -qq -y --no-install-recommends mariadb-server\n"
-            "COPY --chmod=755 database /bin/\n"
-        )
-        (context / "metadata").write_text(
-            f"FROM {base}\nRUN python3 -m pip install --quiet --no-cache-dir {' '.join(METADATA_PACKAGES)}\n"
-            "COPY --chmod=755 metadata_store_server /bin/\n"
-        )
-        for image, file in ((DATABASE, "mysql"), (METADATA, "metadata")):
-            store.build(image, context, context / file, arguments={})
-            store.load(image, ctr(place))
+    server = Path(__file__).with_name("metadata_store.py").read_text()
+    packages = f"python3 -m pip install --quiet --no-cache-dir {' '.join(METADATA_PACKAGES)}"
+    for image, command, programs in (
+        (DATABASE, debian("mariadb-server"), {"database": START_DATABASE}),
+        (METADATA, packages, {"metadata_store_server": server}),
+    ):
+        store.build_on(base, image, command, programs)
+        store.load(image, ctr(place))
 
 
 def _parts(source: Path) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.cluster.kubectl import kubectl, listed
+from tests.cluster.kubectl import kubectl
 from tests.k8s.manifests import Resource
 from tests.node.controllers import DEFINITION, READY_SECONDS, apply, await_rollout, define
 from tests.node.images import load_program
@@ -85,12 +85,11 @@ def ask(path: str, **parameters: str) -> Any:
 @contextmanager
 def gone() -> Iterator[None]:
     """It is not there while the block runs, and remembers nothing afterwards."""
-    ask_for = ("apply", "--server-side", "--force-conflicts", "-f", "-")
-    kubectl(*ask_for, stdin=listed([wanted(replicas=0)]))
+    apply([wanted(replicas=0)])
     try:
         yield
     finally:
-        kubectl(*ask_for, stdin=listed([wanted(replicas=1)]))
+        apply([wanted(replicas=1)])
         await_prometheus()
 
 

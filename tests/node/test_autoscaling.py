@@ -3,15 +3,13 @@
 Tests go in their order: each stands on what the ones before it brought about. Windows before a number goes down are shortened.
 """
 
-import os
 import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.kubectl import kubectl
 from tests.node.crowd import crowd, told
-from tests.node.installation import Shop, in_namespace, installed, names, ready, serve_first_bundle, until
+from tests.node.installation import Shop, in_namespace, installed, names, need_node, ready, serve_first_bundle, until
 
 pytestmark = pytest.mark.node
 
@@ -23,8 +21,7 @@ USED = re.compile(r"^(\S+) +(\d+)m +(\d+)Mi *$", re.M)
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory) -> Iterator[Shop]:
-    if not os.environ.get("KUBECONFIG") or not kubectl("get", "nodes", "-o", "name").out:
-        pytest.skip("no node to run pods on: make node")
+    need_node()
     with installed(COMPONENTS, tmp_path_factory.mktemp("keys"), is_scaled=True) as made:
         serve_first_bundle(made, made.manifests(tmp_path_factory.mktemp("overlay")))
         yield made

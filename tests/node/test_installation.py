@@ -4,7 +4,6 @@ Images are the Dockerfile's, InferenceServices become pods by KServe's own contr
 their order: each stands on what the ones before it brought about.
 """
 
-import os
 import re
 import secrets
 import time
@@ -21,6 +20,7 @@ from tests.node.installation import (
     Shop,
     in_namespace,
     installed,
+    need_node,
     operate,
     run_job,
     until,
@@ -35,8 +35,7 @@ CONNECT = "import socket; socket.create_connection(({host!r}, {port}), timeout=3
 
 @pytest.fixture(scope="module", params=[PLAIN, ENCRYPTED], ids=["plain", "tls"])
 def shop(request, tmp_path_factory) -> Iterator[Shop]:
-    if not os.environ.get("KUBECONFIG") or not kubectl("get", "nodes", "-o", "name").out:
-        pytest.skip("no node to run pods on: make node")
+    need_node()
     with installed(request.param, tmp_path_factory.mktemp("keys")) as made:
         yield made
 

@@ -5,7 +5,6 @@ and fewer requests a second make one pod more, since two cores answer few.
 """
 
 import base64
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from tests.node.installation import (
     in_namespace,
     installed,
     names,
+    need_node,
     put_secret,
     ready,
     serve_first_bundle,
@@ -45,8 +45,7 @@ FEW, MOST_DOORS = "10", 4
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory) -> Iterator[Shop]:
-    if not os.environ.get("KUBECONFIG") or not kubectl("get", "nodes", "-o", "name").out:
-        pytest.skip("no node to run pods on: make node")
+    need_node()
     if not kubectl("-n", keda.NAMESPACE, "get", "deployments", "-o", "name").out:
         pytest.skip("no KEDA on the node: make node-scaling")
     with installed(COMPONENTS, tmp_path_factory.mktemp("keys"), is_scaled=True) as made:

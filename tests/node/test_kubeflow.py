@@ -3,7 +3,6 @@
 Tests go in their order: each stands on what the ones before it brought about.
 """
 
-import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from tests.node.installation import (
     Shop,
     in_namespace,
     installed,
+    need_node,
     operate,
     run_job,
     until,
@@ -63,8 +63,7 @@ PATCHES = (
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory) -> Iterator[Shop]:
-    if not os.environ.get("KUBECONFIG") or not kubectl("get", "nodes", "-o", "name").out:
-        pytest.skip("no node to run pods on: make node")
+    need_node()
     if kubectl("get", "namespace", KUBEFLOW, status=None).err:
         pytest.skip("no Kubeflow on the node: make node-kubeflow")
     with installed(COMPONENTS, tmp_path_factory.mktemp("keys")) as made:
