@@ -6,12 +6,11 @@ from pathlib import Path
 
 from components.deploy_canary.rollout import Rollout
 from monitoring.experiments.figures import figures_of, read_logs
-from monitoring.experiments.metrics import Span
 from monitoring.experiments.report import Report, metric_rows, over_time, write_page
 from monitoring.experiments.slices import slice_rows
-from monitoring.experiments.verdict import Action, Verdict, judge
+from monitoring.experiments.verdict import Action, Verdict, is_comparable, judge
 from pipelines.canary_state import canary_readings
-from pipelines.rollouts import VERDICT, judging_of, other_than_default, place_of
+from pipelines.rollouts import VERDICT, judging_of, other_than_default, place_of, span_of
 
 FOLDER = Path("experiments")
 STEPPING = frozenset({"start", "advance"})
@@ -39,12 +38,11 @@ def show_experiment(home: Path, rollout: Rollout, *, now: datetime) -> Shown:
     """
     own = judging_of(rollout)
     shown, until = _before_the_end(rollout, now)
-    began = rollout.records[0].cause.at
-    span = Span(rollout.name, started=began, since=shown.since, now=until, pre_days=own.pre_days)
+    span = span_of(shown, own, now=until)
     logs, place = read_logs(home, span), place_of(shown)
     figures = figures_of(logs, span, place, own, readings=canary_readings(home, rollout.name, own, now=now))
     verdict = _decided(rollout) or judge(figures, own)
-    is_shown = verdict.action != Action.INVALID
+    is_shown = verdict.action != Action.INVALID and is_comparable(figures, own)
     share = own.steps[place.step]
     report = Report(
         name=rollout.name,
@@ -59,6 +57,7 @@ def show_experiment(home: Path, rollout: Rollout, *, now: datetime) -> Shown:
         ],
         shares=(1 - share, share),
         chosen=other_than_default(own),
+        is_shown=is_shown,
     )
     path = home / FOLDER / f"{rollout.name}.html"
     write_page(report, path)

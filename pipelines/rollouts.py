@@ -93,16 +93,24 @@ def step_by_verdict(book: RolloutBook, home: Path, name: str, *, now: datetime) 
 def _judged(rollout: Rollout, home: Path, now: datetime) -> Rollout:
     if rollout.is_over or rollout.is_paused:
         return rollout
-    own = judging_of(rollout)
-    if now < rollout.since:
-        raise ConfigError(f"rollout {rollout.name}: a look at {now}, before its step began at {rollout.since}.")
     began = rollout.records[0].cause.at
-    span = Span(rollout.name, started=began, since=rollout.since, now=now, pre_days=own.pre_days)
+    if now < began:
+        raise ConfigError(f"rollout {rollout.name}: a look at {now}, before its step began at {began}.")
+    if now < rollout.since:
+        return rollout  # another command began the step while this one waited for its turn
+    own = judging_of(rollout)
+    span = span_of(rollout, own, now=now)
     readings = canary_readings(home, rollout.name, own, now=now)
     figures = figures_of(read_logs(home, span), span, place_of(rollout), own, readings=readings)
     verdict = judge(figures, own)
-    seen = {**told(figures), PLANNED: figures.planned_users or None}
+    seen = {**told(figures, own), PLANNED: figures.planned_users or None}
     return judged(rollout, str(verdict.action), Cause(VERDICT, now, verdict.reason, seen))
+
+
+def span_of(rollout: Rollout, config: ExperimentConfig, *, now: datetime) -> Span:
+    """The step where a rollout stands, up to a moment."""
+    began, share = rollout.records[0].cause.at, config.steps[rollout.step + 1]
+    return Span(rollout.name, began, rollout.since, now, pre_days=config.pre_days, share=share)
 
 
 def place_of(rollout: Rollout) -> Place:

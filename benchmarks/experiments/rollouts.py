@@ -160,7 +160,7 @@ def _effect(arms: tuple[Arm, Arm]) -> Effect | None:
     if min(arm.users for arm in arms) < 2:
         return None
     control, treatment = arms
-    return effect_of(control.moments, treatment.moments)
+    return effect_of(control.moments, treatment.moments, is_cautious=True)
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, object]:

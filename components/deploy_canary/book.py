@@ -35,12 +35,13 @@ class RolloutBook:
         """Write it down and do it; the same again is completed, not repeated.
 
         Raises:
-            ConfigError: Another rollout is on its way, or one of this name was.
+            ConfigError: Another rollout is on its way, or one of this name was, or it began otherwise.
             RecsysError: The target cannot be made so.
         """
         with self._locked():
             for other in self.all():
                 if other.name == rollout.name and other.candidate == rollout.candidate and not other.is_over:
+                    _require_same_plan(other, rollout)
                     return self._done(other)
                 if other.name == rollout.name:
                     raise ConfigError(f"rollout {rollout.name}: {other} already. Give this one a name of its own.")
@@ -114,6 +115,22 @@ def read_rollouts(home: Path) -> list[Rollout]:
     """
     found = [_read(path) for path in (home / FOLDER).glob("*.json")]
     return sorted(found, key=lambda rollout: (rollout.records[0].cause.at, rollout.name))
+
+
+def _require_same_plan(there: Rollout, again: Rollout) -> None:
+    """Raises: ConfigError: What was decided at the start differs, and would be passed over without a word."""
+    decided: dict[str, tuple[object, object]] = {
+        "steps": (there.steps, again.steps),
+        "target": (there.target, again.target),
+    }
+    for key in sorted({*there.judging, *again.judging}):
+        decided[key] = there.judging.get(key), again.judging.get(key)
+    differing = [f"{name} {old}, not {new}" for name, (old, new) in decided.items() if old != new]
+    if differing:
+        raise ConfigError(
+            f"rollout {there.name}: {there} already, with {', '.join(differing)}. What was decided at its start stands; abort it "
+            "and start one of another name."
+        )
 
 
 def _moment(value: datetime) -> str:

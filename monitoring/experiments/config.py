@@ -46,7 +46,7 @@ class ExperimentConfig(MetricsConfig):
         14, ge=1, description="Shortest time at the last step: whole weeks hold every weekday alike"
     )
     longest_days: int = Field(
-        56, ge=1, description="Then the last step ends, and without a decision the champion stays"
+        56, ge=1, description="Longest time at a step: without a decision by then the champion stays"
     )
     error_tolerance: float = Field(
         0.005, ge=0, description="Share of errors that the canary may have above the champion's"

@@ -5,6 +5,10 @@ denominator is 1. Users are the independent units, so the variance comes from us
 a user are not independent, and a test that counts them as if they were is wrong in three of four experiments.
 
 The difference is tested, not the logarithm of a ratio: a canary whose users never click has no logarithm.
+
+A small arm of users who seldom act may have nobody who did. Its users do not differ then, so by its own variance its rate
+is known exactly, and a sound canary is surely worse: by a metric that 3 users in 1,000 have, 44 % of 500 simulated ones would
+have been taken back at a step of 5 %, where 0.5 % may be. So the product lets no arm be surer than both together are.
 """
 
 from dataclasses import dataclass
@@ -45,7 +49,7 @@ class Effect:
         return np.where(known, self.difference / deviation, 0.0)
 
 
-def effect_of(control: Moments, treatment: Moments, *, is_adjusted: bool = True) -> Effect:
+def effect_of(control: Moments, treatment: Moments, *, is_adjusted: bool = True, is_cautious: bool = False) -> Effect:
     """The difference between two arms.
 
     With `is_adjusted` (CUPED) what the arms' users differed by before the experiment is taken out. The pre-period is no
@@ -55,14 +59,24 @@ def effect_of(control: Moments, treatment: Moments, *, is_adjusted: bool = True)
         control: The arm that is compared with.
         treatment: The other.
         is_adjusted: Take the pre-period out.
+        is_cautious: The variance is at least what it were if users of both arms differed alike. With as many users in both
+            it is the same.
 
     Source:
         Deng, Knoblich & Lu, KDD 2018 (delta method); Deng, Xu, Kohavi & Walker, WSDM 2013 (CUPED).
     """
     theta = _theta(control.merged(treatment)) if is_adjusted else np.zeros_like(control.users)
     difference = _value(treatment) - _value(control) - theta * (_history(treatment) - _history(control))
-    variance = variance_per_user(treatment, theta) / treatment.users + variance_per_user(control, theta) / control.users
+    own = variance_per_user(treatment, theta) / treatment.users + variance_per_user(control, theta) / control.users
+    variance = np.maximum(own, _alike(control, treatment, theta)) if is_cautious else own
     return Effect(difference, variance, _value(control), control.users + treatment.users)
+
+
+def _alike(control: Moments, treatment: Moments, theta: Floats) -> Floats:
+    """Variance of the difference where one variance is that of the users of both arms."""
+    degrees = [(arm.users - 1) * variance_per_user(arm, theta) for arm in (control, treatment)]
+    pooled = sum(degrees) / (control.users + treatment.users - 2)
+    return np.asarray(pooled * (1 / control.users + 1 / treatment.users))
 
 
 def value_of(arm: Moments) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from monitoring.experiments.guardrails import Guardrail, Share, slow_answers
 from monitoring.experiments.metrics import Logs, Span, UserValues, assigned_users, of_step, user_values
 from monitoring.experiments.moments import Moments
 from monitoring.experiments.planning import question_of, users_needed
-from monitoring.experiments.verdict import Figures, Reading
+from monitoring.experiments.verdict import Figures, Reading, is_comparable
 from serving.api.assignment import CANARY, STABLE
 from serving.exposures import read_exposures
 from serving.prediction_log import read_impressions
@@ -85,12 +85,12 @@ def figures_of(
 
 
 def arms_effect(found: UserValues) -> Effect | None:
-    """Canary less champion; None before there are two users in each arm."""
+    """Canary less champion, by a cautious variance; None before there are two users in each arm."""
     arms = [found.of_arm(arm) for arm in (STABLE, CANARY)]
     if min(len(arm) for arm in arms) < 2:
         return None
     control, treatment = (Moments.of_users(arm) for arm in arms)
-    return effect_of(control, treatment)
+    return effect_of(control, treatment, is_cautious=True)
 
 
 def _planned(found: UserValues, config: ExperimentConfig) -> int | None:
@@ -153,9 +153,9 @@ def _shown(logs: Logs, rows: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def told(figures: Figures) -> dict[str, float | int | str | None]:
-    """For the audit and for pages: the figures by name, plain numbers."""
-    effect = figures.effect
+def told(figures: Figures, config: ExperimentConfig) -> dict[str, float | int | str | None]:
+    """For the audit: the figures by name, plain numbers; no result of arms that are not comparable."""
+    effect = figures.effect if is_comparable(figures, config) else None
     return {
         "hours": round(figures.hours, 2),
         "users_stable": figures.assigned[0],

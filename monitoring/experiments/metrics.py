@@ -33,9 +33,12 @@ from components.artifacts.errors import ConfigError
 from feature_repo.schema import EVENT_TIMESTAMP
 from monitoring.experiments.moments import Floats
 from monitoring.metric_config import MetricConfig, MetricsConfig
+from serving.api.assignment import CANARY
 from serving.shadows import SHADOWS
 
 During = Literal["during", "before"]
+SAME_SHARE = 1e-4
+"""Shares nearer than this are one: doors divide users by ten thousandths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Span:
         since: When the step began.
         now: Nothing from here on is read.
         pre_days: Length of the pre-period; 0 has none.
+        share: Of users at the canary that the step has. A door that has not read of the step yet assigns by the share before,
+            so what was assigned otherwise is not of the step. None takes all.
     """
 
     experiment: str
@@ -55,6 +60,7 @@ class Span:
     since: datetime
     now: datetime
     pre_days: int = 0
+    share: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot stand in a query."""
@@ -68,7 +74,7 @@ USERS_SQL = """
 WITH exposed AS (
     SELECT user_id, MIN(arm) AS arm, MIN(event_timestamp) AS exposed_at
     FROM exposures
-    WHERE experiment = '{experiment}' AND event_timestamp >= {since} AND event_timestamp < {now}
+    WHERE experiment = '{experiment}' AND event_timestamp >= {since} AND event_timestamp < {now} AND {of_share}
     GROUP BY user_id
     HAVING COUNT(DISTINCT arm) = 1
 ),
@@ -174,6 +180,7 @@ def users_sql(metric: MetricConfig, span: Span, config: MetricsConfig, *, window
     tables = sorted({TABLE_OF[name] for name in names.values() if name != "users"})
     return USERS_SQL.format(
         experiment=span.experiment,
+        of_share=_of_share(span),
         since=_literal(span.since),
         started=_literal(span.started),
         now=_literal(span.now),
@@ -215,7 +222,7 @@ ASSIGNED_SQL = """
 SELECT arm, COUNT(*) AS users
 FROM (
     SELECT user_id, MIN(arm) AS arm FROM exposures
-    WHERE experiment = '{experiment}' AND event_timestamp >= {since} AND event_timestamp < {now}
+    WHERE experiment = '{experiment}' AND event_timestamp >= {since} AND event_timestamp < {now} AND {of_share}
     GROUP BY user_id HAVING COUNT(DISTINCT arm) = 1
 ) AS assigned
 GROUP BY arm
@@ -260,6 +267,10 @@ class UserValues:
         """Its users' values."""
         return np.asarray(self.values[self.arms == arm])
 
+    def of_users(self, is_in: np.ndarray) -> "UserValues":
+        """Some of them, by a mask of shape (n_users,)."""
+        return UserValues(self.user_ids[is_in], self.arms[is_in], self.exposed_at[is_in], self.values[is_in])
+
 
 def user_values(
     logs: Logs, metric: MetricConfig, span: Span, config: MetricsConfig, *, window_hours: float | None = None
@@ -274,18 +285,23 @@ def user_values(
 
 def assigned_users(logs: Logs, span: Span) -> dict[str, int]:
     """Users of each arm that were exposed since the step began, whether or not their window is over."""
-    sql = ASSIGNED_SQL.format(experiment=span.experiment, since=_literal(span.since), now=_literal(span.now))
+    sql = ASSIGNED_SQL.format(
+        experiment=span.experiment, of_share=_of_share(span), since=_literal(span.since), now=_literal(span.now)
+    )
     return {row["arm"]: row["users"] for row in logs.query(sql).to_pylist()}
 
 
 def of_step(lines: pa.Table, span: Span) -> pd.DataFrame:
-    """Rows of a log of the door that are of the experiment and of its step."""
+    """Rows of a log of the door that are of the experiment and of its step; exposures only by the step's share."""
     rows: pd.DataFrame = lines.to_pandas()
     is_in = (
         (rows["experiment"] == span.experiment)
         & (rows[EVENT_TIMESTAMP] >= span.since)
         & (rows[EVENT_TIMESTAMP] < span.now)
     )
+    if "propensity" in rows and span.share is not None:
+        wanted = np.where(rows["arm"] == CANARY, span.share, 1 - span.share)
+        is_in &= (rows["propensity"] - wanted).abs() < SAME_SHARE
     found: pd.DataFrame = rows[is_in]
     return found
 
@@ -293,6 +309,14 @@ def of_step(lines: pa.Table, span: Span) -> pd.DataFrame:
 def _column(measure: str, period: During) -> str:
     value = "1" if measure == "users" else f"COALESCE({TABLE_OF[measure]}_{period}.{measure}, 0)"
     return f"CAST({value} AS DOUBLE)"
+
+
+def _of_share(span: Span) -> str:
+    """Whether an exposure was assigned by the share of the step."""
+    if span.share is None:
+        return "TRUE"
+    wanted = f"CASE WHEN arm = '{CANARY}' THEN {span.share} ELSE {1 - span.share} END"
+    return f"ABS(propensity - {wanted}) < {SAME_SHARE}"
 
 
 def _literal(moment: datetime) -> str:

@@ -11,14 +11,13 @@ import numpy as np
 from monitoring.experiments.always_valid import interval, p_value
 from monitoring.experiments.charts import Line, line_chart
 from monitoring.experiments.config import ExperimentConfig
-from monitoring.experiments.effects import Effect, effect_of
-from monitoring.experiments.metrics import Logs, Span, UserValues, user_values
-from monitoring.experiments.moments import Moments
+from monitoring.experiments.effects import Effect
+from monitoring.experiments.figures import arms_effect
+from monitoring.experiments.metrics import Logs, Span, user_values
 from monitoring.experiments.multiplicity import benjamini_hochberg
 from monitoring.experiments.sample_ratio import sample_ratio_p
 from monitoring.experiments.slices import SliceRow
-from monitoring.experiments.verdict import Action, Figures, Verdict, plain
-from serving.api.assignment import CANARY, STABLE
+from monitoring.experiments.verdict import Figures, Verdict, plain
 
 POINTS = 40
 """Moments that a line over time is drawn from."""
@@ -69,6 +68,7 @@ class Report:
         shares: Planned, of champion and canary.
         slices: Grouping of the users to its groups, of the primary metric.
         chosen: What somebody chose at its start of how it is judged; empty where all is as by default.
+        is_shown: Whether the arms are comparable, so that results mean something.
     """
 
     name: str
@@ -81,11 +81,12 @@ class Report:
     shares: tuple[float, float]
     slices: Mapping[str, Sequence[SliceRow]] = field(default_factory=dict)
     chosen: str = ""
+    is_shown: bool = True
 
 
 def metric_rows(logs: Logs, span: Span, config: ExperimentConfig) -> list[MetricRow]:
     """Every metric with at least two users in each arm; Benjamini-Hochberg over their p-values."""
-    found = {name: _effect(user_values(logs, metric, span, config)) for name, metric in config.metrics.items()}
+    found = {name: arms_effect(user_values(logs, metric, span, config)) for name, metric in config.metrics.items()}
     effects = {name: effect for name, effect in found.items() if effect is not None}
     tightest_at = 10.0 * config.step_users
     raw = {name: float(p_value(one, alpha=config.alpha, tightest_at=tightest_at)) for name, one in effects.items()}
@@ -107,7 +108,7 @@ def over_time(logs: Logs, span: Span, config: ExperimentConfig) -> dict[str, Lin
     days = (found.exposed_at.astype("datetime64[us]") - begin) / np.timedelta64(1, "D")
     points = []
     for day in np.linspace(0, days.max(), POINTS + 1)[1:]:
-        effect = _effect(_until(found, days <= day))
+        effect = arms_effect(found.of_users(days <= day))
         if effect is not None and float(effect.users) >= config.step_users:
             low, high = interval(effect, alpha=config.alpha, tightest_at=10.0 * config.step_users)
             points.append((float(day), float(effect.difference), float(low), float(high)))
@@ -133,7 +134,7 @@ def page(report: Report) -> str:
         f"<h1>Experiment {escape(report.name)}</h1><small>as of {report.now:%Y-%m-%d %H:%M} UTC</small>",
         f'<p class="verdict {action}"><b>{escape(action.upper())}</b> {escape(report.verdict.reason)}</p>',
     ]
-    if action == Action.INVALID:
+    if not report.is_shown:
         parts.append("<p>No result is shown: the arms are not comparable.</p>")
     else:
         heads = ("metric", "champion", "canary less champion", "interval at any look", "users", "p, corrected")
@@ -194,14 +195,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, of: str = "nu
     top = "".join(f"<th>{escape(head)}</th>" for head in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<table class="{of}"><tr>{top}</tr>{body}</table>'
-
-
-def _until(found: UserValues, is_in: np.ndarray) -> UserValues:
-    return UserValues(found.user_ids[is_in], found.arms[is_in], found.exposed_at[is_in], found.values[is_in])
-
-
-def _effect(found: UserValues) -> Effect | None:
-    arms = [found.of_arm(arm) for arm in (STABLE, CANARY)]
-    if min(len(arm) for arm in arms) < 2:
-        return None
-    return effect_of(*(Moments.of_users(arm) for arm in arms))

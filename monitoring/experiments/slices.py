@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from feature_repo.schema import EVENT_TIMESTAMP, USER_ID
@@ -59,7 +58,7 @@ def _halves(values: "pd.Series[float]") -> "pd.Series[str]":
 def _groups(found: UserValues, group_of: "pd.Series[str]", config: ExperimentConfig) -> list[SliceRow]:
     groups = group_of.reindex(found.user_ids).to_numpy(object)
     largest = pd.Series(groups).value_counts().index[:MOST]
-    rows = (_row(str(name), _of_group(found, groups == name), config) for name in largest)
+    rows = (_row(str(name), found.of_users(groups == name), config) for name in largest)
     return [row for row in rows if row is not None]
 
 
@@ -69,7 +68,3 @@ def _row(name: str, found: UserValues, config: ExperimentConfig) -> SliceRow | N
         return None
     low, high = interval(effect, alpha=config.alpha, tightest_at=10.0 * config.step_users)
     return SliceRow(name, effect, float(low), float(high))
-
-
-def _of_group(found: UserValues, is_in: np.ndarray) -> UserValues:
-    return UserValues(found.user_ids[is_in], found.arms[is_in], found.exposed_at[is_in], found.values[is_in])

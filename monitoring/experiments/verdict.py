@@ -118,17 +118,25 @@ def _compared(guardrail: Guardrail) -> str:
     return f"{guardrail.title}: {canary.value:.2%} of {canary.requests:,} requests against {stable.value:.2%}"
 
 
+def ratio_p(figures: Figures, config: ExperimentConfig) -> float:
+    """p-value of the planned shares; 1 in the dark, where nobody is at the canary."""
+    share = config.steps[figures.step]
+    return float(sample_ratio_p(np.array(figures.assigned, float), (1 - share, share))) if share else 1.0
+
+
+def is_comparable(figures: Figures, config: ExperimentConfig) -> bool:
+    """Whether the arms have the users that they should: if not, no result is shown, whatever else the verdict says."""
+    return ratio_p(figures, config) >= config.sample_ratio_alpha
+
+
 def _sampled(figures: Figures, share: float, config: ExperimentConfig) -> Verdict | None:
-    if not 0 < share < 1:
-        return None
-    p_value = float(sample_ratio_p(np.array(figures.assigned, float), (1 - share, share)))
-    if p_value >= config.sample_ratio_alpha:
+    if is_comparable(figures, config):
         return None
     stable, canary = figures.assigned
     return Verdict(
         Action.INVALID,
         f"{stable:,} and {canary:,} users were exposed where {1 - share:.0%} and {share:.0%} of them were to be "
-        f"(p {p_value:.1g}): users are lost, and no result is shown. Look for the cause and start anew",
+        f"(p {ratio_p(figures, config):.1g}): users are lost, and no result is shown. Look for the cause and start anew",
     )
 
 
@@ -150,6 +158,16 @@ def harm_users(figures: Figures, config: ExperimentConfig) -> float:
 
 
 def _stepped(figures: Figures, share: float, config: ExperimentConfig) -> Verdict:
+    """A step that is not left in the longest duration ends the rollout: nobody has to look for one that stands still."""
+    verdict, days = _left_or_held(figures, share, config), figures.hours / 24
+    if verdict.action == Action.ADVANCE or days < config.longest_days:
+        return verdict
+    return Verdict(
+        Action.STOP, f"{verdict.reason}; so for {days:.0f} days, the longest duration of a step: the champion stays"
+    )
+
+
+def _left_or_held(figures: Figures, share: float, config: ExperimentConfig) -> Verdict:
     if figures.hours < config.step_hours:
         return Verdict(Action.HOLD, f"{figures.hours:.0f} of {config.step_hours:.0f} hours at this step are over")
     copies = max((guardrail.canary.requests for guardrail in figures.guardrails), default=0)
@@ -169,6 +187,10 @@ def _stepped(figures: Figures, share: float, config: ExperimentConfig) -> Verdic
             return Verdict(
                 Action.HOLD, f"{_compared(guardrail)}, which may be chance: more users wait until that is known"
             )
+    if not share and not copies:
+        return Verdict(
+            Action.ADVANCE, "no request was copied to the candidate in the dark, so nothing is known against it"
+        )
     return Verdict(Action.ADVANCE, "no guardrail is broken and no harm is seen")
 
 

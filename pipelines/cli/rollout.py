@@ -125,7 +125,7 @@ def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all 
             table.add_row(one.name, str(one), one.candidate, one.stable, f"{one.since:%Y-%m-%d %H:%M}")
         screen(soft_wrap=True).print(table)
         return
-    rollout = book.act(name, lambda one: one)
+    rollout = book.get(name)
     _tell(rollout)
     typer.echo(f"judged: {other_than_default(judging_of(rollout)) or 'as by default'}")
     table = Table("when", "by", "act", "after", "why", "figures", box=None)
@@ -134,6 +134,7 @@ def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all 
         figures = ", ".join(f"{key} {value}" for key, value in cause.figures.items())
         table.add_row(f"{cause.at:%Y-%m-%d %H:%M}", cause.by, record.act, record.after, cause.reason, figures)
     screen(soft_wrap=True).print(table)
+    book.act(name, lambda one: one)  # last: what is on record is shown even where servers cannot be made so
 
 
 @app.command()

@@ -175,6 +175,32 @@ def test_wrong_configuration_and_a_look_into_the_past_are_refused(book, tmp_path
         look(book, tmp_path, -1)
 
 
+def test_users_who_came_before_the_doors_knew_of_a_step_are_not_of_it(book, tmp_path):
+    """A crash between the record of a step and the doors leaves the share before to them until the next command."""
+    begin(book, 0.05, 0.5)
+    assert look(book, tmp_path, 24).share == 0.05
+    visit(tmp_path, 25, share=0.05, canary_rate=0.10, users=3_000)
+    assert look(book, tmp_path, 49).share == 0.5
+    visit(tmp_path, 50, share=0.05, canary_rate=0.10)  # by the share of the step before
+    visit(tmp_path, 51, share=0.5, canary_rate=0.10, users=600)
+    after = look(book, tmp_path, 54).records[-1]
+    assert after.act == "hold"
+    assert after.cause.figures["users_stable"] + after.cause.figures["users_canary"] == 600
+
+
+def test_second_of_two_looks_at_once_leaves_the_step_of_the_first_alone(book, tmp_path):
+    begin(book, 0.05, 0.5)
+    first = look(book, tmp_path, 24)
+    assert look(book, tmp_path, 24 - 0.001) == first  # its clock was read while it waited for its turn
+
+
+def test_status_shows_the_record_where_servers_cannot_be_made_so(book, tmp_path):
+    begin(book, 0.5)
+    done = recsys("rollout", "status", "spring", home=tmp_path, status=2)
+    assert "try" in done.stdout
+    assert "compares with bundle b1, and the champion is None by now" in done.stderr
+
+
 def test_commands_show_what_is_there_and_name_what_is_not(book, tmp_path):
     begin(book, 0.25, 0.5)
     assert "dark 0%" in recsys("rollout", "status", home=tmp_path).stdout

@@ -172,6 +172,21 @@ def test_one_candidate_at_a_time_and_one_name_once(book, servers):
     assert book.start(fresh("summer")).phase is Phase.DARK
 
 
+@pytest.mark.parametrize(
+    ("other", "differing"),
+    [
+        ({"steps": (0.5,)}, r"steps \(0.05, 0.25, 0.5\), not \(0.5,\)"),
+        ({"target": "knative://shop/recommender"}, "target local, not knative"),
+        ({"judging": {"lift": 0.1}}, "lift None, not 0.1"),
+    ],
+)
+def test_second_start_with_another_plan_is_refused(book, other, differing):
+    first = book.start(fresh())
+    with pytest.raises(ConfigError, match=f"spring: dark 0% already, with {differing}"):
+        book.start(replace(fresh(), **other))
+    assert book.get("spring") == first
+
+
 ACTS = (
     ("advance", lambda rollout: advanced(rollout, because(day=1))),
     ("promote", lambda rollout: promoted(rollout, because(day=1))),

@@ -44,7 +44,7 @@ def test_what_fails_in_the_dark_is_taken_back_before_a_user_meets_it(wrong, reas
 
 def test_lists_that_have_nothing_of_the_champions_are_taken_back_and_others_are_told():
     assert judge(figures(0), CONFIG).action == Action.ADVANCE
-    assert told(figures(0))["lists unlike the champion's"] == 1 - 0.4
+    assert told(figures(0), CONFIG)["lists unlike the champion's"] == 1 - 0.4
     verdict = judge(figures(200, overlap=0.0), CONFIG)
     assert (verdict.action, verdict.reason) == (
         Action.ROLLBACK,

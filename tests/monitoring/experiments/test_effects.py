@@ -49,6 +49,31 @@ def test_arms_in_which_nothing_happened_say_nothing():
     assert (effect.difference, effect.z) == (0, 0)
 
 
+def test_small_arm_in_which_nothing_happened_is_not_sure_of_it():
+    shopping = [(1.0, 1.0)] * 20 + [(0.0, 1.0)] * 3_980  # one user in 200 buys
+    few = users(*[(0.0, 1.0)] * 210)
+    assert effect_of(users(*shopping), few).z < -4
+    pooled = (3_999 * (20 * 3_980 / 4_000 / 3_999) + 209 * 0) / (4_000 + 210 - 2)  # of both arms
+    cautious = effect_of(users(*shopping), few, is_cautious=True)
+    assert cautious.variance == pytest.approx(pooled * (1 / 4_000 + 1 / 210))
+    assert -1.1 < cautious.z < -1
+
+
+def test_caution_costs_nothing_where_the_arms_are_of_one_size():
+    arms = users((1, 10), (3, 10), (0, 9)), users((4, 10), (2, 10), (9, 11))
+    assert effect_of(*arms, is_cautious=True).variance == pytest.approx(effect_of(*arms).variance)
+
+
+def test_cautious_variance_is_that_of_tea_tasting_for_users_that_differ_alike():
+    rng = np.random.default_rng(8)
+    arms = (rng.random(4_000) < 0.02).astype(float), (rng.random(200) < 0.005).astype(float)
+    table = pd.concat([pd.DataFrame({"converted": arm, "variant": number}) for number, arm in enumerate(arms)])
+    theirs = tt.Experiment(conversion=tt.Mean("converted", use_t=False, equal_var=True)).analyze(table)["conversion"]
+    rows = [np.column_stack([arm, np.ones(len(arm)), np.zeros((len(arm), 2))]) for arm in arms]
+    effect = effect_of(*(Moments.of_users(one) for one in rows), is_cautious=True)
+    assert effect.z == pytest.approx(theirs.statistic, rel=1e-9)
+
+
 @pytest.mark.parametrize("is_adjusted", [False, True])
 def test_ratio_metric_is_that_of_tea_tasting(is_adjusted):
     rng = np.random.default_rng(3)

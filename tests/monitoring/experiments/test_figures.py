@@ -1,15 +1,17 @@
 """From logs to figures, on arms made by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from components.artifacts.feedback import FEEDBACK
 from monitoring.experiments.config import ExperimentConfig
-from monitoring.experiments.figures import SHOWN, Place, figures_of, told
-from monitoring.experiments.metrics import Logs, Span
-from monitoring.experiments.verdict import Action, judge
+from monitoring.experiments.figures import SHOWN, Place, arms_effect, figures_of, told
+from monitoring.experiments.metrics import Logs, Span, UserValues
+from monitoring.experiments.verdict import Action, Figures, judge
 from serving.api.assignment import CANARY, STABLE
 from serving.exposures import EXPOSURES
 from serving.prediction_log import IMPRESSIONS
@@ -69,7 +71,28 @@ def test_figures_by_hand():
     assert found.effect is not None
     assert found.effect.difference == pytest.approx(40 / 200 - 30 / 200)
     assert found.looks == (200 / 400,)
-    assert told(found)["users_canary"] == 100
+    assert told(found, CONFIG)["users_canary"] == 100
+
+
+def test_results_of_arms_that_lost_users_are_not_on_record():
+    lost = replace(figures(logs(canary_clicks=40)), assigned=(4_000, 3_500))
+    found = told(lost, CONFIG)
+    assert (found["users_canary"], found["difference"], found["z"], found["baseline"]) == (3_500, None, None, None)
+
+
+def test_canary_of_a_metric_that_few_users_have_is_not_harmed_by_chance():
+    """One user in a hundred and fifty clicks; of a small arm none may have, which is no proof that it never will."""
+    rng, ends = np.random.default_rng(0), []
+    for _ in range(200):
+        stable, canary = ((rng.random(size) < 1 / 150).astype(float) for size in (3_800, 200))
+        values = np.concatenate([stable, canary])
+        ones, none = np.ones(len(values)), np.zeros((len(values), 2))
+        arms = np.array([STABLE] * len(stable) + [CANARY] * len(canary))
+        users = UserValues(arms, arms, arms, np.column_stack([values, ones, none]))
+        early = arms_effect(users)
+        seen = Figures(0, 3, (3_800, 200), None, early, 200, (), [], [], 0)
+        ends.append(judge(seen, ExperimentConfig(steps=(0.05, 0.5))).action)
+    assert ends.count(Action.ROLLBACK) <= 200 * CONFIG.harm_alpha
 
 
 def test_a_look_waits_for_the_least_days_and_for_news():

@@ -1,5 +1,6 @@
 """The query over the logs, on a handful of users whose figures are counted by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,7 +10,7 @@ import sqlglot
 
 from components.artifacts.errors import ConfigError
 from monitoring.experiments.config import ExperimentConfig
-from monitoring.experiments.metrics import Logs, Span, assigned_users, moments_sql, user_values, users_sql
+from monitoring.experiments.metrics import Logs, Span, assigned_users, moments_sql, of_step, user_values, users_sql
 from monitoring.experiments.moments import Moments
 from monitoring.metric_config import METRICS
 
@@ -124,6 +125,17 @@ def test_user_in_both_arms_counts_in_none():
 def test_a_later_step_counts_from_the_first_exposure_in_it_and_keeps_the_past_of_the_experiment():
     step = Span("ranker", START, at(3), SPAN.now, pre_days=28)
     assert values_of("ctr", span=step) == {"anna": (1, 2, 0, 0)}
+
+
+def test_exposures_by_the_share_before_are_not_of_the_step():
+    """A door reads of a step a moment after it began, or an hour where a crash came between."""
+    late = logs([("anna", "stable", 0), ("anna", "canary", 2), ("ben", "stable", 1), ("cleo", "canary", 0)], [], [])
+    shares = pa.array([0.95, 0.25, 0.75, 0.05])
+    day = replace(late, exposures=late.exposures.append_column("propensity", shares))
+    step = replace(SPAN, share=0.25)
+    assert values_of("ctr", day=day, span=step).keys() == {"anna", "ben"}
+    assert assigned_users(day, step) == {"canary": 1, "stable": 1}
+    assert list(of_step(day.exposures, step)["user_id"]) == ["anna", "ben"]
 
 
 def test_other_experiments_are_not_seen():

@@ -71,6 +71,23 @@ def test_longest_duration_leaves_the_champion():
     assert verdict(hours=56 * 24)[0] == Action.STOP
 
 
+def test_a_step_that_is_never_left_ends_the_rollout():
+    few = {"step": EARLY_STEP, "observed": 150, "assigned": (3_000, 150), "early": None, "looks": []}
+    assert verdict(hours=56 * 24 - 1, **few)[0] == Action.HOLD
+    action, reason = verdict(hours=56 * 24, **few)
+    assert (action, reason.split("; ")[1]) == (
+        Action.STOP,
+        "so for 56 days, the longest duration of a step: the champion stays",
+    )
+
+
+def test_candidate_that_answered_no_copy_in_the_dark_leaves_it_with_that_on_record():
+    unseen = [Guardrail("errors", Share(0, 0), Share(0, 0), 0.005, ALPHA)]
+    dark = {"step": 0, "hours": 24, "assigned": (9_000, 0), "observed": 0, "effect": None, "early": None, "looks": []}
+    action, reason = verdict(guardrails=unseen, **dark)
+    assert (action, reason.split(",")[0]) == (Action.ADVANCE, "no request was copied to the candidate in the dark")
+
+
 def test_lost_users_hide_every_result():
     action, reason = verdict(assigned=(4_000, 3_500), effect=effect(0.01, z=9))
     assert action == Action.INVALID
