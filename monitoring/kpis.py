@@ -26,7 +26,7 @@ from components.artifacts.whole_file import write_whole
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 from monitoring.config import KpiConfig
 from monitoring.experiments.effects import value_of
-from monitoring.experiments.metrics import Logs, Span, user_values
+from monitoring.experiments.metrics import EVERYBODY, Logs, Span, everybody_exposed, user_values
 from monitoring.experiments.moments import Moments
 from monitoring.metric_config import MetricConfig
 from monitoring.verdict import Check, Group, State, Verdict, days
@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 FOLDER = Path("monitoring") / "kpis"
-EVERYBODY = "everybody"
-"""Name of the arm, and of the experiment that has no other."""
 SHOWN = ["query_id", USER_ID, ITEM_ID, "bundle_id", EVENT_TIMESTAMP]
 FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 LEAST_SHARE = 0.05
@@ -222,7 +220,7 @@ def _kpis_of(
     if shown.num_rows == 0:
         return []
     asked = shown.filter(pc.less(shown[EVENT_TIMESTAMP], pa.scalar(end, shown[EVENT_TIMESTAMP].type)))
-    logs = Logs(_exposures(asked), shown, read_feedback(home, start, until))
+    logs = Logs(everybody_exposed(asked), shown, read_feedback(home, start, until))
     span, bundles = Span(EVERYBODY, start, start, until), _bundles(asked)
     found = []
     for name, metric in metrics.items():
@@ -232,18 +230,6 @@ def _kpis_of(
             high = min(high, metric.most)
             found.append(Kpi(name, definitions[name], start, end, len(values), value, low, high, bundles))
     return found
-
-
-def _exposures(asked: pa.Table) -> pa.Table:
-    """As if all who were shown a list were of one experiment with one arm."""
-    first = asked.group_by(USER_ID).aggregate([(EVENT_TIMESTAMP, "min")])
-    columns = {
-        "experiment": pa.array([EVERYBODY] * len(first)),
-        "arm": pa.array([EVERYBODY] * len(first)),
-        USER_ID: first[USER_ID],
-        EVENT_TIMESTAMP: first[f"{EVENT_TIMESTAMP}_min"],
-    }
-    return pa.table(columns)
 
 
 def _bundles(asked: pa.Table) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Measure = Literal[
-    "clicks", "carts", "purchases", "converted", "revenue", "returned", "items_shown", "sessions",
+    "clicks", "carts", "purchases", "orders", "converted", "revenue", "returned", "items_shown", "sessions",
     "session_seconds", "distinct_items", "users",
 ]  # fmt: skip
 """What is added up of a user within his window; `users` is 1 for each."""
@@ -39,7 +39,7 @@ METRICS: dict[str, MetricConfig] = {
     "conversion": MetricConfig(numerator="converted"),
     "add_to_cart": MetricConfig(numerator="carts", denominator="items_shown"),
     "revenue_per_user": MetricConfig(numerator="revenue"),
-    "average_order_value": MetricConfig(numerator="revenue", denominator="purchases"),
+    "average_order_value": MetricConfig(numerator="revenue", denominator="orders"),
     "retention": MetricConfig(numerator="returned"),
     "session_length": MetricConfig(numerator="session_seconds", denominator="sessions"),
     "diversity": MetricConfig(numerator="distinct_items", denominator="items_shown"),
@@ -68,7 +68,10 @@ class MetricsConfig(BaseModel):
     @property
     def countable(self) -> dict[str, MetricConfig]:
         """Metrics whose interactions there are: a shop without a cart puts nothing into it, which is no figure of 0."""
-        types = {"carts": self.cart_types, **dict.fromkeys(("purchases", "converted", "revenue"), self.purchase_types)}
+        types = {
+            "carts": self.cart_types,
+            **dict.fromkeys(("purchases", "orders", "converted", "revenue"), self.purchase_types),
+        }
         return {
             name: metric
             for name, metric in self.metrics.items()

@@ -138,6 +138,7 @@ def divide_users(home: Path, rollout: Rollout, *, url: str | None) -> None:
         started=rollout.records[0].cause.at,
         since=rollout.since,
         url=url,
+        targeting=rollout.judging.get("targeting", {}),
         is_active=url is not None,
     )
     put_experiment(home, experiment)

@@ -10,13 +10,15 @@ import pyarrow.compute as pc
 from components.artifacts.bundle import check_golden, load_bundle
 from components.artifacts.errors import ContractError, GateRefusedError
 from components.artifacts.registry import Version, open_registry
+from monitoring.experiments.config import ExperimentConfig
+from monitoring.experiments.past import plan_on_logs
 from monitoring.experiments.replay_comparison import ReplayConfig, compare_on_logs
 from monitoring.off_policy.judgement import Decision
 from pipelines.off_policy import WINDOW, judge_version
 from serving.prediction_log import read_impressions
 from serving.settings import settings_from_environment
 
-GOLDEN, OFF_POLICY, REPLAY = "golden requests", "off-policy estimate", "logged questions"
+GOLDEN, OFF_POLICY, REPLAY, PLAN = "golden requests", "off-policy estimate", "logged questions", "plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,22 @@ def check_candidate(
     if not golden.is_passed:
         return [golden]  # what cannot be loaded, or answers otherwise here, is compared with nothing
     return [golden, _off_policy(home, model, ours, theirs, now), _replay(home, model, ours, theirs, now, config)]
+
+
+def planned(home: Path, config: ExperimentConfig, *, now: datetime) -> Check:
+    """How many users and days the rollout will take, by the logs; it refuses nothing.
+
+    Args:
+        home: State folder.
+        config: How the rollout is judged.
+        now: Logs count until then.
+    """
+    if config.targeting:
+        return Check(
+            PLAN, True, "the logs do not tell apart who takes part; `recsys experiment plan` plans by what you know"
+        )
+    plan = plan_on_logs(home, config, now=now)
+    return Check(PLAN, True, plan.sentence if plan else "too few users of the last four weeks are known to plan by")
 
 
 def reason_to_start(name: str, checks: Sequence[Check], reason: str, *, force: str | None = None) -> str:

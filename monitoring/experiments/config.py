@@ -36,6 +36,9 @@ class ExperimentConfig(MetricsConfig):
     steps: tuple[float, ...] = Field(
         (0.0, *STEPS), min_length=1, description="Shares of users at the canary; 0 is a dark launch"
     )
+    targeting: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Request field (store_id, ...) to the values whose users take part; all where empty"
+    )
     step_hours: float = Field(24, ge=0, description="Shortest time at a step before the last")
     step_users: int = Field(
         200,

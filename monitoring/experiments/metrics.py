@@ -11,6 +11,7 @@ half a day with users of yesterday by a whole one.
     clicks, carts       shown items that were taken so within the attribution window; an act belongs to the last
                         impression of its item to its user, so it counts once
     purchases, revenue  all of the user, of whatever he was shown: a basket that moves elsewhere is no gain
+    orders              moments at which a user bought: the items of one order are events of one time
     converted           1 for a user who bought
     returned            1 for a user who asked again on a later day (24 hours and more after the exposure)
     sessions            runs of requests and acts without a pause of `session_gap_minutes`; their length is first to last
@@ -30,13 +31,15 @@ import pandas as pd
 import pyarrow as pa
 
 from components.artifacts.errors import ConfigError
-from feature_repo.schema import EVENT_TIMESTAMP
+from feature_repo.schema import EVENT_TIMESTAMP, USER_ID
 from monitoring.experiments.moments import Floats
 from monitoring.metric_config import MetricConfig, MetricsConfig
 from serving.api.assignment import CANARY
 from serving.shadows import SHADOWS
 
 During = Literal["during", "before"]
+EVERYBODY = "everybody"
+"""Name of the arm of `everybody_exposed`, and of the experiment that has no other."""
 SAME_SHARE = 1e-4
 """Shares nearer than this are one: doors divide users by ten thousandths."""
 
@@ -129,7 +132,8 @@ of_shown AS (
     FROM shown GROUP BY user_id, period
 ),
 of_acts AS (
-    SELECT user_id, period, COUNT(*) AS purchases, SUM(COALESCE(value_usd, 0)) AS revenue, 1 AS converted
+    SELECT user_id, period, COUNT(*) AS purchases, COUNT(DISTINCT event_timestamp) AS orders,
+        SUM(COALESCE(value_usd, 0)) AS revenue, 1 AS converted
     FROM acts WHERE interaction_type IN ({purchase_types}) GROUP BY user_id, period
 ),
 moments_of_use AS (
@@ -160,7 +164,7 @@ ORDER BY mature.user_id
 
 TABLE_OF = {
     "clicks": "of_taken", "carts": "of_taken", "items_shown": "of_shown", "distinct_items": "of_shown",
-    "returned": "of_shown", "purchases": "of_acts", "revenue": "of_acts", "converted": "of_acts",
+    "returned": "of_shown", "purchases": "of_acts", "orders": "of_acts", "revenue": "of_acts", "converted": "of_acts",
     "sessions": "of_sessions", "session_seconds": "of_sessions",
 }  # fmt: skip
 PERIODS: tuple[tuple[During, str], ...] = (("during", ""), ("before", "pre_"))
@@ -245,6 +249,18 @@ class Logs:
             for name in ("exposures", "impressions", "feedback"):
                 connection.register(name, getattr(self, name))
             return connection.sql(sql).to_arrow_table()
+
+
+def everybody_exposed(shown: pa.Table) -> pa.Table:
+    """Exposures as if all who were shown a list were of one experiment with one arm, each from his first list on."""
+    first = shown.group_by(USER_ID).aggregate([(EVENT_TIMESTAMP, "min")])
+    columns = {
+        "experiment": pa.array([EVERYBODY] * len(first), pa.string()),
+        "arm": pa.array([EVERYBODY] * len(first), pa.string()),
+        USER_ID: first[USER_ID],
+        EVENT_TIMESTAMP: first[f"{EVENT_TIMESTAMP}_min"],
+    }
+    return pa.table(columns)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from components.artifacts.bundle import load_bundle
 from components.artifacts.feedback import read_feedback
 from components.ranking.bootstrap import Interval, paired_difference
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
+from monitoring.experiments.interleaving import Preference, credit, preference, team_draft
 from monitoring.off_policy.lists import full_lists
 from monitoring.off_policy.replay import PointInTimeUsers, Question, answers, questions
 from serving.prediction_log import read_impressions
@@ -52,23 +53,27 @@ class Comparison:
         lists: Questions that were asked again and after which the user took something.
         champion: The champion's share; NaN where nothing was compared.
         difference: Candidate less champion, paired, with an interval over users; None where nothing was compared.
+        preferred: By lists that were drafted from both; None where nothing was compared.
         is_loss: Whether the candidate surely loses more than is tolerated.
     """
 
     lists: int
     champion: float
     difference: Interval | None
+    preferred: Preference | None
     is_loss: bool
 
     @property
     def sentence(self) -> str:
         """For people."""
-        if self.difference is None:
+        one, voices = self.difference, self.preferred
+        if one is None or voices is None:
             return f"{self.lists:,} logged questions after which something was taken are too few to compare"
-        one = self.difference
         return (
             f"of what the champion shows for {self.lists:,} logged questions {self.champion:.2%} were taken; the "
-            f"candidate's share differs by {one.mean:+.2%} ({one.low:+.2%} to {one.high:+.2%})"
+            f"candidate's share differs by {one.mean:+.2%} ({one.low:+.2%} to {one.high:+.2%}); of lists drafted from both, "
+            f"{voices.canary:,} users took more of the candidate's picks and {voices.stable:,} of the champion's "
+            f"(p {voices.p_value:.2g})"
         )
 
 
@@ -92,12 +97,12 @@ def compare_on_logs(
     taken = _taken(home, asked, now, config)
     asked = [one for one in asked if taken.get(one.query_id)]
     if len(asked) < config.least_lists:
-        return Comparison(len(asked), float("nan"), None, is_loss=False)
+        return Comparison(len(asked), float("nan"), None, None, is_loss=False)
     users = PointInTimeUsers.of(home, asked)
-    ours, theirs = (
-        _shares(answers(load_bundle(folder), users, asked, settings, k=config.k), asked, taken)
-        for folder in (candidate, champion)
+    shown, known = (
+        answers(load_bundle(folder), users, asked, settings, k=config.k) for folder in (candidate, champion)
     )
+    ours, theirs = _shares(shown, asked, taken), _shares(known, asked, taken)
     rng = np.random.default_rng(config.seed)
     difference = paired_difference(
         ours,
@@ -108,7 +113,33 @@ def compare_on_logs(
         confidence=config.confidence,
     )
     allowed = -config.tolerance * float(theirs.mean())
-    return Comparison(len(asked), float(theirs.mean()), difference, is_loss=difference.high < allowed)
+    preferred = preferred_on_logs(shown, known, asked, taken, rng=rng)
+    return Comparison(len(asked), float(theirs.mean()), difference, preferred, is_loss=difference.high < allowed)
+
+
+def preferred_on_logs(
+    candidate: NDArray[np.object_],
+    champion: NDArray[np.object_],
+    asked: Sequence[Question],
+    taken: Mapping[str, set[str]],
+    *,
+    rng: np.random.Generator,
+) -> Preference:
+    """Whose picks the users took of lists drafted from both; a first look, and no reason to refuse.
+
+    Args:
+        candidate: Its item ids for each question, shape (n, k); None where a list is short.
+        champion: The same of the champion.
+        asked: The questions.
+        taken: Query to what its user took.
+        rng: Of the drafts.
+    """
+    of_users: dict[str, list[int]] = {}
+    for ours, theirs, one in zip(candidate, champion, asked, strict=True):
+        ids = ([item for item in shown if item is not None] for shown in (theirs, ours))
+        drafted = team_draft(*ids, k=len(theirs), rng=rng)
+        of_users.setdefault(str(one.request.user_id), []).append(credit(drafted, taken[one.query_id]))
+    return preference(of_users)
 
 
 def _asked(home: Path, now: datetime, config: ReplayConfig) -> list[Question]:

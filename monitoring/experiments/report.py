@@ -21,12 +21,16 @@ from monitoring.experiments.verdict import Figures, Verdict, plain
 
 POINTS = 40
 """Moments that a line over time is drawn from."""
+VIEWPORT = '<meta name="viewport" content="width=device-width,initial-scale=1">'
+"""A phone shows the page as wide as it is itself; a table that is wider is moved by a finger."""
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#292524;max-width:900px;margin:32px auto;padding:0 16px}
 h1{font-size:24px;margin-bottom:4px}h2{font-size:17px;margin-top:32px}.verdict{padding:12px 16px;border-radius:8px;
 background:#f5f5f4;border-left:6px solid #57534e}.promote,.advance{border-color:#15803d}.rollback,.invalid{border-color:#b91c1c}
 table{border-collapse:collapse;width:100%}td,th{text-align:right;padding:5px 8px;border-bottom:1px solid #e7e5e4}
 td:first-child,th:first-child,.words td,.words th{text-align:left}
-.words td:first-child{white-space:nowrap}small{color:#57534e}svg{max-width:100%;height:auto}"""
+.words td:first-child{white-space:nowrap}small{color:#57534e}svg{max-width:100%;height:auto}.wide{overflow-x:auto}
+@media(max-width:600px){table{font-size:13px}.numbers td,.numbers th,.words td:nth-child(-n+3){white-space:nowrap}
+.words td:last-child{min-width:240px}}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,12 @@ class MetricRow:
         """As text, for a table's row."""
         baseline, difference = float(self.effect.baseline), float(self.effect.difference)
         lift = f" ({difference / baseline:+.1%})" if baseline else ""
+        known = f"{self.low:+.4g} to {self.high:+.4g}" if float(self.effect.variance) else "no user differs yet"
         return (
             self.name,
             f"{baseline:.4g}",
             f"{difference:+.4g}{lift}",
-            f"{self.low:+.4g} to {self.high:+.4g}",
+            known,
             f"{float(self.effect.users):,.0f}",
             f"{self.p_corrected:.3g}",
         )
@@ -113,7 +118,11 @@ def over_time(logs: Logs, span: Span, config: ExperimentConfig) -> dict[str, Lin
             low, high = interval(effect, alpha=config.alpha, tightest_at=10.0 * config.step_users)
             points.append((float(day), float(effect.difference), float(low), float(high)))
     return (
-        {f"{config.primary}: canary less champion, 95 % at any look": Line(*zip(*points, strict=True))}
+        {
+            f"{config.primary}: canary less champion, {1 - config.alpha:.0%} at any look": Line(
+                *zip(*points, strict=True)
+            )
+        }
         if points
         else {}
     )
@@ -152,7 +161,7 @@ def page(report: Report) -> str:
     parts += ["<h2>Decisions</h2>", _table(("when (UTC)", "by", "decision", "reason"), report.decisions, of="words")]
     title = escape(f"Experiment {report.name}")
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8">{VIEWPORT}<title>{title}</title><style>{STYLE}</style>'
         f"<body>{''.join(parts)}</body></html>\n"
     )
 
@@ -194,4 +203,4 @@ def _guardrails(figures: Figures) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, of: str = "numbers") -> str:
     top = "".join(f"<th>{escape(head)}</th>" for head in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<table class="{of}"><tr>{top}</tr>{body}</table>'
+    return f'<div class="wide"><table class="{of}"><tr>{top}</tr>{body}</table></div>'

@@ -87,7 +87,7 @@ def _begin(
     is_new = name not in {one.name for one in book.all()}
     if is_new:  # a target that is none, or that has another bundle than the champion, is refused before anything is written down
         _ensure_champion_answers(target)
-    checks = _checked(candidate, stable) if is_new else []
+    checks = _checked(candidate, stable, config) if is_new else []
     said = reason_to_start(name, checks, reason, force=reason if is_forced else None)
     _tell(book.start(begin(cause=_cause(said, evidence(checks)))))
 
@@ -101,13 +101,15 @@ def _ensure_champion_answers(target: str) -> None:
         typer.echo(done)
 
 
-def _checked(candidate: str, stable: str) -> "list[Check]":
-    """What speaks for and against the candidate; told."""
+def _checked(candidate: str, stable: str, config: "ExperimentConfig") -> "list[Check]":
+    """What speaks for and against the candidate, and what its rollout will take; told."""
     from components.artifacts.home import recsys_home
     from monitoring.experiments.replay_comparison import ReplayConfig
-    from pipelines.rollout_gate import check_candidate
+    from pipelines.rollout_gate import check_candidate, planned
 
-    checks = check_candidate(recsys_home(), MODEL, candidate, stable, now=datetime.now(UTC), config=ReplayConfig())
+    home, now = recsys_home(), datetime.now(UTC)
+    checks = check_candidate(home, MODEL, candidate, stable, now=now, config=ReplayConfig())
+    checks.append(planned(home, config, now=now))
     for check in checks:
         typer.echo(str(check))
     return checks

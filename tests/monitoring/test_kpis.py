@@ -80,7 +80,7 @@ def test_figures_of_a_week_by_hand(home):
             "conversion": 1 / 2,
             "add_to_cart": 0,
             "revenue_per_user": 10 / 2,
-            "average_order_value": 10 / 2,  # two purchases
+            "average_order_value": 10 / 2,  # two orders
             "retention": 1 / 2,
             "session_length": 3 * 3600 / 4 * 0,  # no two moments within half an hour
             "diversity": 6 / 8,

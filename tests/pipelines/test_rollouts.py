@@ -11,9 +11,10 @@ import pytest
 
 from components.artifacts.errors import ConfigError
 from components.deploy_canary.book import RolloutBook
-from components.deploy_canary.rollout import Cause, Phase, Rollout, paused, started
-from pipelines.rollouts import experiment_config, judging_of, other_than_default, step_by_verdict
-from serving.api.assignment import CANARY, Experiment, Experiments, assign
+from components.deploy_canary.rollout import Cause, Phase, Rollout, advanced, paused, started
+from pipelines.local_canary import divide_users
+from pipelines.rollouts import experiment_config, judging_of, other_than_default, plan_of, step_by_verdict
+from serving.api.assignment import CANARY, Experiment, Experiments, assign, read_experiments
 from serving.api.exposures import Exposure, ExposureLog
 from serving.feedback import FeedbackLog
 from serving.prediction_log import FOLDER, IMPRESSIONS
@@ -186,6 +187,16 @@ def test_users_who_came_before_the_doors_knew_of_a_step_are_not_of_it(book, tmp_
     after = look(book, tmp_path, 54).records[-1]
     assert after.act == "hold"
     assert after.cause.figures["users_stable"] + after.cause.figures["users_canary"] == 600
+
+
+def test_rollout_of_some_stores_takes_their_users_alone_at_every_step(tmp_path):
+    config = CONFIG.model_copy(update={"targeting": {"store_id": ("7",)}})
+    begun = started("spring", stable="b1", candidate="b2", cause=Cause("test", MONDAY, "try", {}), **plan_of(config))
+    for rollout in (begun, advanced(begun, Cause("test", at(1), "no harm", {}))):
+        divide_users(tmp_path, rollout, url="http://127.0.0.1:9")
+        running = read_experiments(tmp_path)
+        assert len(assign(running, "anna", {"store_id": "7"})) == 1
+        assert assign(running, "anna", {"store_id": "8"}) == assign(running, "anna", {}) == ()
 
 
 def test_second_of_two_looks_at_once_leaves_the_step_of_the_first_alone(book, tmp_path):

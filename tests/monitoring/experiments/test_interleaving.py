@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.experiments.interleaving import Drafted, Team, credit, preference, team_draft
+from monitoring.experiments.replay_comparison import preferred_on_logs
+from monitoring.off_policy.replay import Question
+from serving.protocol import RecommendationRequest
 
 S, C = Team.STABLE, Team.CANARY
 ITEMS = [f"i{number}" for number in range(30)]
@@ -101,3 +104,19 @@ def test_each_user_has_one_voice():
     found = preference({"busy": [1] * 50, "other": [-1], "third": [1, -1], "none": []})
     assert (found.stable, found.canary, found.undecided, found.canary_share) == (1, 1, 2, 0.5)
     assert preference({}).p_value == 1
+
+
+@pytest.mark.parametrize(
+    ("taken", "voices", "is_known"), [("b", (0, 40), True), ("a", (40, 0), True), ("z", (0, 0), False)]
+)
+def test_logged_questions_tell_whose_picks_their_users_took(taken, voices, is_known):
+    """Two questions of each of 40 users; lists of two rankers that share no item, the candidate's short by one."""
+    asked = [
+        Question(f"q{number}", RecommendationRequest(user_id=f"u{number // 2}", k=4), None) for number in range(80)
+    ]
+    champion = np.array([["a1", "a2", "a3", "a4"]] * 80, object)
+    candidate = np.array([["b1", "b2", "b3", None]] * 80, object)
+    took = {one.query_id: {f"{taken}1"} for one in asked}
+    found = preferred_on_logs(candidate, champion, asked, took, rng=rng())
+    assert (found.stable, found.canary) == voices
+    assert (found.p_value < 0.001) == is_known

@@ -100,6 +100,13 @@ def test_exposed_user_who_did_nothing_counts_with_nothing():
     assert values_of("ctr")["cleo"] == (0, 0, 0, 0)
 
 
+def test_items_of_one_moment_are_one_order():
+    bought = [("e1", "anna", "milk", "purchase", 3.0, 1), ("e2", "anna", "tea", "purchase", 5.0, 1),
+              ("e3", "anna", "soap", "purchase", 2.0, 2)]  # fmt: skip
+    day = logs([("anna", "canary", 0)], [], bought)
+    assert values_of("average_order_value", day=day)["anna"] == (3.0 + 5.0 + 2.0, 2, 0, 0)
+
+
 def test_sessions_end_with_a_pause():
     seconds = (0.2 - 0.0) * 3600 + (5.5 - 5.0) * 3600  # 0:00 to 0:12, and 5:00 to 5:30
     assert values_of("session_length")["anna"] == pytest.approx((seconds, 2, 0, 0))

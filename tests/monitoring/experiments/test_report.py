@@ -35,6 +35,7 @@ def test_every_metric_has_its_interval(report):
     assert set(rows) == set(CONFIG.metrics)
     assert rows["ctr"].low < 40 / 200 - 30 / 200 < rows["ctr"].high
     assert rows["ctr"].cells()[:3] == ("ctr", "0.15", "+0.05 (+33.3%)")
+    assert rows["conversion"].cells()[3] == "no user differs yet"  # nobody bought, so nothing is known of it
     assert all(row.p_corrected <= 1 for row in report.metrics)
 
 
