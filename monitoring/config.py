@@ -227,7 +227,9 @@ class ReportConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    with_evidently: bool = Field(True, description="Write evidently.html and its snapshot as well (about 15 CPU s)")
+    with_evidently: bool = Field(
+        True, description="Write evidently.html as well, and a snapshot for Evidently's UI (about 15 CPU s)"
+    )
     rows: int = Field(
         20_000, ge=100, le=20_000, description="Most rows of each side that Evidently sees, drawn by seed"
     )

@@ -25,23 +25,30 @@ from monitoring.config import DriftConfig, MonitoringConfig
 from monitoring.moved_values import moved_values
 from monitoring.stability_index import Bins, population_stability_index
 from monitoring.verdict import FeatureFinding, State, Verdict, days, percent
+from monitoring.workspace import keep_snapshot
 
 log = logging.getLogger(__name__)
 
-PAGE, SNAPSHOT = "evidently.html", "evidently.json"
+PAGE = "evidently.html"
 METHOD = "quantile_psi"
 
 
 def write_evidently(
-    reference: pd.DataFrame, current: pd.DataFrame, verdict: Verdict, out: Path, config: MonitoringConfig
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    verdict: Verdict,
+    home: Path,
+    out: Path,
+    config: MonitoringConfig,
 ) -> None:
-    """Write `evidently.html` and `evidently.json` (its snapshot) of the most important features.
+    """Write `evidently.html` of the most important features, and put Evidently's snapshot into its workspace.
 
     Args:
         reference: Rows of the bundle's reference.
         current: Rows of the window.
         verdict: What the checks said; it is named in the report.
-        out: Folder for the result.
+        home: State folder, which holds the workspace.
+        out: Folder for the page.
         config: Rows and features that Evidently sees.
 
     Raises:
@@ -57,7 +64,7 @@ def write_evidently(
         warnings.simplefilter("ignore")  # it uses deprecated parts of numpy and pandas that nobody here can repair
         run = _run(sides[0], sides[1], shown, verdict)
         run.save_html(str(out / PAGE))
-    (out / SNAPSHOT).write_text(run.dumps(), encoding="utf-8")
+        keep_snapshot(home, run, verdict)
     left_out = sorted(_empty(verdict.features, reference, current))
     _put_on_top(out / PAGE, _banner(verdict, left_out, current_rows=len(sides[0]), reference_rows=len(sides[1])))
 
@@ -92,7 +99,10 @@ def _run(current: pd.DataFrame, reference: pd.DataFrame, findings: Sequence[Feat
         metrics.append(MissingValueCount(column=finding.name, share_tests=tests))
     report = Report(metrics, include_tests=True, metadata=_facts(verdict), tags=[str(verdict.state), verdict.bundle_id])
     sides = [Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference)]
-    run = report.run(*sides)  # the current side comes first; swapped, the numbers look as plausible
+    of_window = verdict.end.replace(tzinfo=None)  # as Evidently's own times, which have no zone
+    run = report.run(
+        *sides, timestamp=of_window
+    )  # the current side comes first; swapped, the numbers look as plausible
     if not run.tests_results:
         raise ContractError(
             f"evidently: no test ran over {len(findings)} features, so the page would show no failure. "
@@ -163,5 +173,7 @@ def _facts(verdict: Verdict) -> dict[str, str]:
         "verdict": str(verdict.state),
         "sentence": verdict.sentence,
         "bundle_id": verdict.bundle_id,
-        "window": f"{verdict.start.date()} to {verdict.end.date()}",
+        "window": days(verdict.start, verdict.end),
+        "reference_id": verdict.reference_id,
+        "moved": ", ".join(f"{one.name} ({percent(one.importance)} of the importance)" for one in verdict.moved),
     }

@@ -98,7 +98,11 @@ def _nearest(verdict: Verdict, name: str) -> str:
     findings: list[Check | FeatureFinding | SegmentFinding] = [*verdict.checks, *verdict.features, *verdict.segments]
     known = [one.name for one in findings]
     near = [one for one in known if name.lower() in one.lower()] or difflib.get_close_matches(name, known, n=3)
-    return f" Did you mean {', '.join(near)}?" if near else f" There are {', '.join(sorted(known))}."
+    if near:
+        return f" Did you mean {', '.join(near)}?"
+    return (
+        f" There are {', '.join(check.name for check in verdict.checks)}, and the features and segments of its report."
+    )
 
 
 def _said(value: float | None) -> str:

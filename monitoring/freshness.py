@@ -1,6 +1,6 @@
 """Whether data still arrives: the age of the newest of everything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,15 @@ from monitoring.config import FreshnessConfig
 from monitoring.verdict import Check, Group, State
 from monitoring.windows import Window
 from serving.prediction_log import read_impressions
+
+SNAPSHOT = "snapshot of {}"
+REMEDIES: Mapping[str, str] = {
+    "impression": "look whether a server answers with this bundle, and whether its log of impressions reaches the state folder",
+    "event of feedback": "look whether the shop's events reach /v1/events",
+    "item published to servers": "`recsys features materialize` publishes them",
+}
+"""What to look at where something has stopped; a view has the remedy of all views."""
+REMEDY_OF_VIEWS = "`recsys features compute` makes one, `recsys features materialize` brings it to the servers"
 
 
 def freshness_checks(
@@ -44,22 +53,34 @@ def freshness_checks(
     newest_shown = window.frame["event_timestamp"].max().to_pydatetime() if len(window.frame) else None
     newest_event = pc.max(window.feedback["event_timestamp"]).as_py()
     views = [
-        _age(view, newest_snapshot(home, view, now), now, timedelta(hours=config.features_hours))
+        _age(view, SNAPSHOT.format(view), newest_snapshot(home, view, now), now, timedelta(hours=config.features_hours))
         for view in config.views
     ]
     return [
         _again(
-            _age("impressions", newest_shown, window.end, timedelta(hours=config.impressions_hours)),
+            _age("impressions", "impression", newest_shown, window.end, timedelta(hours=config.impressions_hours)),
             now,
             lambda start: _newest_impression(home, bundle_id, start, now),
         ),
         _again(
-            _age("feedback", newest_event, window.feedback_until, timedelta(hours=config.feedback_hours)),
+            _age(
+                "feedback",
+                "event of feedback",
+                newest_event,
+                window.feedback_until,
+                timedelta(hours=config.feedback_hours),
+            ),
             now,
             lambda start: pc.max(read_feedback(home, start, now)[EVENT_TIMESTAMP]).as_py(),
         ),
         *views,
-        _age("published items", _published(home), now, timedelta(hours=config.published_hours)),
+        _age(
+            "published_items",
+            "item published to servers",
+            _published(home),
+            now,
+            timedelta(hours=config.published_hours),
+        ),
         _bundle(as_of, now, timedelta(days=config.bundle_days) + learning),
     ]
 
@@ -72,7 +93,8 @@ def _again(check: Check, now: datetime, newest_since: Callable[[datetime], datet
     if newest is None:
         return check
     age = now - newest.astimezone(UTC)
-    reason = f"{check.reason} at the end of the window, but it fills again: the newest is {_hours(age)} old"
+    stopped = check.reason.partition(":")[0]
+    reason = f"{stopped} at the end of the window, but it comes again: the newest is {_hours(age)} old"
     return replace(check, state=State.OK, reason=reason, observed=_as_hours(age))
 
 
@@ -94,15 +116,18 @@ def _published(home: Path) -> datetime | None:
     return read_items(path)[1] if path.exists() else None
 
 
-def _age(name: str, newest: datetime | None, now: datetime, limit: timedelta) -> Check:
+def _age(name: str, what: str, newest: datetime | None, now: datetime, limit: timedelta) -> Check:
+    """Of one of `what`; where it is missing or too old, with what to look at."""
+    check, most, remedy = f"freshness:{name}", _as_hours(limit), REMEDIES.get(what, REMEDY_OF_VIEWS)
     if newest is None:
-        most = _as_hours(limit)
-        return Check(_named(name), Group.FRESHNESS, State.STALE, f"there is no {name} at all", threshold=most, unit="h")
+        reason = f"there is no {what} at all: {remedy}"
+        return Check(check, Group.FRESHNESS, State.STALE, reason, threshold=most, unit="h")
     age = now - newest.astimezone(UTC)
     is_old = age > limit
-    reason = f"the newest {name} is {_hours(age)} old" + (f", at most {_hours(limit)} is allowed" if is_old else "")
+    told = f"the newest {what} is {_hours(age)} old"
+    reason = f"{told}, at most {_hours(limit)} is allowed: {remedy}" if is_old else told
     state = State.STALE if is_old else State.OK
-    return Check(_named(name), Group.FRESHNESS, state, reason, _as_hours(age), _as_hours(limit), "h")
+    return Check(check, Group.FRESHNESS, state, reason, _as_hours(age), most, "h")
 
 
 def _bundle(as_of: datetime, now: datetime, limit: timedelta) -> Check:
@@ -120,7 +145,3 @@ def _as_hours(span: timedelta) -> float:
 def _hours(span: timedelta) -> str:
     hours = span.total_seconds() / 3600
     return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
-
-
-def _named(name: str) -> str:
-    return f"freshness:{name.replace(' ', '_')}"

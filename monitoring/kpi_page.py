@@ -7,7 +7,7 @@ from pathlib import Path
 from components.artifacts.whole_file import write_whole
 from monitoring.config import KpiConfig
 from monitoring.experiments.charts import Line, line_chart
-from monitoring.kpis import FOLDER, Kpi, of_metric
+from monitoring.kpis import FOLDER, Kpi, locked, of_metric
 from monitoring.verdict import days
 from serving.console_style import document
 
@@ -62,10 +62,10 @@ def kpi_page(model: str, kpis: Sequence[Kpi], config: KpiConfig) -> str:
 
 
 def write_kpi_page(home: Path, model: str, kpis: Sequence[Kpi], config: KpiConfig) -> Path:
-    """The page beside the figures."""
+    """The page beside the figures, under their lock."""
     path = kpi_page_path(home, model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, kpi_page(model, kpis, config))
+    with locked(home, model):
+        write_whole(path, kpi_page(model, kpis, config))
     return path
 
 

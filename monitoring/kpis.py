@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,15 +91,13 @@ def record_kpis(home: Path, model: str, config: KpiConfig, *, now: datetime) -> 
     Raises:
         ContractError: What was kept cannot be read.
     """
-    path = _path(home, model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(home, model):
         kept = read_kpis(home, model)
         found = list(_missing(home, kept, config, now))
         if found:
             newest = max(found, key=_order)
             log.info("business: %s, and figures kept beside it: %d", newest, len(found) - 1)
-            _write(path, [*kept, *found])
+            _write(_path(home, model), [*kept, *found])
     return of_today([*kept, *found], config)
 
 
@@ -121,6 +120,15 @@ def read_kpis(home: Path, model: str) -> list[Kpi]:
             f"business figures {path}: not as this version writes them ({error}). Move the file away: what the logs still "
             "hold is computed again."
         ) from error
+
+
+@contextmanager
+def locked(home: Path, model: str) -> Iterator[None]:
+    """For who writes the figures or their page: monitors of one moment take turns."""
+    path = _path(home, model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        yield
 
 
 def of_today(kpis: Sequence[Kpi], config: KpiConfig) -> list[Kpi]:

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from monitoring.history import read_history
 from monitoring.kpis import Kpi, goals_of, newest_of, read_kpis
 from monitoring.retraining_policy import Action, DecisionRecord, read_decisions
+from monitoring.unread import Unread
 from monitoring.verdict import SEVERITY, Verdict
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,8 @@ class MonitorMetrics(Collector):
 def publish(home: Path, model: str) -> Path:
     """Write the metrics of a model, and push them where `RECSYS_PUSHGATEWAY_URL` says so; the file that holds them.
 
-    A Pushgateway that does not answer is logged and no error: the file is there. Where `RECSYS_PUSHGATEWAY_NAMESPACE` names
+    Decisions or business figures that cannot be read are left out and logged, and a Pushgateway that does not answer is
+    logged: the verdict's metrics are there. Where `RECSYS_PUSHGATEWAY_NAMESPACE` names
     one, the pushed metrics have it as a label and replace those of the same namespace alone.
 
     Args:
@@ -132,7 +134,10 @@ def publish(home: Path, model: str) -> Path:
         model: One that was judged at least once.
     """
     registry = CollectorRegistry()
-    registry.register(MonitorMetrics(read_history(home, model), read_decisions(home, model), read_kpis(home, model)))
+    unread = Unread()
+    decisions: tuple[DecisionRecord, ...] = unread.read("decisions", lambda: read_decisions(home, model), ())
+    kpis: list[Kpi] = unread.read("business figures", lambda: read_kpis(home, model), [])
+    registry.register(MonitorMetrics(read_history(home, model), decisions, kpis))
     path = home / "monitoring" / "metrics" / f"{model}.prom"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_to_textfile(str(path), registry)

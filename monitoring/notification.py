@@ -12,6 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from monitoring.retraining_policy import Action, DecisionRecord, read_decisions
+from monitoring.unread import Unread
 from monitoring.verdict import State, Verdict, days, moment
 
 log = logging.getLogger(__name__)
@@ -86,8 +87,9 @@ def message(verdict: Verdict, report: Path, decision: DecisionRecord | None) -> 
 
 
 def _decided(home: Path, verdict: Verdict) -> DecisionRecord | None:
-    """The last thing that was decided of this verdict."""
-    of_verdict = [one for one in read_decisions(home, verdict.model) if one.verdict_id == verdict.id]
+    """The last thing that was decided of this verdict; None where nothing is known of it."""
+    known: tuple[DecisionRecord, ...] = Unread().read("decisions", lambda: read_decisions(home, verdict.model), ())
+    of_verdict = [one for one in known if one.verdict_id == verdict.id]
     return of_verdict[-1] if of_verdict else None
 
 

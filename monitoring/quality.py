@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from components.ranking.bootstrap import Interval, bootstrap_means
 from feature_repo.schema import USER_ID
 from monitoring.config import MonitoringConfig
-from monitoring.verdict import Check, Group, State, percent
+from monitoring.verdict import Check, Group, State, days, percent
 from monitoring.windows import IS_ACTIVE, IS_MATURE, LABEL, Window
 
 NDCG, HIT_SHARE = "quality:ndcg", "quality:hit_share"
@@ -56,7 +56,7 @@ def quality_checks(
     checks = (_check(name, *pair, k, config) for name, pair in zip((NDCG, HIT_SHARE), pairs, strict=True))
     if known is window:
         return tuple(checks)
-    dated = f"lists of {known.start.date()} to {known.end.date()}, the newest whose outcomes are known"
+    dated = f"lists of {days(known.start, known.end)}, the newest whose outcomes are known"
     return tuple(replace(check, reason=f"{check.reason}; {dated}") for check in checks)
 
 
@@ -105,19 +105,22 @@ def relative_loss(expected: Interval, observed: Interval) -> Loss:
 def _reason_to_wait(
     window: Window, known: Window, judged: pd.DataFrame, config: MonitoringConfig
 ) -> tuple[State, str] | None:
-    users, days = known.frame.loc[known.frame[IS_MATURE], USER_ID].nunique(), config.quality.horizon_days
+    users, horizon = known.frame.loc[known.frame[IS_MATURE], USER_ID].nunique(), config.quality.horizon_days
     if window.users < config.min_users:
         return State.INSUFFICIENT, f"{window.users:,} users, {config.min_users:,} are needed"
     if users < config.min_users:
         return (
             State.LEARNING,
-            f"the outcomes of {users:,} users are known after {days} days, {config.min_users:,} are needed",
+            f"the outcomes of {users:,} users are known after {horizon} days, {config.min_users:,} are needed",
         )
     if known.feedback.num_rows == 0:
         return State.INSUFFICIENT, "no feedback of any kind arrived, so nothing tells good lists from bad"
     active = judged[USER_ID].nunique()
     if active < config.min_users:
-        return State.INSUFFICIENT, f"{active:,} users took anything within {days} days, {config.min_users:,} are needed"
+        return (
+            State.INSUFFICIENT,
+            f"{active:,} users took anything within {horizon} days, {config.min_users:,} are needed",
+        )
     return None
 
 

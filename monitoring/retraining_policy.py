@@ -21,9 +21,10 @@ from typing import Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
+from components.artifacts.errors import ContractError
 from monitoring.config import RetrainingPolicy
 from monitoring.history import read_history
-from monitoring.verdict import Check, State, Verdict, digest, moment
+from monitoring.verdict import Check, Group, State, Verdict, digest, moment
 
 T = TypeVar("T")
 
@@ -215,7 +216,7 @@ def run_key(verdict: Verdict) -> str:
 
 def _of_verdict(verdict: Verdict, policy: RetrainingPolicy, history: tuple[Verdict, ...]) -> tuple[Action, str]:
     """What the verdicts alone say."""
-    broken = verdict.blockers or tuple(check for check in verdict.checks if check.state is State.ERROR)
+    broken = verdict.blockers or _failed_to_run(verdict)
     if broken:
         return Action.BLOCKED, f"{broken[0].name} is {broken[0].state}: {broken[0].reason}"
     if not verdict.triggers:
@@ -230,6 +231,11 @@ def _of_verdict(verdict: Verdict, policy: RetrainingPolicy, history: tuple[Verdi
         count = _failures(check, verdict, policy, history)
         return Action.SKIP, f"{check.name} failed in {count} of the last {policy.of} windows, {policy.need} are needed."
     return Action.LAUNCH, f"{confirmed[0].name} failed: {confirmed[0].reason}"
+
+
+def _failed_to_run(verdict: Verdict) -> tuple[Check, ...]:
+    """Checks that could not say whether the data is sound; what the lists earn says nothing of it."""
+    return tuple(check for check in verdict.checks if check.state is State.ERROR and check.group is not Group.BUSINESS)
 
 
 def _of_schedule(connection: sqlite3.Connection, decision: Decision, verdict: Verdict, now: datetime) -> Decision:
@@ -366,20 +372,30 @@ def _record(connection: sqlite3.Connection, decision: Decision, now: datetime) -
 
 @contextmanager
 def _transaction(home: Path) -> Iterator[sqlite3.Connection]:
-    """One write transaction, from its first statement on: a reader that turns writer would lose the race it just won."""
+    """One write transaction, from its first statement on: a reader that turns writer would lose the race it just won.
+
+    Raises:
+        ContractError: The file is damaged: nobody knows what was launched, so nothing is.
+    """
     path = home / "monitoring" / "decisions.db"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
-        connection.execute("begin immediate")
-        try:
-            for statement in TABLES.split(";\n"):
-                connection.execute(statement)
-            _add_columns(connection)
-            yield connection
-        except BaseException:
-            connection.execute("rollback")
-            raise
-        connection.execute("commit")
+    try:
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
+            connection.execute("begin immediate")
+            try:
+                for statement in TABLES.split(";\n"):
+                    connection.execute(statement)
+                _add_columns(connection)
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.execute("commit")
+    except sqlite3.DatabaseError as error:
+        raise ContractError(
+            f"decisions {path}: cannot be read or written ({error}). Bring the file back from a copy, or move it away: then "
+            "cool-down and budget begin anew."
+        ) from error
 
 
 def _add_columns(connection: sqlite3.Connection) -> None:

@@ -18,10 +18,10 @@ from components.retrieval.items import ItemTable
 from monitoring.audience import audience_checks
 from monitoring.config import MonitoringConfig, SkewConfig
 from monitoring.drift import SCORE_CHECK, feature_checks, importances, judge_features, score_check
-from monitoring.evidently_report import PAGE, SNAPSHOT, write_evidently
+from monitoring.evidently_report import PAGE, write_evidently
 from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.freshness import freshness_checks
-from monitoring.history import append, comparable, distance, read_history
+from monitoring.history import append, comparable, distance, locked, read_history
 from monitoring.ids import item_checks
 from monitoring.kpi_page import write_kpi_page
 from monitoring.kpis import goal_checks, record_kpis
@@ -68,8 +68,9 @@ def run_monitoring(
         verdict = _unreadable(manifest, error, start, end, now, config)
     else:
         verdict = judge(home, bundle, manifest, reference, window, now=now, config=config)
-    _write(out, verdict, reference, window, config)
-    append(home, verdict)
+    with locked(home, config.model):
+        _write(home, out, verdict, reference, window, config)
+        append(home, verdict)
     log.info("%s: %s", verdict.state, verdict.sentence)
     return verdict
 
@@ -162,8 +163,10 @@ def _judged(name: str, group: Group, checks: list[Check]) -> Iterator[None]:
     """A check that cannot run is an ERROR in the verdict; the others are judged all the same."""
     try:
         yield
-    except (ContractError, OSError, ValueError, KeyError, pa.ArrowException) as error:
-        checks.append(Check(f"{name}:run", group, State.ERROR, f"the check could not run: {error!r}"))
+    except ContractError as error:  # says by itself what is wrong, and what to do
+        checks.append(Check(f"{name}:run", group, State.ERROR, f"{name} could not be judged: {error}"))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        checks.append(Check(f"{name}:run", group, State.ERROR, f"{name} could not be judged: {error!r}"))
 
 
 def _skew(home: Path, manifest: Manifest, items: ItemTable, window: Window, config: SkewConfig) -> Skew | None:
@@ -219,14 +222,13 @@ def _unreadable(
 
 
 def _write(
-    out: Path, verdict: Verdict, reference: pd.DataFrame, window: Window | None, config: MonitoringConfig
+    home: Path, out: Path, verdict: Verdict, reference: pd.DataFrame, window: Window | None, config: MonitoringConfig
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     verdict.write(out / "verdict.json")
-    for name in (PAGE, SNAPSHOT):
-        (out / name).unlink(missing_ok=True)  # of an earlier run, it would contradict this verdict
+    (out / PAGE).unlink(missing_ok=True)  # of an earlier run, it would contradict this verdict
     if config.report.with_evidently and window is not None and len(window.frame):
-        write_evidently(reference, window.frame, verdict, out, config)
+        write_evidently(reference, window.frame, verdict, home, out, config)
     page = PAGE if (out / PAGE).exists() else None
     (out / "report.html").write_text(render_report(verdict, evidently=page), encoding="utf-8")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from components.artifacts.errors import ContractError
+from components.artifacts.whole_file import write_whole
 from monitoring.findings import SegmentFinding, SkewFinding
 
 FORMAT_VERSION = 1
@@ -295,10 +296,8 @@ class Verdict:
         )
 
     def write(self, path: Path) -> None:
-        """As JSON; a reader sees the old file or the new one, never a part."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(self.to_json(), encoding="utf-8")
-        partial.replace(path)
+        """As JSON; a reader sees the old file or the new one, never a part. Two writers of one file take turns by a lock."""
+        write_whole(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -343,7 +342,10 @@ def _what_moved(verdict: Verdict) -> str:
 
 
 def _advice(verdict: Verdict) -> str:
-    for state, advice in ((State.ERROR, "monitoring could not judge the window"), (State.STALE, "the data is stale")):
+    for state, advice in (
+        (State.ERROR, "monitoring could not judge all of the window"),
+        (State.STALE, "the data is stale"),
+    ):
         found = [check for check in verdict.checks if check.state is state]
         if found:
             return f"{advice}: {_because(found)}"

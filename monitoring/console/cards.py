@@ -273,7 +273,7 @@ def _facts(facts: Sequence[Fact]) -> str:
 def _entries(state: ModelState) -> Iterable[tuple[str, str, str, Sequence[Fact]]]:
     yield from ((one.at, str(one.action), one.reason, ()) for one in state.decisions)
     for one in state.outcomes:
-        yield one.launch.started_at, str(one.help), _told(one), state.reports[one.launch.run_key]
+        yield one.launch.started_at, str(one.help), _told(one), state.reports.get(one.launch.run_key, ())
     yield from ((one.at, one.alias, f"{one.bundle_id or 'nobody'}: {one.reason}", ()) for one in state.moves)
     for rollout in state.rollouts:
         acts = (record for record in rollout.records if record.act != "hold")

@@ -9,12 +9,13 @@ from typing import Any
 from components.artifacts.registry import CHALLENGER, CHAMPION, Move, open_registry
 from components.deploy_canary.book import read_rollouts
 from components.deploy_canary.rollout import Rollout
-from monitoring.history import read_history, report_folder
+from monitoring.history import UNKNOWN, judged_models, read_history, report_folder
 from monitoring.kpi_page import kpi_page_path
 from monitoring.kpis import Kpi, read_kpis
 from monitoring.outcome import Outcome, outcomes
 from monitoring.retraining_policy import DecisionRecord, read_decisions
 from monitoring.retraining_report import Fact, retraining_report
+from monitoring.unread import Unread
 from monitoring.verdict import State, Verdict, days
 
 OVERDUE = timedelta(days=2)
@@ -38,6 +39,7 @@ class ModelState:
         rollouts: The newest first; those of the state folder, which has one model in front of users.
         pages: Name to a page that lies deeper, where it exists.
         kpis: Business figures, the oldest period first.
+        unread: What could not be read, a sentence each with what to do.
     """
 
     model: str
@@ -52,6 +54,7 @@ class ModelState:
     rollouts: Sequence[Rollout]
     pages: Mapping[str, Path]
     kpis: Sequence[Kpi] = ()
+    unread: Sequence[str] = ()
 
     @property
     def champion(self) -> str | None:
@@ -73,15 +76,19 @@ class ModelState:
     def state(self) -> State:
         """Of the newest verdict, where it is of the champion and not forgotten; missing data is never green."""
         newest = self.verdict
+        if self.unread:
+            return State.ERROR
         if newest is None or self.champion is None:
             return State.INSUFFICIENT
         if self.is_overdue:
             return State.STALE
-        return newest.state if newest.bundle_id == self.champion else State.LEARNING
+        return newest.state if newest.bundle_id in {self.champion, UNKNOWN} else State.LEARNING
 
     @property
     def sentence(self) -> str:
         """What a person needs to know of the model, in one sentence."""
+        if self.unread:
+            return f"Not everything could be read: {' '.join(self.unread)}"
         newest = self.verdict
         if self.champion is None:
             return "There is no champion: train one with `recsys train run`."
@@ -89,8 +96,11 @@ class ModelState:
             return f"{self.champion} is champion, and no window of it was judged yet: `recsys monitor run` judges one."
         said = f"{days(newest.start, newest.end)}: {newest.sentence}"
         if self.is_overdue:
-            return f"Nothing was judged for {(self.now - newest.judged_at).days:,} days. The last word, {said}"
-        if newest.bundle_id != self.champion:
+            return (
+                f"Nothing was judged for {(self.now - newest.judged_at).days:,} days: `recsys monitor run` does. The last "
+                f"word, {said}"
+            )
+        if newest.bundle_id not in {self.champion, UNKNOWN}:
             return f"{self.champion} is champion and was not judged yet. Of {newest.bundle_id}, {said}"
         return said[0].upper() + said[1:]
 
@@ -98,30 +108,39 @@ class ModelState:
 def read_states(home: Path, *, now: datetime) -> tuple[ModelState, ...]:
     """Every model that is registered or was judged, by name."""
     registered = {path.parent.name for path in (home / "registry").glob("*/aliases.json")}
-    judged = {path.name for path in (home / "monitoring" / "verdicts").glob("*") if path.is_dir()}
-    return tuple(_read(home, model, now) for model in sorted(registered | judged))
+    return tuple(_read(home, model, now) for model in sorted({*registered, *judged_models(home)}))
 
 
 def _read(home: Path, model: str, now: datetime) -> ModelState:
-    registry, history = open_registry(home), read_history(home, model)
-    aliases, rollouts = registry.aliases(model), tuple(reversed(read_rollouts(home)))
-    has_decided = (home / "monitoring" / "decisions.db").exists()  # to read is not to make one
-    decisions = read_decisions(home, model) if has_decided else ()
-    launched = outcomes(home, model) if has_decided else ()
+    registry, history, unread = open_registry(home), read_history(home, model), Unread()
+    aliases: Mapping[str, str] = unread.read("the registry's aliases", lambda: registry.aliases(model), {})
+    rollouts: tuple[Rollout, ...] = unread.read("the rollouts", lambda: tuple(reversed(read_rollouts(home))), ())
+    decisions: tuple[DecisionRecord, ...] = ()
+    launched: tuple[Outcome, ...] = ()
+    if (home / "monitoring" / "decisions.db").exists():  # to read is not to make one
+        decisions = unread.read("decisions", lambda: read_decisions(home, model), ())
+        launched = unread.read("launches", lambda: outcomes(home, model), ())
     return ModelState(
         model=model,
         now=now.astimezone(UTC),
         aliases=aliases,
-        evaluation=_evaluation(home, model, aliases),
-        moves=registry.history(model),
+        evaluation=unread.read("the champion's evaluation", lambda: _evaluation(home, model, aliases), {}),
+        moves=unread.read("the registry's aliases", lambda: registry.history(model), []),
         history=history,
         decisions=decisions,
         outcomes=launched,
-        reports={one.launch.run_key: retraining_report(home, model, one, decisions) for one in launched},
+        reports=unread.read("retrainings", lambda: _reports(home, model, launched, decisions), {}),
         rollouts=rollouts,
-        pages=_pages(home, model, aliases, history, rollouts),
-        kpis=read_kpis(home, model),
+        pages=unread.read("pages", lambda: _pages(home, model, aliases, history, rollouts), {}),
+        kpis=unread.read("business figures", lambda: read_kpis(home, model), []),
+        unread=tuple(unread.said),  # after all that is read
     )
+
+
+def _reports(
+    home: Path, model: str, launched: Sequence[Outcome], decisions: Sequence[DecisionRecord]
+) -> dict[str, Sequence[Fact]]:
+    return {one.launch.run_key: retraining_report(home, model, one, decisions) for one in launched}
 
 
 def _evaluation(home: Path, model: str, aliases: Mapping[str, str]) -> Mapping[str, Any]:

@@ -137,15 +137,16 @@ def status(model: Model = "recommender") -> None:
     from monitoring.verdict import State
 
     console, home = screen(), recsys_home()
-    verdicts, decided = read_history(home, model), read_decisions(home, model)
+    verdicts = read_history(home, model)
     if not verdicts:
-        console.print(f"no window of {model} was judged yet: `recsys monitor run` judges one", soft_wrap=True)
+        console.print(_never_judged(home, model), soft_wrap=True)
         raise typer.Exit(NEVER_JUDGED)
     newest = verdicts[-1]
     _print_verdict(console, newest)
     for check in newest.checks:
         if check.state not in {State.OK, State.NOT_APPLICABLE}:
             console.print(f"  {check.name}: {check.state}, {check.reason}", highlight=False, soft_wrap=True)
+    decided = read_decisions(home, model)
     if decided:
         console.print(
             f"last decision, {decided[-1].at[:19]}: {decided[-1].action}, {decided[-1].reason}", soft_wrap=True
@@ -166,7 +167,7 @@ def explain(
 
     verdicts = read_history(recsys_home(), model)
     if not verdicts:
-        raise NotFoundError(f"no window of {model} was judged yet. Judge one with `recsys monitor run`.")
+        raise NotFoundError(_never_judged(recsys_home(), model))
     for line in facts_of(verdicts, name):
         screen().print(line, highlight=False, soft_wrap=True)
 
@@ -195,12 +196,15 @@ def history(model: Model = "recommender") -> None:
     """List the verdicts, the oldest window first."""
     from components.artifacts.home import recsys_home
     from monitoring.history import read_history
+    from monitoring.verdict import days as window_of
 
     table = Table("window", "bundle", "state", "verdict", box=None)
     for verdict in read_history(recsys_home(), model):
-        window = f"{verdict.start.date()} to {verdict.end.date()}"
-        table.add_row(window, verdict.bundle_id, verdict.state, verdict.sentence)
-    screen().print(table if table.row_count else f"no window of {model} was judged yet")
+        table.add_row(window_of(verdict.start, verdict.end), verdict.bundle_id, verdict.state, verdict.sentence)
+    if table.row_count:
+        screen().print(table)
+    else:
+        screen(soft_wrap=True).print(_never_judged(recsys_home(), model))
 
 
 @app.command()
@@ -252,6 +256,23 @@ def kpis(
     )
 
 
+@app.command()
+def evidently(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback need a key first.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+) -> None:
+    """Serve Evidently's own pages on the newest windows of each model, to keys with the scope `console`.
+
+    A browser asks for the key as a password. The keys are the door's, and so are the variables RECSYS_API_* for them.
+    """
+    from monitoring.evidently_ui import serve
+    from serving.api.settings import door_settings
+
+    serve(door_settings({"host": host, "port": port}))
+
+
 @app.command("compile")
 def compile_package(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("monitor-recommender.yaml"),
@@ -264,6 +285,14 @@ def compile_package(
     text = package(monitor_recommender, image or local_image())
     output.write_text(text)
     typer.echo(f"{output}: pipeline monitor-recommender, version {version_name(text)}")
+
+
+def _never_judged(home: Path, model: str) -> str:
+    """What to say of a model without a verdict: others have some, or nobody has."""
+    from monitoring.history import judged_models
+
+    others = ", ".join(judged_models(home))
+    return f"no window of {model} was judged yet: " + (f"of {others}" if others else "`recsys monitor run` judges one")
 
 
 def _print_missed(console: Console, missed: "Missed") -> None:

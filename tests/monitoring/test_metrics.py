@@ -138,3 +138,14 @@ def test_a_pushgateway_that_refuses_or_is_gone_fails_nothing_and_its_address_is_
     assert publish(tmp_path, "recommender").exists()  # nobody listens there any more
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "127.0.0.1" not in caplog.text
+
+
+def test_damaged_figures_and_decisions_cost_no_metric_of_the_verdict(tmp_path: Path) -> None:
+    history.append(tmp_path, verdict(STALE))
+    for name in ("kpis/recommender.json", "decisions.db"):
+        path = tmp_path / "monitoring" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{ damaged" * 20)
+    series = read(publish(tmp_path, "recommender"))
+    assert series["recsys_monitor_state", "STALE"] == 1
+    assert not [key for key in series if key[0] == "recsys_monitor_kpi"]

@@ -140,3 +140,15 @@ def test_no_failure_is_raised_and_none_logs_the_address(
 def test_nothing_is_sent_without_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(WEBHOOK_URL, raising=False)
     assert not notify(tmp_path, verdict(), REPORT)
+
+
+def test_damaged_record_of_decisions_keeps_nobody_from_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "monitoring" / "decisions.db"
+    path.parent.mkdir()
+    path.write_text("{ damaged" * 20)
+    was_told, (message,) = told(tmp_path, monkeypatch, 200)
+    assert was_told
+    assert "80 % of the prices are missing" in message["text"]
+    assert message["decision"] is None

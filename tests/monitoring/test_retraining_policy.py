@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts.errors import ConfigError
+from components.artifacts.errors import ConfigError, ContractError
 from monitoring import history
 from monitoring.config import RetrainingPolicy
 from monitoring.retraining_policy import Action, Decision, decide, launch_once, read_decisions, read_launches
@@ -293,3 +293,18 @@ def test_launches_of_an_older_version_still_count(tmp_path: Path) -> None:
         connection.commit()
     assert "Cool-down" in launch(tmp_path, verdict()).reason
     assert [one.outcome for one in read_launches(tmp_path, "recommender")] == ["run-1"]
+
+
+def test_damaged_record_launches_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "monitoring" / "decisions.db"
+    path.parent.mkdir()
+    path.write_text("{ damaged" * 20)
+    with pytest.raises(ContractError, match=r"decisions\.db: cannot be read .* move it away"):
+        launch(tmp_path, verdict())
+
+
+def test_figures_of_the_business_that_cannot_be_read_block_no_training(tmp_path: Path) -> None:
+    unread = Check("kpis:run", Group.BUSINESS, State.ERROR, "the file is damaged")
+    assert decide(verdict((*DRIFTED, unread)), POLICY, home=tmp_path, now=NOW).action is Action.LAUNCH
+    skew = Check("skew:run", Group.SKEW, State.ERROR, "the file is damaged")
+    assert decide(verdict((*DRIFTED, skew)), POLICY, home=tmp_path, now=NOW).action is Action.BLOCKED

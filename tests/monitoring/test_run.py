@@ -1,5 +1,6 @@
 """Whole runs over a small world."""
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import copytree
@@ -12,6 +13,7 @@ from monitoring.config import FreshnessConfig, QualityConfig, ReportConfig
 from monitoring.history import read_history
 from monitoring.moved_values import moved_values
 from monitoring.verdict import State, Verdict
+from monitoring.workspace import FOLDER
 from tests.monitoring.conftest import AGE, CATEGORY, END, NOW, PRICE, RANK, START, USERS, World, lost, refresh, times
 
 DAY = timedelta(days=1)
@@ -146,7 +148,7 @@ def test_window_that_ends_today_is_judged_by_the_newest_days_whose_outcomes_are_
     verdict = served.judge(start=END, end=END + week, now=END + week)
     assert states(verdict)["quality:ndcg"] is State.OK
     assert verdict.check("quality:ndcg").reason.endswith(
-        "lists of 2017-10-30 to 2017-11-06, the newest whose outcomes are known"
+        "lists of 2017-10-30 to 2017-11-05, the newest whose outcomes are known"
     )
     alone = served.judge(now=END + week)
     assert alone.check("quality:ndcg").observed == verdict.check("quality:ndcg").observed
@@ -278,9 +280,12 @@ def test_evidently_renders_a_page_that_names_our_verdict_and_survives_an_empty_c
     page = (served.home / "out" / "evidently.html").read_text()
     assert verdict.sentence.replace("'", "&#x27;") in page
     assert "Left out, without a value on one side: item_price_usd_90d" in page
-    snapshot = (served.home / "out" / "evidently.json").read_text()
-    assert "quantile_psi" in snapshot
-    assert CATEGORY in snapshot
+    (snapshot,) = (served.home / FOLDER).glob("*/snapshots/*.json")
+    assert "quantile_psi" in snapshot.read_text()
+    facts = json.loads(snapshot.read_text())
+    assert (facts["tags"], facts["timestamp"][:10]) == ([verdict.state, verdict.bundle_id], "2017-11-06")
+    assert facts["metadata"]["sentence"] == verdict.sentence
+    assert CATEGORY in facts["metadata"]["moved"]
     assert moved_values(next(one for one in verdict.moved if one.name == CATEGORY)) in page
     assert 'href="evidently.html"' in (served.home / "out" / "report.html").read_text()
 

@@ -109,8 +109,8 @@ def test_impressions_that_had_stopped_are_not_stale_once_they_come_again(
     world.serve(seed=2, moment=NOW - timedelta(hours=hours))
     check = world.judge().check("freshness:impressions")
     assert check.state is expected
-    assert ("it fills again: the newest is 47 h old" in check.reason) == (expected is State.OK)
-    assert "the newest impressions is 72 h old" in check.reason or "3 days" in check.reason
+    assert ("it comes again: the newest is 47 h old" in check.reason) == (expected is State.OK)
+    assert "the newest impression is 72 h old" in check.reason or "3 days" in check.reason
 
 
 def test_feedback_of_a_window_long_ago_is_held_against_now_where_it_had_stopped(world: World) -> None:
@@ -124,3 +124,14 @@ def test_feedback_of_a_window_long_ago_is_held_against_now_where_it_had_stopped(
 def test_impressions_of_another_bundle_are_no_sign_that_this_one_answers_again(world: World) -> None:
     World(world.home, world.bundle, "b-other", world.config).serve(moment=NOW - timedelta(hours=1))
     assert world.judge().check("freshness:impressions").state is State.STALE
+
+
+def test_what_is_stale_says_what_to_look_at(world: World) -> None:
+    for path in (world.home / "offline" / "user_stats").glob("*.parquet"):
+        path.unlink()
+    verdict = world.judge()
+    assert verdict.check("freshness:impressions").reason == (
+        "there is no impression at all: look whether a server answers with this bundle, and whether its log of impressions "
+        "reaches the state folder"
+    )
+    assert "no snapshot of user_stats at all: `recsys features compute`" in verdict.check("freshness:user_stats").reason

@@ -64,7 +64,7 @@ def test_good_verdict_that_was_forgotten_is_stale_two_days_after_the_next_was_du
     history.append(registered, verdict(FRESH, bundle_id=bundle[1]))
     assert state_of(registered, days=7 + 2).state is State.OK
     assert state_of(registered, days=7 + 2, seconds=1).state is State.STALE
-    assert state_of(registered, days=10).sentence.startswith("Nothing was judged for 10 days. The last word, ")
+    assert state_of(registered, days=10).sentence.startswith("Nothing was judged for 10 days: `recsys monitor run` ")
 
 
 def test_model_without_a_champion_is_named_where_it_was_judged(tmp_path):
@@ -193,9 +193,32 @@ def test_builder_writes_the_page_and_imports_nothing_that_renders_or_trains(tmp_
     assert "Recommender console" in done.stdout
 
 
-def test_builder_says_what_cannot_be_read(tmp_path):
-    (eventful(tmp_path) / "rollouts" / "spring.json").write_text("{")
-    command = [sys.executable, "-m", "monitoring.console", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "spring.json: not as this version writes it" in done.stderr
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("monitoring/kpis/recommender.json", "kpis/recommender.json: not as this version writes them"),
+        ("monitoring/decisions.db", "decisions.db: cannot be read or written"),
+        ("rollouts/spring.json", "spring.json: not as this version writes it"),
+        ("registry/recommender/aliases.json", "the registry's aliases cannot be read"),
+    ],
+)
+def test_damaged_file_is_named_on_the_page_is_never_green_and_hides_nothing_else(tmp_path, name, said):
+    path = eventful(tmp_path) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{ damaged" * 20)
+    (state,) = read_states(tmp_path, now=NOW)
+    text = text_of(page_of(tmp_path))
+    assert state.state is State.ERROR
+    assert said in text
+    assert text.count(said) == 1
+    assert f"Not everything could be read: {state.unread[0]}" in summary((state,))
+    assert "1 feature with 40 % of the ranker's importance moved" in text
+    assert "Retraining" in text
+
+
+def test_newest_verdict_that_is_damaged_is_an_error_that_says_how_to_repair_it(registered, bundle):
+    path = history.append(registered, verdict(FRESH, bundle_id=bundle[1]))
+    path.write_text(path.read_text()[:100])
+    assert state_of(registered).state is State.ERROR
+    assert "2026-03-08 cannot be read" in state_of(registered).sentence
+    assert "judge that window again" in text_of(page_of(registered))

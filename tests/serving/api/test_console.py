@@ -12,7 +12,7 @@ from components.deploy_canary.book import read_rollouts
 from components.deploy_canary.rollout import Phase
 from serving.api.console_act import FORM
 from tests.loopback import QuietHandler, answering
-from tests.monitoring.console.homes import eventful
+from tests.monitoring.console.homes import MODEL, eventful
 from tests.serving.api.doors import door, make_key
 
 REPORT = "/console/files/monitoring/reports/20260302T000000Z-20260309T000000Z-b-old/report.html"
@@ -148,14 +148,15 @@ def test_page_is_kept_for_seconds_and_made_anew_after_them(console, tmp_path):
 
 
 def test_builder_that_fails_is_a_503_and_its_words_stay_in_the_log(tmp_path):
-    (eventful(tmp_path) / "rollouts" / "spring.json").write_text("{")
+    name = f"99999999T999999Z-{'0' * 16}.json"  # no moment: nothing of this platform has written it
+    (eventful(tmp_path) / "monitoring" / "verdicts" / MODEL / name).write_text("{")
     with door(tmp_path, "http://127.0.0.1:9") as url:
         refused = httpx.get(f"{url}/console", timeout=60.0)
     assert (refused.status_code, refused.json()["error"]) == (
         503,
         "console: it could not be written; the door's log says why.",
     )
-    assert "spring.json" in (tmp_path / "door.log").read_text()
+    assert "99999999T999999Z" in (tmp_path / "door.log").read_text()
 
 
 @pytest.mark.parametrize(
