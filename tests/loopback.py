@@ -26,13 +26,13 @@ class QuietHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def answering(handler: type[QuietHandler]) -> Iterator[str]:
-    """The server's address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+def answering(handler: type[QuietHandler], host: str = "127.0.0.1") -> Iterator[str]:
+    """The server's address; another host's is one that this machine has for pods."""
+    with ThreadingHTTPServer((host, 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://{host}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -13,7 +13,7 @@ from tests.k8s.validation import SCHEMAS
 GUARDED = ".k8s.io"
 """Groups of Kubernetes' own domain: a definition has to say who approved it."""
 ESTABLISHED_SECONDS = 60
-OUTSIDE = frozenset({"ClusterStorageContainer"})
+OUTSIDE = frozenset({"ClusterStorageContainer", "GatewayClass"})
 """Kinds that no namespace has."""
 
 
@@ -74,6 +74,8 @@ def definition(path: Path) -> dict[str, Any]:
 
 
 def plural(kind: str) -> str:
-    """As these projects write it: experiments, securitypolicies."""
+    """As these projects write it: experiments, securitypolicies, gateways, gatewayclasses."""
     lower = kind.lower()
-    return f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}s"
+    if lower.endswith("y") and lower[-2] not in "aeiou":
+        return f"{lower[:-1]}ies"
+    return f"{lower}es" if lower.endswith("s") else f"{lower}s"

@@ -75,9 +75,18 @@ def kustomization(
 
 def readmes_resources() -> list[dict[str, Any]]:
     """What k8s/README.md has the reader apply."""
+    return [one for one in _readmes_blocks() if "kind" in one]
+
+
+def readmes_patches(kind: str) -> list[Resource]:
+    """Those that k8s/README.md has an overlay of this kind of resource."""
+    patches = [patch for one in _readmes_blocks() for patch in one.get("patches", [])]
+    return [patch for patch in patches if patch["target"]["kind"] == kind]
+
+
+def _readmes_blocks() -> list[dict[str, Any]]:
     blocks = re.findall(r"^ *```yaml\n(.*?)^ *```", (K8S / "README.md").read_text(), re.M | re.S)
-    all_ = [one for block in blocks for one in yaml.safe_load_all(textwrap.dedent(block))]
-    return [one for one in all_ if "kind" in one]
+    return [one for block in blocks for one in yaml.safe_load_all(textwrap.dedent(block))]
 
 
 def resources(text: str) -> list[Resource]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import click
 import pytest
 import typer
+import uvicorn
 import yaml
 
 from components.artifacts.model_registry import BUNDLES, URL, ModelRegistryConfig
@@ -73,7 +74,7 @@ def test_every_resource_is_valid_and_unknown_fields_are_refused(rendered):
 
 def test_resources_that_the_readme_shows_are_valid():
     shown = readmes_resources()
-    assert {"KafkaTopic", "KafkaUser"} <= {one["kind"] for one in shown}
+    assert {"KafkaTopic", "KafkaUser", "Gateway"} <= {one["kind"] for one in shown}
     assert [mistake for one in shown for mistake in mistakes(one)] == []
 
 
@@ -261,6 +262,13 @@ def test_gateway_and_door_believe_the_same_identity_provider(rendered):
         assert provider["issuer"] == door["RECSYS_API_JWT_ISSUER"]
         assert provider["audiences"] == [door["RECSYS_API_JWT_AUDIENCE"]]
         assert provider["remoteJWKS"]["uri"] == door["RECSYS_API_JWT_JWKS"]
+
+
+def test_gateway_gives_an_idle_connection_up_before_the_door_does(rendered):
+    kept = uvicorn.Config("the door's, which says nothing else", log_config=None).timeout_keep_alive
+    for one in rendered:
+        if one["kind"] == "BackendTrafficPolicy":
+            assert int(one["spec"]["timeout"]["http"]["connectionIdleTimeout"].removesuffix("s")) < kept
 
 
 def test_commands_are_the_products_own(rendered):

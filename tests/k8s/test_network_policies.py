@@ -9,6 +9,7 @@ from tests.k8s.manifests import TAGS, kustomization, name, pods, render, resourc
 
 COMPONENTS = (
     "redis", "postgres", "standard-canary", "network-policies", "kafka", "kafka-mirror", "prometheus", "kubeflow-pipelines",
+    "envoy-gateway",
 )  # fmt: skip
 Labels = Mapping[str, str]
 KUBEFLOWS = {"app.kubernetes.io/name": "a pod of Kubeflow's", "pipelines.kubeflow.org/v2_component": "true"}
@@ -91,3 +92,15 @@ def test_every_policy_selects_a_pod(rendered):
     for one in rendered:
         if one["kind"] == "NetworkPolicy":
             assert any(_selects(one["spec"]["podSelector"], labels) for labels in everybody), name(one)
+
+
+def test_door_lets_the_pods_of_the_gateway_in_that_the_route_names(rendered):
+    """Wherever they are: in the Gateway's namespace, or in its controller's."""
+    [parent] = [ref for one in rendered if one["kind"] == "HTTPRoute" for ref in one["spec"]["parentRefs"]]
+    [policy] = [one["spec"] for one in rendered if name(one) == "NetworkPolicy/door"]
+    peers = [peer for rule in policy["ingress"] for peer in rule["from"]]
+    own = {"kubernetes.io/metadata.name": parent["namespace"]}
+    assert {"namespaceSelector": {"matchLabels": own}} in peers
+    [envoys] = [peer["podSelector"]["matchLabels"] for peer in peers if "podSelector" in peer]
+    labels = {f"gateway.envoyproxy.io/owning-gateway-{what}": parent[what] for what in ("name", "namespace")}
+    assert envoys == labels

@@ -77,9 +77,8 @@ class Shop:
         headers = {"Authorization": f"Bearer {self.key}"}
         if self.authority is None:
             return httpx.Client(base_url=f"http://{address}", headers=headers, timeout=30)
-        context = ssl.create_default_context(cafile=self.authority)
-        transport = _Named(httpx.HTTPTransport(verify=context), "recsys-door")
-        return httpx.Client(base_url=f"https://{address}", headers=headers, timeout=30, transport=transport)
+        transport = Resolved(address, self.authority)
+        return httpx.Client(base_url="https://recsys-door", headers=headers, timeout=30, transport=transport)
 
     def serves(self, bundle: str) -> bool:
         """Whether the door answers by the bundle."""
@@ -109,14 +108,21 @@ class Shop:
         return parts
 
 
-class _Named(httpx.BaseTransport):
-    """A connection to an address whose certificate has to have a name."""
+class Resolved(httpx.BaseTransport):
+    """TLS as if a name server had said that each host is at this address.
 
-    def __init__(self, inner: httpx.HTTPTransport, name: str) -> None:
-        self._inner, self._name = inner, name
+    Args:
+        address: Of IPv4.
+        authority: Who is believed.
+    """
+
+    def __init__(self, address: str, authority: Path) -> None:
+        context = ssl.create_default_context(cafile=authority)
+        self._inner, self._address = httpx.HTTPTransport(verify=context), address
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["sni_hostname"] = self._name
+        request.extensions["sni_hostname"] = request.url.host
+        request.url = request.url.copy_with(host=self._address)
         return self._inner.handle_request(request)
 
     def close(self) -> None:
@@ -146,7 +152,7 @@ def installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool = Fa
         put_secret("recsys-door-keys", **{"keys.json": (folder / "keys.json").read_text()})
         password = secrets.token_hex(24)
         put_secret("recsys-redis", password=password)
-        authority = _sign(folder) if "tls" in components else None
+        authority = _sign(folder) if {"tls", "gateway-tls"} & set(components) else None
         redis = f"://:{password}@recsys-redis:6379/0"
         put_secret("recsys-stores", RECSYS_ONLINE_STORE_URL=(
             f"redis{redis}" if authority is None else f"rediss{redis}?ssl_ca_certs=/etc/recsys-ca/ca.crt"
@@ -235,17 +241,20 @@ def until(what: str, is_so: Callable[[], bool]) -> None:
 class Asking:
     """A client that asks all the time while the block runs.
 
+    Args:
+        door: Makes it.
+
     Attributes:
         failures: What was no 200.
         fallbacks: Why the door answered itself, and when, seconds after the start.
         answered: Arm and bundle to the number of answers.
     """
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, door: Callable[[], httpx.Client]) -> None:
         self.failures: list[str] = []
         self.fallbacks: list[tuple[str, float]] = []
         self.answered: dict[tuple[str, str], int] = {}
-        self._shop, self._end = shop, threading.Event()
+        self._door, self._end = door, threading.Event()
         self._thread = threading.Thread(target=self._ask)
 
     def __enter__(self) -> "Asking":
@@ -258,7 +267,7 @@ class Asking:
 
     def _ask(self) -> None:
         start, number = time.monotonic(), 0
-        with self._shop.door() as door:
+        with self._door() as door:
             while not self._end.wait(0.02):
                 number += 1
                 try:

@@ -98,7 +98,7 @@ def test_pods_talk_to_whom_the_network_policies_name_and_to_nobody_else(shop, wo
 
 
 def test_new_pods_take_over_without_a_lost_request(shop):
-    with Asking(shop) as asking:
+    with Asking(shop.door) as asking:
         for workload in ("deployment/recommender-predictor", "deployment/recsys-door"):
             in_namespace("rollout", "restart", workload)
             in_namespace("rollout", "status", workload, f"--timeout={READY_SECONDS}s")
@@ -116,7 +116,7 @@ def test_a_second_training_leaves_a_challenger(shop):
 def test_rollout_moves_users_to_a_twin_and_promotes_it(shop):
     """The twin is made by KServe's controller, doors move the users, and everybody has an answer meanwhile."""
     candidate = shop.bundles[1]
-    with Asking(shop) as asking:
+    with Asking(shop.door) as asking:
         operate("rollout", "start", "spring", candidate, "--step", "0.5", "--force", "--reason", "a test")
         in_namespace(
             "wait", "--for=condition=Ready", f"--timeout={READY_SECONDS}s", "inferenceservice/recommender-canary"
@@ -160,7 +160,7 @@ def test_monitoring_job_leaves_a_verdict(shop):
 
 
 def test_a_lost_server_costs_nobody_an_answer(shop):
-    with Asking(shop) as asking:
+    with Asking(shop.door) as asking:
         in_namespace("delete", "pod", "-l", "serving.kserve.io/inferenceservice=recommender", "--grace-period=1")
         in_namespace("rollout", "status", "deployment/recommender-predictor", f"--timeout={READY_SECONDS}s")
         until("the server's return", lambda: shop.serves(shop.bundles[0]))

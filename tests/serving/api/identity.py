@@ -69,7 +69,7 @@ def good_claims(**changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def provider() -> Iterator[Provider]:
+def provider(host: str = "127.0.0.1") -> Iterator[Provider]:
     """With one RSA and one P-256 key, until the block ends."""
     one = Provider({"rsa-1": rsa_key(), "ec-1": ec_key()})
 
@@ -79,6 +79,6 @@ def provider() -> Iterator[Provider]:
             body = one.jwks()
             self.say(500 if one.is_down else 200, body)
 
-    with answering(Handler) as url:
+    with answering(Handler, host) as url:
         one.url = f"{url}/jwks.json"
         yield one
