@@ -5,7 +5,7 @@ BIN := .venv/bin
 WORKERS ?= 2# of the test suite: a process each, with servers of its own and about 2 GB
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers spark demo test test-cluster test-node node node-kubeflow node-scaling node-gateway node-down control-plane control-plane-down check bench bench-quality bench-cost bench-serving lock clean
+.PHONY: help setup servers spark demo test test-cluster test-node node node-kubeflow node-katib node-scaling node-gateway node-down control-plane control-plane-down check bench bench-quality bench-cost bench-serving lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -53,6 +53,9 @@ node: setup ## The control plane with a node, KServe and our images, from source
 
 node-kubeflow: setup ## Kubeflow Pipelines on that node, from source (a quarter of an hour at first)
 	@$(BIN)/python -m tests.node.kubeflow
+
+node-katib: setup ## Katib on that node, from source (five minutes at first)
+	@$(BIN)/python -m tests.node.katib
 
 node-scaling: setup ## Prometheus, its operator and KEDA on that node, from source, for test-node's autoscaling by requests (half an hour at first)
 	@$(BIN)/python -m tests.node.scaling

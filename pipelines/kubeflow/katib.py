@@ -29,6 +29,8 @@ READ = {"dataset", "as_of", "seed", "tuning", "ranker"}
 """What a trial's configuration says: what it reads, and what no configuration is without."""
 MAX_FAILED = 3
 """Trials that may fail before the experiment does."""
+KEPT_SECONDS = 86_400
+"""Ended trials' pods stay so long, for their output."""
 LABELS = {
     "app.kubernetes.io/name": "ranker-trial",
     "app.kubernetes.io/component": "tuning",
@@ -132,6 +134,7 @@ def _spec(config: PipelineConfig, place: Place, config_map: str) -> dict[str, An
         "parameters": [_parameter(name, domain) for name, domain in SEARCH_SPACE.items()],
         "trialTemplate": {
             "primaryContainerName": "trial",
+            "retain": True,  # else Katib takes a trial's pod away at its end, and what a failed one said with it
             "trialParameters": [{"name": name, "reference": name} for name in SEARCH_SPACE],
             "trialSpec": _job(place, config_map),
         },
@@ -160,6 +163,7 @@ def _job(place: Place, config_map: str) -> dict[str, Any]:
         "kind": "Job",
         "spec": {
             "backoffLimit": 0,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
             "activeDeadlineSeconds": SHARED_SEARCH["search-ranker"].minutes * 60,
             "template": {
                 # A mesh's proxy would outlive the trial, and the job would never end.

@@ -28,14 +28,29 @@ KSERVE = "docker.io/kserve/kserve-controller:v0.20.0"
 BASE = "docker.io/library/python:3.11.13-slim-bookworm"
 STAND_IN = "localhost/recsys-base:3.11"
 TARGETS = {"serving": "docker.io/library/recsys-serving:0.1.0", "pipeline": "docker.io/library/recsys-pipeline:0.1.0"}
-SERVERS = {"redis": ("docker.io/library/redis:7.2.5-bookworm", "redis-server")}
-"""Image of a component, and Debian's package with the same program; where the image cannot be pulled."""
+SERVERS = {"redis": "docker.io/library/redis:7.2.5-bookworm", "postgres": "docker.io/library/postgres:16.4-bookworm"}
+"""Images of components."""
 DEBIAN = "http://deb.debian.org/debian"
 LIBRARIES = (
     "ca-certificates", "libbz2-1.0", "libexpat1", "libffi8", "liblzma5", "libncursesw6", "libreadline8", "libsqlite3-0",
     "libssl3", "libuuid1", "netbase", "tzdata", "zlib1g",
 )  # fmt: skip
 NOBODY = "65532:65532"
+START_POSTGRES = """\
+#!/bin/sh
+set -e
+case "$1" in -*) set -- postgres "$@" ;; esac
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    initdb --pgdata="$PGDATA" --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" \\
+        --auth-local=trust --auth-host=scram-sha-256 > /dev/null
+    echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
+    pg_ctl --pgdata="$PGDATA" --options="-c listen_addresses=''" --wait start > /dev/null
+    createdb --username="$POSTGRES_USER" "$POSTGRES_DB"
+    pg_ctl --pgdata="$PGDATA" --mode=fast --wait stop > /dev/null
+fi
+exec "$@" -c listen_addresses='*'
+"""
+"""What the image's own entrypoint does with the variables that the manifests set."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,14 +65,14 @@ def main(arguments: Sequence[str]) -> int:
     place, store = Place(CACHE), Store(CACHE / "images")
     base = store.base()
     for name in names:
-        image = TARGETS[name] if name in TARGETS else SERVERS[name][0]
+        image = (TARGETS | SERVERS)[name]
         print(f"{image} ...", file=sys.stderr)
         if name in TARGETS:
             store.build(image, ROOT, ROOT / "k8s" / "images" / "Dockerfile", target=name, arguments={"PYTHON": base})
         elif base == BASE:
             store.run("pull", image)
         else:
-            store.build_on(base, image, debian(SERVERS[name][1]))
+            _stand_in_server(store, base, name)
         store.load(image, ctr(place))
     return 0
 
@@ -81,21 +96,35 @@ class Store:
         )  # fmt: skip
         return done.stdout.strip()
 
-    def build(self, image: str, context: Path, file: Path, *, target: str = "", arguments: Mapping[str, str]) -> None:
+    def build(
+        self, image: str, context: Path, file: Path, *, target: str = "", base: str = "", arguments: Mapping[str, str]
+    ) -> None:
+        """By a Dockerfile; on another base than it names first, where one is given."""
         given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         ignored = file.with_name(f"{file.name}.dockerignore")
         self.run(
-            "build", "--quiet", "--layers", "--network=host", *([f"--target={target}"] if target else []), *given,
+            "build", "--quiet", "--layers", "--network=host", *([f"--target={target}"] if target else []),
+            *([f"--from={base}"] if base else []), *given,
             *([f"--ignorefile={ignored}"] if ignored.exists() else []), f"--file={file}", f"--tag={image}", str(context),
         )  # fmt: skip
 
-    def build_on(self, base: str, image: str, command: str, programs: Mapping[str, str] = MappingProxyType({})) -> None:
-        """The base after a command, with programs of these texts in /bin."""
+    def build_on(
+        self,
+        base: str,
+        image: str,
+        command: str,
+        programs: Mapping[str, str] = MappingProxyType({}),
+        *,
+        entrypoint: str = "",
+    ) -> None:
+        """The base after a command, with programs of these texts in /bin, of which it starts one."""
         with TemporaryDirectory() as folder:
             context = Path(folder)
             for name, text in programs.items():
                 (context / name).write_text(text)
             lines = [f"FROM {base}", f"RUN {command}", *(f"COPY --chmod=755 {name} /bin/" for name in programs)]
+            if entrypoint:
+                lines.append(f'ENTRYPOINT ["{entrypoint}"]')
             (context / "Dockerfile").write_text("\n".join(lines) + "\n")
             self.build(image, context, context / "Dockerfile", arguments={})
 
@@ -132,6 +161,18 @@ class Store:
         self.run("commit", "--quiet", "--rm", container, STAND_IN)
         shutil.rmtree(root)
         return STAND_IN
+
+
+def _stand_in_server(store: Store, base: str, name: str) -> None:
+    """Debian's package with the same program, started as the image would start it."""
+    if name == "redis":
+        store.build_on(base, SERVERS[name], debian("redis-server"))
+        return
+    user = "useradd --system --uid 999 --user-group postgres"
+    store.build_on(
+        base, SERVERS[name], f"{user} && {debian('postgresql')} && ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/",
+        {"docker-entrypoint.sh": START_POSTGRES}, entrypoint="docker-entrypoint.sh",
+    )  # fmt: skip
 
 
 def debian(package: str) -> str:
@@ -187,6 +228,8 @@ def _copy_python(prefix: Path, into: Path) -> None:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for package in (prefix / "lib" / version / "site-packages").glob("pip*"):
         shutil.copytree(package, into / "lib" / version / "site-packages" / package.name)
+    pip = into / "bin" / "pip"  # whose first line names the Python that it came with
+    pip.write_text('#!/bin/sh\nexec python3 -m pip "$@"\n')
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from filelock import FileLock
 
 from serving.api.keys import create_key
 from tests.certificates import Authority
@@ -27,9 +28,9 @@ from tests.toy_world import toy_config
 
 NAMESPACE = "recsys"
 HOME = "/var/lib/recsys"
-TAGS = dict.fromkeys(("recsys-serving", "recsys-pipeline"), "0.1.0")
+TAGS = {"recsys-serving": "0.1.0", "recsys-pipeline": "0.1.0", "postgres": "16.4-bookworm"}
 """Of `images`."""
-OWNERS = {"recsys-home": 10001, "data-recsys-redis-0": 999}
+OWNERS = {"recsys-home": 10001, "data-recsys-redis-0": 999, "data-recsys-postgres-0": 999}
 """Claim to the user of its pods."""
 JOB_SECONDS, READY_SECONDS = 900, 300
 SHARED_CPU, SCALED_CPU = "50m", "100m"
@@ -43,6 +44,7 @@ CERTIFICATES = {
     "recsys-operations": ["recsys-operations"],
     "recsys-server": ["recommender-stable", "recommender-canary"],
     "recsys-redis": ["recsys-redis"],
+    "recsys-postgres": ["recsys-postgres"],
 }
 """What cert-manager makes of the resources of components/tls."""
 
@@ -137,7 +139,15 @@ def need_node() -> None:
 
 @contextmanager
 def installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool = False) -> Iterator[Shop]:
-    """All that step 3 of k8s/README.md asks for; volumes, secrets and namespace are taken away in the end."""
+    """All that step 3 of k8s/README.md asks for; volumes, secrets and namespace are taken away in the end.
+
+    There is one namespace, so whoever else has a shop there is waited for.
+    """
+    with FileLock(CACHE / "shop.lock"):
+        yield from _installed(components, folder, is_scaled=is_scaled)
+
+
+def _installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool) -> Iterator[Shop]:
     run = ClusterRun()
     forget()
     try:
@@ -150,13 +160,8 @@ def installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool = Fa
             _, metrics = create_key(folder, "prometheus", ("metrics",), now=datetime.now(UTC))
             put_secret("recsys-metrics-key", key=metrics)
         put_secret("recsys-door-keys", **{"keys.json": (folder / "keys.json").read_text()})
-        password = secrets.token_hex(24)
-        put_secret("recsys-redis", password=password)
         authority = _sign(folder) if {"tls", "gateway-tls"} & set(components) else None
-        redis = f"://:{password}@recsys-redis:6379/0"
-        put_secret("recsys-stores", RECSYS_ONLINE_STORE_URL=(
-            f"redis{redis}" if authority is None else f"rediss{redis}?ssl_ca_certs=/etc/recsys-ca/ca.crt"
-        ))  # fmt: skip
+        put_secret("recsys-stores", **_stores(components, is_encrypted=authority is not None))
         yield Shop(components, volumes["recsys-home"], key, authority, is_scaled)
     finally:
         forget()
@@ -284,6 +289,21 @@ class Asking:
                     self.fallbacks.append((f"{reason} ({body['variant']})", round(time.monotonic() - start, 1)))
                 who = (str(body["variant"]), str(body["bundle_id"]))
                 self.answered[who] = self.answered.get(who, 0) + 1
+
+
+def _stores(components: tuple[str, ...], *, is_encrypted: bool) -> dict[str, str]:
+    """Where the stores are that the components bring, with passwords of their own."""
+    redis, postgres = secrets.token_hex(24), secrets.token_hex(24)
+    put_secret("recsys-redis", password=redis)
+    verified = "?ssl_ca_certs=/etc/recsys-ca/ca.crt" if is_encrypted else ""
+    scheme = "rediss" if is_encrypted else "redis"
+    stores = {"RECSYS_ONLINE_STORE_URL": f"{scheme}://:{redis}@recsys-redis:6379/0{verified}"}
+    if "postgres" in components:
+        put_secret("recsys-postgres", password=postgres)
+        verified = "?sslmode=verify-full&sslrootcert=/etc/recsys-ca/ca.crt" if is_encrypted else ""
+        database = f"postgresql+psycopg://recsys:{postgres}@recsys-postgres:5432/feast{verified}"
+        stores |= {"RECSYS_REGISTRY_URL": database, "RECSYS_STUDIES_URL": database}
+    return stores
 
 
 def _owned(folder: Path, user: int) -> Path:

@@ -20,8 +20,9 @@ import yaml
 
 from tests.cluster.control_plane import CACHE
 from tests.k8s.manifests import Resource, render, resources
+from tests.node import database
 from tests.node.controllers import DEFINITION, apply, await_rollout, define
-from tests.node.images import Store, debian, load_program
+from tests.node.images import Store, load_program
 from tests.node.place import Place, ctr
 
 BUILD = Path(__file__).with_name("build-kubeflow")
@@ -37,7 +38,6 @@ PROGRAMS = {
     "minio": "gcr.io/ml-pipeline/minio:RELEASE.2019-08-14T20-37-41Z-license-compliance",
 }
 """To the image that Kubeflow's manifests name."""
-DATABASE = "docker.io/library/mysql:8.4"
 METADATA = "gcr.io/tfx-oss-public/ml_metadata_store_server:1.14.0"
 METADATA_PACKAGES = ("ml-metadata==1.17.1", "protobuf==4.25.9", "grpcio==1.85.3")
 RUNNING = (
@@ -54,17 +54,9 @@ ARGUMENTS = {
         "--executionType=Workflow", "--logLevel=info",
     ],
     "ml-pipeline-scheduledworkflow": ["/bin/controller", "--logtostderr=true", "--namespace=", "--logLevel=info"],
-    "mysql": ["/bin/database"],
+    "mysql": [database.PROGRAM],
 }  # fmt: skip
 """What the images of Kubeflow have as their command, with all namespaces to look at."""
-START_DATABASE = """\
-#!/bin/sh
-set -e
-mariadb-install-db --no-defaults --datadir=/var/lib/mysql --auth-root-authentication-method=normal > /dev/null
-printf '%s\\n' "CREATE USER root@'%';" "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;" > /tmp/users.sql
-exec mariadbd --no-defaults --datadir=/var/lib/mysql --bind-address=0.0.0.0 --skip-name-resolve --socket=/tmp/mysql.sock \\
-    --init-file=/tmp/users.sql
-"""
 STORAGE = {"accesskey": "minio", "secretkey": "minio123"}
 """Kubeflow's own, for a store that only the cluster reaches."""
 
@@ -123,14 +115,11 @@ def profile(namespace: str) -> list[Resource]:
 
 def _build_images(place: Place) -> None:
     store = Store(place.cache / "images")
-    base = store.base()
+    database.build(store)
     server = Path(__file__).with_name("metadata_store.py").read_text()
     packages = f"python3 -m pip install --quiet --no-cache-dir {' '.join(METADATA_PACKAGES)}"
-    for image, command, programs in (
-        (DATABASE, debian("mariadb-server"), {"database": START_DATABASE}),
-        (METADATA, packages, {"metadata_store_server": server}),
-    ):
-        store.build_on(base, image, command, programs)
+    store.build_on(store.base(), METADATA, packages, {"metadata_store_server": server})
+    for image in (database.IMAGE, METADATA):
         store.load(image, ctr(place))
 
 

@@ -28,8 +28,8 @@ from tests.node.installation import (
 
 pytestmark = pytest.mark.node
 
-PLAIN = ("standard-canary", "network-policies")
-ENCRYPTED = ("standard-canary", "network-policies", "tls")
+PLAIN = ("postgres", "standard-canary", "network-policies")
+ENCRYPTED = (*PLAIN, "tls")
 CONNECT = "import socket; socket.create_connection(({host!r}, {port}), timeout=3).close()"
 
 
@@ -85,6 +85,8 @@ def test_event_changes_the_next_answer_through_the_pods(shop):
         ("recsys-door", "recommender-stable", 80, True),
         ("recsys-door", "recsys-redis", 6379, False),
         ("recommender-predictor", "recsys-redis", 6379, True),
+        ("recommender-predictor", "recsys-postgres", 5432, True),
+        ("recsys-door", "recsys-postgres", 5432, False),
         ("recommender-predictor", "recsys-door", 80, False),
         ("recommender-predictor", "kubernetes.default", 443, False),
         ("recsys-operations", "recsys-redis", 6379, True),

@@ -6,6 +6,7 @@ Tests go in their order: each stands on what the ones before it brought about.
 import re
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 import pytest
@@ -30,10 +31,12 @@ from tests.node.kubeflow import profile
 
 pytestmark = pytest.mark.node
 
-COMPONENTS = ("standard-canary", "network-policies", "kubeflow-pipelines")
+COMPONENTS = ("postgres", "standard-canary", "network-policies", "kubeflow-pipelines")
 STEP = "pipelines.kubeflow.org/v2_component=true"
 NEEDED = "*.cpu=0.05 *.memory_gib=2 *.retries=1"
 """That two cores hold a step beside all else."""
+SEARCHING, TRIALS = 2, 4
+COUNTED = "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED') AND study_id = (SELECT max(study_id) FROM studies)"
 STARTED = re.compile(r"^run (\S+) \((\S+)\), version (\S+): (started|was there already)$", re.M)
 
 
@@ -103,11 +106,22 @@ def test_same_run_again_takes_its_steps_from_the_cache(shop):
     log = _submit("same-again", "--again")
     assert STARTED.findall(log)[0][3] == "started"
     assert log.splitlines()[-1] == "succeeded"
-    again = max(_workflows(), key=lambda one: one["metadata"]["creationTimestamp"])
-    phases = [node["phase"] for node in again["status"]["nodes"].values() if node["displayName"] == "executor"]
+    phases = [node["phase"] for node in _newest()["status"]["nodes"].values() if node["displayName"] == "executor"]
     assert phases.count("Skipped") == len(NEEDS) - 2  # what is evaluated and registered depends on what is there
     assert len(_workflows()) == 2
     assert set(BUNDLE.findall(operate("model", "list").out)) == set(shop.bundles)
+
+
+def test_pods_of_one_run_share_the_search(shop):
+    log = _submit(
+        "shared-search", f"--trial-pods={SEARCHING}", f"--set=tuning.trials={TRIALS}", "--set=tuning.minutes=20"
+    )
+    assert log.splitlines()[-1] == "succeeded"
+    assert {_step(node) for node in _newest()["status"]["nodes"].values()} >= {"search-ranker", "search-ranker-2"}
+    counted = in_namespace(
+        "exec", "statefulset/recsys-postgres", "--", "psql", "-U", "recsys", "-d", "feast", "-tAc", COUNTED
+    )
+    assert int(counted.out) == TRIALS
 
 
 def test_step_that_fails_fails_run_and_job(shop):
@@ -157,8 +171,12 @@ def _submit(name: str, *further: str) -> str:
         raise AssertionError("\n".join([str(error), *logs])) from None
 
 
-def _workflows() -> list[dict[str, object]]:
+def _workflows() -> list[dict[str, Any]]:
     return in_namespace("get", "workflows.argoproj.io", "-o", "json").json["items"]
+
+
+def _newest() -> dict[str, Any]:
+    return max(_workflows(), key=lambda one: one["metadata"]["creationTimestamp"])
 
 
 def _step(node: dict[str, object]) -> str:
