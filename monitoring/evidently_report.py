@@ -100,9 +100,8 @@ def _run(current: pd.DataFrame, reference: pd.DataFrame, findings: Sequence[Feat
     report = Report(metrics, include_tests=True, metadata=_facts(verdict), tags=[str(verdict.state), verdict.bundle_id])
     sides = [Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference)]
     of_window = verdict.end.replace(tzinfo=None)  # as Evidently's own times, which have no zone
-    run = report.run(
-        *sides, timestamp=of_window
-    )  # the current side comes first; swapped, the numbers look as plausible
+    # The current side comes first; swapped, the numbers look as plausible.
+    run = report.run(*sides, timestamp=of_window)
     if not run.tests_results:
         raise ContractError(
             f"evidently: no test ran over {len(findings)} features, so the page would show no failure. "

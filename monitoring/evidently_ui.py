@@ -20,7 +20,6 @@ from serving.api.settings import DoorSettings
 from serving.tls import uvicorn_tls
 
 READS = ("GET", "HEAD")
-SCOPE = "console"
 
 
 class Guarded:
@@ -43,8 +42,7 @@ class Guarded:
 
     async def _check(self, request: Request) -> None:
         caller = await self._gate.caller(read_head(request, self._most), is_page=True)
-        if SCOPE not in caller.scopes:
-            raise ForbiddenError(f"{caller.kind} {caller.name!r}: lacks the scope {SCOPE}.")
+        caller.require("console")
         if request.method not in READS:
             raise ForbiddenError(f"method {request.method}: these pages are read only.")
 

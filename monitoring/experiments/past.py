@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from components.artifacts.feedback import read_feedback
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, USER_ID
 from monitoring.experiments.config import ExperimentConfig
@@ -64,7 +66,7 @@ def plan_on_logs(home: Path, config: ExperimentConfig, *, now: datetime) -> Plan
         return None
     share = config.steps[-1]
     question = question_of(history, lift=config.lift, alpha=config.alpha, power=config.power, treated_share=share)
-    first = min(exposed[EVENT_TIMESTAMP].to_pylist())
+    first = pc.min(exposed[EVENT_TIMESTAMP]).as_py()
     per_day = len(exposed) / max(1.0, (now - first) / timedelta(days=1))
     days = days_needed(question, per_day, window_days=metric.window_hours / 24, least=config.least_days)
     return Plan(question, users_needed(question), days, config.longest_days)

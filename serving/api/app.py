@@ -16,7 +16,7 @@ from starlette.routing import Match, Route
 from serving.api.console import ConsolePages
 from serving.api.contract import DOCUMENT, HEALTH, METRICS, PAGES, READY, ROUTES, PublicRoute, openapi
 from serving.api.cross_origin import CrossOrigin
-from serving.api.errors import ForbiddenError, RateLimitedError, RefusedError
+from serving.api.errors import RateLimitedError, RefusedError
 from serving.api.exchange import Exchange
 from serving.api.fallback import Fallback
 from serving.api.forwarding import Forwarder
@@ -95,9 +95,7 @@ class Door:
             return
         caller = await self.gate.caller(exchange.head, is_page=route in PAGES)
         exchange.caller, exchange.scopes = caller.name, caller.scopes
-        if scope not in caller.scopes:
-            has = ", ".join(caller.scopes) or "none"
-            raise ForbiddenError(f"{caller.kind} {caller.name!r}: lacks the scope {scope}; it has {has}.")
+        caller.require(scope)
         allowance = self.limiter.take(caller.id, time.monotonic())
         exchange.headers |= self.limiter.headers(allowance)
         if not allowance.is_granted:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from serving.api.errors import ForbiddenError
 from serving.api.keys import Scope
 
 
@@ -26,3 +27,9 @@ class Caller:
     def label(self) -> str:
         """For metrics."""
         return self.name if self.kind == "key" else self.kind
+
+    def require(self, scope: Scope) -> None:
+        """Raises: ForbiddenError: The scope is not among those that are permitted."""
+        if scope not in self.scopes:
+            has = ", ".join(self.scopes) or "none"
+            raise ForbiddenError(f"{self.kind} {self.name!r}: lacks the scope {scope}; it has {has}.")

@@ -1,5 +1,6 @@
 """Rendering k8s/, and finding one's way in what comes out."""
 
+import json
 import os
 import re
 import subprocess
@@ -71,6 +72,12 @@ def kustomization(
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(made | further))
     return folder
+
+
+def patch(kind: str, name: str, *operations: tuple[str, str, Any]) -> Resource:
+    """Of a kustomization, for one resource: operations of JSON Patch as what to do, where and the value."""
+    said = [{"op": op, "path": path, "value": value} for op, path, value in operations]
+    return {"target": {"kind": kind, "name": name}, "patch": json.dumps(said)}
 
 
 def readmes_resources() -> list[dict[str, Any]]:

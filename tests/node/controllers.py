@@ -15,6 +15,13 @@ def apply(parts: Sequence[Resource], config: str | None = None) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=listed(parts), kubeconfig=config)
 
 
+def without_claims(pod: Resource) -> None:
+    """A pod's volumes as long as the pod itself, on a node without storage classes."""
+    for volume in pod.get("volumes", []):
+        if volume.pop("persistentVolumeClaim", None):
+            volume["emptyDir"] = {}
+
+
 def define(parts: Iterable[Resource], config: str) -> None:
     """Namespaces and custom resources' definitions of the parts, ready for resources of them."""
     apply([part for part in parts if part["kind"] in ("Namespace", DEFINITION)], config)

@@ -137,6 +137,13 @@ def need_node() -> None:
         pytest.skip("no node to run pods on: make node")
 
 
+def need_controller(namespace: str, deployment: str, target: str) -> None:
+    """Skip what asks for a controller where there is no node, or none with it; the target of make brings it."""
+    need_node()
+    if kubectl("-n", namespace, "get", "deployment", deployment, status=None).err:
+        pytest.skip(f"no {deployment} on the node: make {target}")
+
+
 @contextmanager
 def installed(components: tuple[str, ...], folder: Path, *, is_scaled: bool = False) -> Iterator[Shop]:
     """All that step 3 of k8s/README.md asks for; volumes, secrets and namespace are taken away in the end.
@@ -293,15 +300,20 @@ class Asking:
 
 def _stores(components: tuple[str, ...], *, is_encrypted: bool) -> dict[str, str]:
     """Where the stores are that the components bring, with passwords of their own."""
-    redis, postgres = secrets.token_hex(24), secrets.token_hex(24)
-    put_secret("recsys-redis", password=redis)
-    verified = "?ssl_ca_certs=/etc/recsys-ca/ca.crt" if is_encrypted else ""
-    scheme = "rediss" if is_encrypted else "redis"
-    stores = {"RECSYS_ONLINE_STORE_URL": f"{scheme}://:{redis}@recsys-redis:6379/0{verified}"}
+    password = secrets.token_hex(24)
+    put_secret("recsys-redis", password=password)
+    redis = f"://:{password}@recsys-redis:6379/0"
+    stores = {
+        "RECSYS_ONLINE_STORE_URL": f"rediss{redis}?ssl_ca_certs=/etc/recsys-ca/ca.crt"
+        if is_encrypted
+        else f"redis{redis}"
+    }
     if "postgres" in components:
-        put_secret("recsys-postgres", password=postgres)
-        verified = "?sslmode=verify-full&sslrootcert=/etc/recsys-ca/ca.crt" if is_encrypted else ""
-        database = f"postgresql+psycopg://recsys:{postgres}@recsys-postgres:5432/feast{verified}"
+        password = secrets.token_hex(24)
+        put_secret("recsys-postgres", password=password)
+        database = f"postgresql+psycopg://recsys:{password}@recsys-postgres:5432/feast"
+        if is_encrypted:
+            database += "?sslmode=verify-full&sslrootcert=/etc/recsys-ca/ca.crt"
         stores |= {"RECSYS_REGISTRY_URL": database, "RECSYS_STUDIES_URL": database}
     return stores
 

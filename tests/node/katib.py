@@ -16,8 +16,8 @@ import yaml
 from tests.cluster.control_plane import CACHE
 from tests.k8s.manifests import Resource, render, resources
 from tests.node import database
-from tests.node.controllers import DEFINITION, apply, await_rollout, define
-from tests.node.images import BASE, Store, load_program
+from tests.node.controllers import DEFINITION, apply, await_rollout, define, without_claims
+from tests.node.images import Store, load_program
 from tests.node.place import Place, ctr
 
 BUILD = Path(__file__).with_name("build-katib")
@@ -79,8 +79,7 @@ def _build_images(place: Place, source: Path) -> None:
     database.build(store)
     suggestion = f"{IMAGES}/{SUGGESTION}:{VERSION}"
     file = source / "cmd" / "suggestion" / "optuna" / "v1beta1" / "Dockerfile"
-    base = store.base()
-    store.build(suggestion, source, file, arguments={}, base="" if base == BASE else base)
+    store.build(suggestion, source, file, arguments={}, base=store.base())
     for image in (database.IMAGE, suggestion):
         store.load(image, ctr(place))
 
@@ -91,9 +90,7 @@ def _adapt(part: Resource) -> None:
         part["data"][SETTINGS] = settings(part["data"][SETTINGS])
     if part["kind"] == "Deployment":
         pod = part["spec"]["template"]["spec"]
-        for volume in pod.get("volumes", []):
-            if volume.pop("persistentVolumeClaim", None):
-                volume["emptyDir"] = {}
+        without_claims(pod)
         [container] = pod["containers"]
         if part["metadata"]["name"] == "katib-mysql":
             container |= {"image": database.IMAGE, "command": [database.PROGRAM], "args": []}

@@ -21,7 +21,7 @@ import yaml
 from tests.cluster.control_plane import CACHE
 from tests.k8s.manifests import Resource, render, resources
 from tests.node import database
-from tests.node.controllers import DEFINITION, apply, await_rollout, define
+from tests.node.controllers import DEFINITION, apply, await_rollout, define, without_claims
 from tests.node.images import Store, load_program
 from tests.node.place import Place, ctr
 
@@ -166,9 +166,7 @@ def _adapt(name: str, pod: dict[str, Any]) -> None:
     container["resources"] = {}
     if name in ARGUMENTS:
         container["command"], container["args"] = ARGUMENTS[name], []
-    for volume in pod.get("volumes", []):
-        if volume.pop("persistentVolumeClaim", None):
-            volume["emptyDir"] = {}
+    without_claims(pod)
     if name == "ml-pipeline":
         pod.setdefault("volumes", []).append({"name": "config", "configMap": {"name": SETTINGS}})
         container.setdefault("volumeMounts", []).append({"name": "config", "mountPath": "/config"})

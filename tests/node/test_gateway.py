@@ -19,7 +19,7 @@ import pytest
 from tests.certificates import Authority
 from tests.cluster.control_plane import CACHE
 from tests.cluster.kubectl import kubectl, listed
-from tests.k8s.manifests import Resource, readmes_patches
+from tests.k8s.manifests import Resource, patch, readmes_patches
 from tests.node.gateway import CONTROLLERS, HOST, ITS_PODS, Gateway, gateway
 from tests.node.installation import (
     NAMESPACE,
@@ -29,7 +29,7 @@ from tests.node.installation import (
     in_namespace,
     installed,
     names,
-    need_node,
+    need_controller,
     serve_first_bundle,
     until,
 )
@@ -43,16 +43,15 @@ PLAIN = ("standard-canary", "network-policies", "envoy-gateway")
 ENCRYPTED = (*PLAIN, "gateway-tls")
 ASKED: dict[str, str | int] = {"user_id": "u1", "k": 3}
 PAGE, OTHER_PAGE = "https://shop.example", "https://other.example"
-DOORS = "app.kubernetes.io/name=recsys-door"
+DOOR = "recsys-door"
+DOORS = f"app.kubernetes.io/name={DOOR}"
 RULE = f"httproute/{NAMESPACE}/recsys-door/rule/0"
 """What the controller calls what becomes of it."""
 
 
 @pytest.fixture(scope="module", params=[PLAIN, ENCRYPTED], ids=["plain", "tls"])
 def shop(request, tmp_path_factory) -> Iterator[Shop]:
-    need_node()
-    if not kubectl("-n", CONTROLLERS, "get", "deployments", "-o", "name", status=None).out:
-        pytest.skip("no Envoy Gateway on the node: make node-gateway")
+    need_controller(CONTROLLERS, "envoy-gateway", "node-gateway")
     with installed(request.param, tmp_path_factory.mktemp("keys")) as made:
         serve_first_bundle(made, made.manifests(tmp_path_factory.mktemp("overlay")))
         yield made
@@ -139,8 +138,8 @@ def test_door_that_does_not_answer_is_not_waited_for(shops):
 
 def test_limit_of_the_gateway_acts(shop, shops, tmp_path):
     """By a lower one: two cores send no 2,000 requests a second."""
-    lower = {"op": "replace", "path": "/spec/rateLimit/local/rules/0/limit", "value": {"requests": 3, "unit": "Hour"}}
-    _apply(replace(shop, patches=(_patch("BackendTrafficPolicy", lower),)), tmp_path)
+    lower = ("replace", "/spec/rateLimit/local/rules/0/limit", {"requests": 3, "unit": "Hour"})
+    _apply(replace(shop, patches=(patch("BackendTrafficPolicy", DOOR, lower),)), tmp_path)
     until("a refusal", lambda: _asked(shops).status_code == 429)
     assert _asked(shops).text == "local_rate_limited"
     _apply(shop, tmp_path)
@@ -157,8 +156,8 @@ def test_new_doors_take_over_without_a_lost_request(shop, shops, public):
 
 
 def test_page_of_a_named_origin_asks_through_the_gateway(shop, shops, public, tmp_path):
-    named = {"op": "add", "path": "/data/RECSYS_API_ALLOWED_ORIGINS", "value": PAGE}
-    _apply(replace(shop, patches=(_patch("ConfigMap", named),)), tmp_path)
+    named = ("add", "/data/RECSYS_API_ALLOWED_ORIGINS", PAGE)
+    _apply(replace(shop, patches=(patch("ConfigMap", DOOR, named),)), tmp_path)
     until("a door that knows the page", lambda: _may_ask(public, PAGE))
     assert not _may_ask(public, OTHER_PAGE)
     answer = _asked(shops, Origin=PAGE)
@@ -257,11 +256,6 @@ def _apply(shop: Shop, folder: Path) -> None:
     until("an end of the former doors", lambda: len(names("pods", "-l", DOORS)) == 1)
 
 
-def _patch(kind: str, *operations: Any) -> Resource:
-    """Of an overlay, of the resource `recsys-door`."""
-    return {"target": {"kind": kind, "name": "recsys-door"}, "patch": json.dumps(operations)}
-
-
 def _with_tokens(shop: Shop, identity: Provider, *further: Resource) -> Shop:
     """Component gateway-jwt in place of envoy-gateway, with this provider in both places."""
     named = {"name": "test", "issuer": ISSUER, "audiences": [AUDIENCE], "remoteJWKS": {"uri": identity.url}}
@@ -270,10 +264,8 @@ def _with_tokens(shop: Shop, identity: Provider, *further: Resource) -> Shop:
         shop,
         components=tuple("gateway-jwt" if one == "envoy-gateway" else one for one in shop.components),
         patches=(
-            _patch("SecurityPolicy", {"op": "replace", "path": "/spec/jwt/providers/0", "value": named}),
-            _patch("ConfigMap", *(
-                {"op": "replace", "path": f"/data/RECSYS_API_JWT_{name}", "value": value} for name, value in door.items()
-            )),
+            patch("SecurityPolicy", DOOR, ("replace", "/spec/jwt/providers/0", named)),
+            patch("ConfigMap", DOOR, *(("replace", f"/data/RECSYS_API_JWT_{name}", value) for name, value in door.items())),
             *further,
         ),
     )  # fmt: skip
@@ -281,8 +273,8 @@ def _with_tokens(shop: Shop, identity: Provider, *further: Resource) -> Shop:
 
 def _tell_keys(identity: Provider) -> None:
     """To the door, as a file beside its own keys: at an address it asks over https alone."""
-    patch = json.dumps({"stringData": {"jwks.json": identity.jwks().decode()}})
-    in_namespace("patch", "secret", "recsys-door-keys", "-p", patch)
+    keys = json.dumps({"stringData": {"jwks.json": identity.jwks().decode()}})
+    in_namespace("patch", "secret", "recsys-door-keys", "-p", keys)
 
 
 def _put_authority(file: Path) -> None:

@@ -17,6 +17,7 @@ from components.tuning.search_space import params_from_text
 from pipelines.kubeflow.katib import METRIC
 from tests.cluster.kubectl import kubectl, listed
 from tests.k8s.manifests import Resource, resources
+from tests.node import katib
 from tests.node.images import TARGETS
 from tests.node.installation import (
     BUNDLE,
@@ -25,7 +26,7 @@ from tests.node.installation import (
     Shop,
     in_namespace,
     installed,
-    need_node,
+    need_controller,
     operate,
     run_job,
     until,
@@ -49,9 +50,7 @@ def overlay(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shop(overlay, tmp_path_factory) -> Iterator[Shop]:
-    need_node()
-    if kubectl("get", "customresourcedefinition", "experiments.kubeflow.org", status=None).err:
-        pytest.skip("no Katib on the node: make node-katib")
+    need_controller(katib.NAMESPACE, "katib-controller", "node-katib")
     with installed(COMPONENTS, tmp_path_factory.mktemp("keys")) as made:
         kubectl("apply", "-f", "-", stdin=listed(made.manifests(overlay)))
         in_namespace("rollout", "status", "deployment/recsys-operations", f"--timeout={READY_SECONDS}s")

@@ -23,7 +23,7 @@ from tests.node.installation import (
     in_namespace,
     installed,
     names,
-    need_node,
+    need_controller,
     put_secret,
     ready,
     serve_first_bundle,
@@ -45,9 +45,7 @@ FEW, MOST_DOORS = "10", 4
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory) -> Iterator[Shop]:
-    need_node()
-    if not kubectl("-n", keda.NAMESPACE, "get", "deployments", "-o", "name").out:
-        pytest.skip("no KEDA on the node: make node-scaling")
+    need_controller(keda.NAMESPACE, "keda-operator", "node-scaling")
     with installed(COMPONENTS, tmp_path_factory.mktemp("keys"), is_scaled=True) as made:
         serve_first_bundle(made, made.manifests(tmp_path_factory.mktemp("overlay")))
         yield made

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.kubeflow.platform import FROM_SECRET, NEEDS
 from tests.cluster.kubectl import kubectl, listed
+from tests.k8s.manifests import patch
 from tests.node.images import TARGETS
 from tests.node.installation import (
     BUNDLE,
@@ -21,7 +22,7 @@ from tests.node.installation import (
     Shop,
     in_namespace,
     installed,
-    need_node,
+    need_controller,
     operate,
     run_job,
     until,
@@ -40,23 +41,18 @@ COUNTED = "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED') AND
 STARTED = re.compile(r"^run (\S+) \((\S+)\), version (\S+): (started|was there already)$", re.M)
 
 
-def _patch(kind: str, name: str, *operations: tuple[str, str, object]) -> dict[str, object]:
-    said = [{"op": op, "path": path, "value": value} for op, path, value in operations]
-    return {"target": {"kind": kind, "name": name}, "patch": orjson.dumps(said).decode()}
-
-
 PATCHES = (
-    _patch(
+    patch(
         "ConfigMap", "recsys-kubeflow",
         ("replace", "/data/RECSYS_STEP_IMAGE", TARGETS["pipeline"]),
         ("add", "/data/RECSYS_STEP_NEEDS", NEEDED),
     ),
-    _patch(
+    patch(
         "CronJob", "train-recommender",
         ("add", "/spec/jobTemplate/spec/template/spec/containers/0/args/-", f"--namespace={NAMESPACE}"),
     ),
     # Kubeflow's driver and launcher say nothing of what `restricted` asks for.
-    _patch(
+    patch(
         "Namespace", NAMESPACE,
         ("replace", "/metadata/labels/pod-security.kubernetes.io~1enforce", "baseline"),
     ),
@@ -66,9 +62,7 @@ PATCHES = (
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory) -> Iterator[Shop]:
-    need_node()
-    if kubectl("get", "namespace", KUBEFLOW, status=None).err:
-        pytest.skip("no Kubeflow on the node: make node-kubeflow")
+    need_controller(KUBEFLOW, "ml-pipeline", "node-kubeflow")
     with installed(COMPONENTS, tmp_path_factory.mktemp("keys")) as made:
         made.patches, made.dataset = PATCHES, f"toy-{secrets.token_hex(3)}"  # Kubeflow remembers runs of earlier tests
         kubectl("apply", "-f", "-", stdin=listed(made.manifests(tmp_path_factory.mktemp("overlay"))))
