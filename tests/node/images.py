@@ -41,7 +41,7 @@ START_POSTGRES = """\
 set -e
 case "$1" in -*) set -- postgres "$@" ;; esac
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-    initdb --pgdata="$PGDATA" --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" \\
+    initdb --encoding=UTF8 --pgdata="$PGDATA" --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" \\
         --auth-local=trust --auth-host=scram-sha-256 > /dev/null
     echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
     pg_ctl --pgdata="$PGDATA" --options="-c listen_addresses=''" --wait start > /dev/null
