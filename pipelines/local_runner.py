@@ -125,9 +125,12 @@ def run_package(
         "cache": str(home / "kfp_cache"),
         "caching": caching,
         "outputs": str(folder / "outputs.json"),
+        "scratch": str(folder / "tmp"),
     }
+    (folder / "tmp").mkdir(exist_ok=True)
     (folder / "request.json").write_text(json.dumps(request, indent=1))
     reader = _execute(folder, home, progress, launched)
+    rmtree(folder / "tmp", ignore_errors=True)
     reader.raise_for_failure(folder / "log.txt")
     outputs = json.loads((folder / "outputs.json").read_text())
     skipped = [step for step in _steps(package) if step not in reader.seconds]
@@ -135,13 +138,10 @@ def run_package(
 
 
 def _execute(folder: Path, home: Path, progress: Progress, launched: Callable[[int], None]) -> "_LogReader":
-    scratch = folder / "tmp"  # kfp.local leaves one folder per step in TMPDIR
-    scratch.mkdir(exist_ok=True)
     environment = {
         **WAITING,
         **os.environ,
         HOME_VARIABLE: str(home),
-        "TMPDIR": str(scratch),
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",
     }
@@ -160,7 +160,6 @@ def _execute(folder: Path, home: Path, progress: Progress, launched: Callable[[i
             process.terminate()
             raise
     reader.exit_code = process.returncode
-    rmtree(scratch, ignore_errors=True)
     return reader
 
 

@@ -1,7 +1,8 @@
 """What a pipeline's steps take of the machine: CPU seconds and memory of each step's processes, as it runs.
 
 The local runner starts one process per run, and that one a process per step. It tells of each step's start and end;
-in between a thread looks at the memory. CPU time is the kernel's own account of ended processes, which misses nothing.
+in between a thread looks at the memory. CPU time is the kernel's own account, of ended processes too, which misses nothing; the
+imports that all steps share are in the first.
 """
 
 import threading
@@ -48,7 +49,7 @@ class UsageMeter:
 
     def started(self, step: str) -> None:
         """A step began: what is seen from here on is its own."""
-        self._cpu_before, self._current = _ended_cpu_seconds(), StepUsage()
+        self._cpu_before, self._current = _cpu_seconds(), StepUsage()
         self.steps[step] = self._current
         self.told.started(step)
 
@@ -57,9 +58,9 @@ class UsageMeter:
         self.told.said(step, line)
 
     def finished(self, step: str, seconds: float) -> None:
-        """A step ended: its processes are in the kernel's account of ended ones."""
+        """A step ended: its processes are in their parents' account of ended ones."""
         usage = self.steps[step]
-        usage.seconds, usage.cpu_seconds = seconds, _ended_cpu_seconds() - self._cpu_before
+        usage.seconds, usage.cpu_seconds = seconds, _cpu_seconds() - self._cpu_before
         self.told.finished(step, seconds)
 
     def look(self) -> None:
@@ -97,13 +98,12 @@ def _memory_of(processes: Sequence[psutil.Process]) -> int:
     return total
 
 
-def _ended_cpu_seconds() -> float:
-    """CPU time of the ended steps of the runs that are on: descendants that were waited for."""
+def _cpu_seconds() -> float:
+    """CPU time of all processes of the runs that are on, ended ones included."""
     total = 0.0
-    for worker in psutil.Process().children():
+    for process in _descendants():
         try:
-            times = worker.cpu_times()
+            total += sum(process.cpu_times()[:4])  # its own and its ended children's, in the kernel and outside of it
         except psutil.NoSuchProcess:
             continue
-        total += times.children_user + times.children_system
     return total

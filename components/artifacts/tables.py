@@ -179,6 +179,15 @@ def read_table(folder: Path, name: str, columns: Sequence[str] = (), where: pc.E
     return conform(dataset.to_table(columns=there, filter=where), name, columns)
 
 
+def count_rows(folder: Path, name: str) -> int:
+    """Rows of a table, from its file's metadata.
+
+    Raises:
+        ContractError: The file is missing.
+    """
+    return int(_dataset(folder, name).count_rows())
+
+
 def summarise(
     folder: Path,
     name: str,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.artifacts.cuts import Cuts
 from components.artifacts.feature_manifest import FeatureManifest
-from components.artifacts.tables import read_table
+from components.artifacts.tables import count_rows, read_table
 from components.point_in_time.cut_models import read_items, write_fitted, write_items
 from components.point_in_time.queries import item_table_at
 from components.retrieval.config import RetrieversConfig
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 MOST_WORKERS = 4
 """Each holds the interactions and one item-to-item product: about 1 GB with 1.5 million interactions."""
+
+FEW_INTERACTIONS = 100_000
+"""All cuts of so many are fitted here before a further process has imported what it needs, which takes two seconds."""
 
 
 def fit_cuts(events: Path, features: Path, home: Path, out: Path, cuts: Cuts, *, config: RetrieversConfig) -> None:
@@ -49,17 +52,21 @@ def _with_items(events: Path, home: Path, out: Path, cuts: Sequence[datetime]) -
         yield cut
 
 
-def _fit_in_processes(events: Path, out: Path, cuts: Iterable[datetime], config: RetrieversConfig) -> None:
-    """The cuts side by side, each in a process that holds the interactions."""
-    workers = min(MOST_WORKERS, os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        fits = {pool.submit(_fit, events, out, cut, config): cut for cut in cuts}
-        for fit in as_completed(fits):
-            _tell(fits[fit], fit.result())
+def _fit_all(events: Path, out: Path, cuts: Iterable[datetime], config: RetrieversConfig) -> None:
+    """Few interactions cut after cut in this process, more side by side, each cut in a process that holds them."""
+    if count_rows(events, "interactions") <= FEW_INTERACTIONS:
+        for cut in cuts:
+            _tell(cut, _fit(events, out, cut, config))
+    else:
+        workers = min(MOST_WORKERS, os.cpu_count() or 1)
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            fits = {pool.submit(_fit, events, out, cut, config): cut for cut in cuts}
+            for fit in as_completed(fits):
+                _tell(fits[fit], fit.result())
 
 
 def _fit(events: Path, out: Path, cut: datetime, config: RetrieversConfig) -> float:
-    """In a worker: fit and write one cut; its seconds."""
+    """Fit and write one cut; its seconds."""
     began = time.monotonic()
     write_fitted(out, cut, fit_in_process(events, read_items(out, cut), cut=cut, config=config))
     return time.monotonic() - began
@@ -75,7 +82,7 @@ def fit_on_spark(events: Path, out: Path, cuts: Iterable[datetime], config: Retr
 
 
 ENGINES: Mapping[str, Callable[[Path, Path, Iterable[datetime], RetrieversConfig], None]] = {
-    "process": _fit_in_processes,
+    "process": _fit_all,
     "spark": fit_on_spark,
 }
 

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from benchmarks.cost.usage import UsageMeter, _descendants, _ended_cpu_seconds, _memory_of
+from benchmarks.cost.usage import UsageMeter, _cpu_seconds, _descendants, _memory_of
 from pipelines.local_runner import SilentProgress
 
 HOLDS_MEMORY = "held = bytearray(b'x' * 200 * 2**20); print('held', flush=True); input()"
@@ -26,13 +26,13 @@ def test_cpu_seconds_are_those_of_ended_steps_of_a_run_that_is_on():
         f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURNS_CPU!r}]); "
         "print('done', flush=True); input()"
     )
-    before = _ended_cpu_seconds()
+    before = _cpu_seconds()
     with subprocess.Popen(
         [sys.executable, "-c", worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "done\n"
-        burnt = _ended_cpu_seconds() - before
+        burnt = _cpu_seconds() - before
         process.communicate("\n")
     assert 0.35 <= burnt < 3.0  # the kernel counts in ticks and may leave the last one out
 
