@@ -31,9 +31,10 @@ from rich.console import Console
 from benchmarks import command
 from benchmarks.load import Tally, closed_loop, get, paced_loop, post
 from benchmarks.overload import CONNECTIONS, RESULTS, known_users, own_copy, run, stack
-from components.artifacts.bundle import REFERENCE, Bundle, load_bundle, write_bundle
+from components.artifacts.bundle import Bundle, load_bundle, write_bundle
 from components.artifacts.cuts import parse_moment
 from components.artifacts.home import recsys_home
+from components.artifacts.manifest import REFERENCE
 from components.artifacts.registry import CHAMPION, open_registry, require_champion
 from components.materialize_features.materialize import materialize_features
 from components.reranking.config import PolicyConfig

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from components.artifacts.bundle import ITEMS, RANKER, REFERENCE, Manifest, verify_files
 from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import ContractError
 from components.artifacts.feedback import read_feedback
+from components.artifacts.manifest import ITEMS, RANKER, REFERENCE, Manifest, verify_files
 from components.ranking.ranker import Ranker
 from components.retrieval.items import ItemTable
 from monitoring.audience import audience_checks

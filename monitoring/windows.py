@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.artifacts.bundle import REFERENCE
 from components.artifacts.errors import ConfigError, ContractError
 from components.artifacts.feedback import read_feedback
+from components.artifacts.manifest import REFERENCE
 from components.artifacts.tables import TIMESTAMP
 from feature_repo.schema import RANKER_FEATURE_NAMES, USER_ID
 from monitoring.config import QualityConfig

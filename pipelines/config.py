@@ -28,8 +28,6 @@ from components.tune_ranker.config import TuningConfig
 from components.tune_retrievers.config import RetrieverTuningConfig
 from monitoring.config import MonitoringConfig, RetrainingPolicy
 
-DEFAULT_CONFIG = "complete_journey"
-
 
 class PipelineConfig(BaseModel):
     """What `recsys train run CONFIG` reads. Sections left out take their defaults."""

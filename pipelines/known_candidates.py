@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
-from components.artifacts.bundle import REFERENCE, Bundle, GoldenRequest, load_bundle, write_bundle
+from components.artifacts.bundle import Bundle, GoldenRequest, load_bundle, write_bundle
+from components.artifacts.manifest import REFERENCE
 from components.artifacts.registry import Version, open_registry
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import TwoStageModel

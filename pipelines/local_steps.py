@@ -63,7 +63,7 @@ def preload(package: str) -> bool:
     """
     if sys.platform != "linux":
         return False
-    forkserver.set_forkserver_preload([EXECUTOR, *imported(package)])
+    forkserver.set_forkserver_preload(["kfp.dsl.executor", *imported(package)])
     before = dict(os.environ)
     os.environ.update(AS_STEP)
     try:

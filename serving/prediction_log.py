@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.artifacts.tables import TIMESTAMP
-from components.ranking.two_stage import Ranking
 from feature_repo.schema import EVENT_TIMESTAMP, ITEM_ID, RANKER_FEATURE_NAMES, USER_ID
 from serving.exploration import Draw
+
+if TYPE_CHECKING:  # whoever reads the log needs no ranker: two seconds of CPU in every command that looks at rollouts
+    from components.ranking.two_stage import Ranking
 
 FOLDER = Path("logs") / "impressions"
 QUERY_ID = re.compile(r"[0-9a-f]{32}")
@@ -77,7 +79,7 @@ class Impressions:
     moment: datetime
     item_ids: tuple[str, ...]
     retrievers: tuple[str, ...]
-    top: Ranking
+    top: "Ranking"
     draw: Draw
     policy: str
     store_id: str | None

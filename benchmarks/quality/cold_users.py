@@ -28,7 +28,8 @@ from components.artifacts.errors import ContractError, RecsysError
 from components.artifacts.tables import SCHEMAS, Tables, read_table
 from components.build_training_set.new_users import new_user_query
 from components.datasets.load import sample
-from components.evaluate_bundle.rank_systems import TWO_STAGE, popularity, system_lists
+from components.evaluate_bundle.config import TWO_STAGE
+from components.evaluate_bundle.rank_systems import popularity, system_lists
 from components.ingest_events.ingest import ingest_events
 from components.ranking.blend import Blend
 from components.ranking.bootstrap import Interval, bootstrap_means

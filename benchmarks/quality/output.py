@@ -17,8 +17,8 @@ from rich.table import Table
 from benchmarks.quality.ratings import PREDICTORS, RatingErrors
 from benchmarks.quality.run import DatasetResult
 from benchmarks.quality.systems.catalogue import LABELS
+from components.evaluate_bundle.config import TWO_STAGE
 from components.evaluate_bundle.evaluation import Evaluation
-from components.evaluate_bundle.rank_systems import TWO_STAGE
 from components.ranking.bootstrap import Interval
 from components.ranking.metrics import metric_label
 

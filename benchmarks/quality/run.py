@@ -26,7 +26,7 @@ from benchmarks.quality.systems import fusion
 from benchmarks.quality.systems.system import Rank, System
 from benchmarks.quality.tune import Found, K, completed_lists, ndcg, objective_of, search
 from components.artifacts.bundle import Bundle
-from components.evaluate_bundle.rank_systems import TWO_STAGE
+from components.evaluate_bundle.config import TWO_STAGE
 from components.retrieval.config import RetrieversConfig
 from components.tuning.search_space import Params, contains
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
-from components.artifacts.bundle import RANKER, load_bundle
+from components.artifacts.bundle import load_bundle
 from components.artifacts.cuts import parse_moment, seconds
+from components.artifacts.manifest import RANKER
 from components.ranking.feature_matrix import feature_matrix
 from components.ranking.two_stage import Ranking
 from components.retrieval.query import build_query

@@ -15,8 +15,9 @@ import pyarrow as pa
 import xgboost as xgb
 from numpy.typing import NDArray
 
-from components.artifacts.bundle import BundleFacts, GoldenRequest, write_bundle
+from components.artifacts.bundle import GoldenRequest, write_bundle
 from components.artifacts.cuts import seconds
+from components.artifacts.manifest import BundleFacts
 from components.artifacts.tables import ITEMS, TIMESTAMP
 from components.ranking.feature_matrix import feature_matrix
 from components.ranking.ranker import Ranker

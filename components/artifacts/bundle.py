@@ -19,14 +19,27 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
 from components.artifacts.feature_manifest import sha256
-from components.ranking.blend import Blend
+from components.artifacts.manifest import (
+    CALIBRATION,
+    FORMAT_VERSION,
+    GOLDEN,
+    ITEMS,
+    MANIFEST,
+    POLICY,
+    RANKER,
+    RETRIEVERS,
+    BundleFacts,
+    Manifest,
+    is_content,
+    verify_files,
+)
 from components.ranking.calibration import ProbabilityMap
 from components.ranking.ranker import Ranker
 from components.ranking.two_stage import TwoStageModel
@@ -37,38 +50,8 @@ from components.retrieval.query import build_query
 from components.retrieval.storage import read_retrievers, write_retrievers
 from feature_repo.schema import RANKER_FEATURES, schema_hash
 
-FORMAT_VERSION = 3
-READABLE = (2, FORMAT_VERSION)
-"""Format 2 had no blend, so its lists are ordered by the score alone, and no map, so its items come without probability."""
-MANIFEST, RANKER, ITEMS, RETRIEVERS, GOLDEN = "manifest.json", "ranker.ubj", "items.arrow", "retrievers", "golden.json"
-REFERENCE, POLICY, CALIBRATION = "reference.parquet", "policy.json", "calibration.json"
 SCORE_TOLERANCE = 1e-4
 """Largest difference of a score between the machine that trained and one that serves; an XGBoost 2 model is off by 0.4."""
-
-
-@dataclass(frozen=True, slots=True)
-class BundleFacts:
-    """What the manifest says of the training.
-
-    Attributes:
-        as_of: The training cut, ISO 8601.
-        data_start: First interaction that was read.
-        data_end: End of what the retrievers were fitted on.
-        interactions: Interactions before `as_of`.
-        seed: Of everything that drew.
-        training: Contents of training.json: parameters, rounds, validation NDCG.
-        config: The whole resolved pipeline configuration.
-        code: Hash of the source that trained.
-    """
-
-    as_of: str
-    data_start: str
-    data_end: str
-    interactions: int
-    seed: int
-    training: Mapping[str, Any]
-    config: Mapping[str, Any]
-    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,63 +75,6 @@ class GoldenRequest:
     k: int
     item_ids: Sequence[str]
     scores: Sequence[float]
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a bundle is.
-
-    Attributes:
-        bundle_id: `b-` and 12 hex digits of the files' hashes.
-        format_version: Of this layout.
-        feature_service: Feast's service that the features come from.
-        schema_hash: Of the ranker's features.
-        features: Their names, in the order of the matrix.
-        quotas: Candidates asked of each retriever.
-        xgboost: Version that trained.
-        facts: What the training was.
-        files: Relative path to SHA-256.
-        blend: What orders the list of a user of whom little is known; None where the score alone does.
-    """
-
-    bundle_id: str
-    format_version: int
-    feature_service: str
-    schema_hash: str
-    features: tuple[str, ...]
-    quotas: Mapping[str, int]
-    xgboost: str
-    facts: BundleFacts
-    files: Mapping[str, str]
-    blend: Blend | None = None
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """The manifest of a bundle's folder.
-
-        Raises:
-            ContractError: There is none, or it is of another format.
-        """
-        path = folder / MANIFEST
-        try:
-            content = json.loads(path.read_text())
-            if content["format_version"] not in READABLE:
-                raise ContractError(
-                    f"{path}: bundle format {content['format_version']}, this version reads "
-                    f"{' and '.join(map(str, READABLE))}. "
-                    "Serve it with the version that trained it, or train anew."
-                )
-            facts = BundleFacts(**content.pop("facts"))
-            blend = Blend(**content["blend"]) if content.get("blend") else None
-            return cls(**content | {"facts": facts, "features": tuple(content["features"]), "blend": blend})
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ContractError(
-                f"{path}: no readable manifest of a bundle ({error!r}). Train or copy it anew."
-            ) from error
-
-    def to_json(self) -> str:
-        """Sorted keys."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
 
 @dataclass(frozen=True)
@@ -203,7 +129,7 @@ def write_bundle(
         calibration.write(folder / CALIBRATION)
     for name, source in extra_files.items():
         copyfile(source, folder / name)
-    files = {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if _is_content(path)}
+    files = {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if is_content(path)}
     manifest = Manifest(
         bundle_id=_bundle_id(files, model),
         format_version=FORMAT_VERSION,
@@ -241,22 +167,6 @@ def load_bundle(folder: Path) -> Bundle:
     golden = tuple(GoldenRequest(**request) for request in json.loads((folder / GOLDEN).read_text()))
     calibration = ProbabilityMap.read(folder / CALIBRATION) if CALIBRATION in manifest.files else None
     return Bundle(folder, manifest, model, policy, golden, calibration)
-
-
-def verify_files(folder: Path, manifest: Manifest) -> None:
-    """Hold the files against their hashes.
-
-    Raises:
-        ContractError: One is missing, changed or not in the manifest.
-    """
-    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if _is_content(path)}
-    strange = sorted(there.symmetric_difference(manifest.files))
-    changed = [name for name in manifest.files if name in there and sha256(folder / name) != manifest.files[name]]
-    if strange or changed:
-        raise ContractError(
-            f"bundle {folder}: damaged; missing or unexpected {strange or 'none'}, changed {changed or 'none'}. "
-            "Copy it again from where it was made, or train anew."
-        )
 
 
 def check_golden(bundle: Bundle) -> None:
@@ -322,7 +232,3 @@ def _bundle_id(files: Mapping[str, str], model: TwoStageModel) -> str:
     blend = None if model.blend is None else asdict(model.blend)
     content = json.dumps([dict(files), dict(model.quotas), blend, schema_hash(), FORMAT_VERSION], sort_keys=True)
     return "b-" + hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-def _is_content(path: Path) -> bool:
-    return path.is_file() and path.name != MANIFEST

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from components.artifacts.bundle import Manifest, verify_files
 from components.artifacts.errors import ContractError, NotFoundError
+from components.artifacts.manifest import Manifest, verify_files
 from components.artifacts.whole_file import write_whole
 
 Alias = Literal["champion", "challenger"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from pyarrow import fs
 from pyarrow.lib import ArrowException
 
-from components.artifacts.bundle import MANIFEST
 from components.artifacts.errors import ConfigError, RecsysError
+from components.artifacts.manifest import MANIFEST
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.artifacts.bundle import CALIBRATION, REFERENCE, BundleFacts, GoldenRequest, Manifest, write_bundle
+from components.artifacts.bundle import GoldenRequest, write_bundle
 from components.artifacts.cuts import Cuts, SplitConfig, seconds
+from components.artifacts.manifest import CALIBRATION, REFERENCE, BundleFacts, Manifest
 from components.artifacts.tables import TIMESTAMP, summarise
 from components.assemble_bundle.config import BundleConfig
 from components.point_in_time.cut_models import read_cut

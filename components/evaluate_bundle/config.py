@@ -7,6 +7,10 @@ from components.artifacts.errors import ConfigError
 HEADLINE_KS = (10, 20)
 """Cut-offs of the figures that reports, registry and gate name: NDCG@10 and recall@20."""
 
+TWO_STAGE, FUSION, POPULARITY, CHAMPION = "two_stage", "fusion", "popularity", "champion"
+AS_RANKED = "as_ranked"
+"""The bundle before its policy, where it has one."""
+
 
 class EvaluationConfig(BaseModel):
     """Metrics and intervals."""

@@ -18,10 +18,10 @@ from components.artifacts.errors import ContractError
 from components.artifacts.registry import CHAMPION as CHAMPION_ALIAS
 from components.artifacts.registry import open_registry
 from components.artifacts.tables import TIMESTAMP, summarise
-from components.evaluate_bundle.config import EvaluationConfig, GateConfig
+from components.evaluate_bundle.config import CHAMPION, EvaluationConfig, GateConfig
 from components.evaluate_bundle.evaluation import CatalogueFacts, Evaluation, Lists, evaluate_lists
 from components.evaluate_bundle.gate import Gate, check_metric, decide_gate
-from components.evaluate_bundle.rank_systems import CHAMPION, popularity, system_lists
+from components.evaluate_bundle.rank_systems import popularity, system_lists
 from components.evaluate_bundle.report import render_report
 from components.point_in_time.queries import queries_at, refreshed_items_at
 from components.ranking.labels import Answers, draw

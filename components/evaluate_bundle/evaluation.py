@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
-from components.evaluate_bundle.config import EvaluationConfig
-from components.evaluate_bundle.rank_systems import TWO_STAGE
+from components.evaluate_bundle.config import TWO_STAGE, EvaluationConfig
 from components.ranking.bootstrap import Interval, bootstrap_means
 from components.ranking.metrics import (
     Judged,

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.artifacts.errors import ConfigError
-from components.evaluate_bundle.config import EvaluationConfig, GateConfig
+from components.evaluate_bundle.config import CHAMPION, POPULARITY, TWO_STAGE, EvaluationConfig, GateConfig
 from components.evaluate_bundle.evaluation import Evaluation
-from components.evaluate_bundle.rank_systems import CHAMPION, POPULARITY, TWO_STAGE
 from components.ranking.metrics import METRICS, metric_label
 
 

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from components.evaluate_bundle.config import AS_RANKED, FUSION, POPULARITY, TWO_STAGE
 from components.ranking.two_stage import Ranking, TwoStageModel
-from components.retrieval.candidates import RRF_OFFSET
+from components.retrieval.config import RRF_OFFSET
 from feature_repo.schema import RETRIEVERS
-
-TWO_STAGE, FUSION, POPULARITY, CHAMPION = "two_stage", "fusion", "popularity", "champion"
-AS_RANKED = "as_ranked"
-"""The bundle before its policy, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from components.artifacts.bundle import Manifest
+from components.artifacts.manifest import Manifest
+from components.evaluate_bundle.config import AS_RANKED, CHAMPION, FUSION, POPULARITY, TWO_STAGE
 from components.evaluate_bundle.evaluation import Evaluation
 from components.evaluate_bundle.gate import Gate
-from components.evaluate_bundle.rank_systems import AS_RANKED, CHAMPION, FUSION, POPULARITY, TWO_STAGE
 from components.ranking.bootstrap import Interval
 from components.ranking.metrics import metric_label
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.ranking.config import BlendConfig
-from components.retrieval.candidates import RRF_OFFSET
+from components.retrieval.config import RRF_OFFSET
 from feature_repo.schema import RETRIEVERS
 
 

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from components.artifacts.errors import ContractError
 
@@ -57,6 +56,8 @@ class ProbabilityMap:
         Source:
             Kull, Silva Filho & Flach, Beta calibration, AISTATS 2017.
         """
+        from sklearn.linear_model import LogisticRegression  # a second of CPU, which who reads a bundle does not need
+
         if len(margins) == 0:
             raise ContractError("calibration: no candidate to fit on; expected the lists of the validation cut.")
         columns, taken = _logarithms(margins), np.asarray(labels, np.float64)

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from components.native.compiler import native
 from components.native.hash_table import VACANT, empty_table, slot_of
+from components.retrieval.config import RRF_OFFSET
 from components.retrieval.query import Query
 from components.retrieval.retriever import Retriever, Scored, best_keys, order_key
 from feature_repo.schema import RETRIEVERS
 
-RRF_OFFSET = 20.0
-"""k0 of reciprocal rank fusion: a source's share of an item is 1 / (k0 + rank)."""
 SOURCES = len(RETRIEVERS)
 
 

@@ -8,6 +8,8 @@ from components.artifacts.errors import ConfigError
 from feature_repo.schema import RETRIEVERS
 
 STRICT = ConfigDict(frozen=True, extra="forbid")
+RRF_OFFSET = 20.0
+"""k0 of reciprocal rank fusion: a source's share of an item is 1 / (k0 + rank)."""
 
 
 class RepeatPurchaseConfig(BaseModel):

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.native.compiler import native
 from components.retrieval.interaction_log import Counts, SparseMatrix, csr_arrays, csr_from
@@ -150,6 +149,10 @@ def _text(fields: dict[str, str | None]) -> str:
 def _vectors(texts: NDArray[np.str_]) -> sp.csr_array:
     if not any(text.strip() for text in texts):
         return sp.csr_array(np.zeros((len(texts), 1), np.float32))
+    from sklearn.feature_extraction.text import (
+        TfidfVectorizer,  # a second of CPU, which who reads a bundle does not need
+    )
+
     words = r"[^\s,;:()/]+"
     vectorizer = TfidfVectorizer(token_pattern=words, sublinear_tf=True, dtype=np.float32)
     return sp.csr_array(vectorizer.fit_transform(texts))

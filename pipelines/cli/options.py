@@ -7,7 +7,6 @@ import typer
 
 from components.artifacts.errors import ConfigError
 from components.artifacts.yaml_file import from_yaml
-from pipelines.config import DEFAULT_CONFIG
 
 Config = Annotated[
     str,
@@ -17,7 +16,8 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. --set tuning.trials=4. Repeatable."),
 ]
-DEFAULT = DEFAULT_CONFIG
+DEFAULT = "complete_journey"
+"""The configuration that is taken where none is named."""
 STEP_IMAGE_VARIABLE = "RECSYS_STEP_IMAGE"
 Image = Annotated[
     str, typer.Option(envvar=STEP_IMAGE_VARIABLE, help="Image of every step, with a version or a digest.")

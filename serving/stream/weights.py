@@ -4,8 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from components.artifacts.bundle import Manifest
 from components.artifacts.errors import NotFoundError, RecsysError
+from components.artifacts.manifest import Manifest
 from serving.bundle_source import named_folder
 from serving.event_types import trained_weights
 from serving.settings import Settings

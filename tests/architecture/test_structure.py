@@ -102,9 +102,11 @@ def test_every_configuration_field_is_described():
     assert [place for place, field in fields(PipelineConfig) if not field.description] == []
 
 
-def test_command_line_starts_without_the_heavy_imports():
-    heavy = {"kfp", "evidently", "feast", "kserve", "xgboost"}
-    code = f"import sys; import pipelines.cli.main; print(sorted({heavy!r} & set(sys.modules)))"
+@pytest.mark.parametrize("module", ["pipelines.cli.main", "components.artifacts.registry", "pipelines.rollouts"])
+def test_commands_that_load_no_model_start_without_the_heavy_imports(module):
+    heavy = {"kfp", "evidently", "feast", "kserve", "xgboost", "sklearn", "numba"}
+    heavy |= {"pandas"} if module == "pipelines.cli.main" else set()
+    code = f"import sys; import {module}; print(sorted({heavy!r} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "[]"
 

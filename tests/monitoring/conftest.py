@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import xgboost as xgb
 
-from components.artifacts.bundle import FORMAT_VERSION, MANIFEST, RANKER, REFERENCE, BundleFacts, Manifest
 from components.artifacts.feature_manifest import sha256
 from components.artifacts.item_snapshot import published_items
+from components.artifacts.manifest import FORMAT_VERSION, MANIFEST, RANKER, REFERENCE, BundleFacts, Manifest
 from components.artifacts.tables import TIMESTAMP
 from feature_repo.schema import ITEM_NUMERIC, RANKER_FEATURE_NAMES, RANKER_FEATURES, schema_hash
 from monitoring.config import FreshnessConfig, MonitoringConfig, QualityConfig, ReportConfig

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from components.artifacts.bundle import MANIFEST, load_bundle
+from components.artifacts.bundle import load_bundle
 from components.artifacts.errors import ConfigError
+from components.artifacts.manifest import MANIFEST
 from components.artifacts.registry import CHAMPION, open_registry
 from components.deploy_canary.book import RolloutBook
 from components.deploy_canary.kserve import KnativeTarget, StandardTarget

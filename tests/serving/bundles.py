@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts.bundle import MANIFEST, RANKER, load_bundle, write_bundle
+from components.artifacts.bundle import load_bundle, write_bundle
+from components.artifacts.manifest import MANIFEST, RANKER
 from components.artifacts.registry import open_registry
 from components.reranking.config import PolicyConfig
 from tests.conftest import Trained

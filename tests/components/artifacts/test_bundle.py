@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.artifacts.bundle import Manifest, check_golden, load_bundle, write_bundle
+from components.artifacts.bundle import check_golden, load_bundle, write_bundle
 from components.artifacts.errors import ContractError
+from components.artifacts.manifest import Manifest
 from components.ranking.blend import Blend
 from components.retrieval.query import build_query
 

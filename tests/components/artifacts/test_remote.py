@@ -3,8 +3,9 @@
 import pytest
 from pyarrow import fs
 
-from components.artifacts.bundle import MANIFEST, load_bundle
+from components.artifacts.bundle import load_bundle
 from components.artifacts.errors import ConfigError
+from components.artifacts.manifest import MANIFEST
 from components.artifacts.remote import CopyFailedError, ensure_copied, is_on_a_volume
 
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from components.evaluate_bundle.config import EvaluationConfig
+from components.evaluate_bundle.config import CHAMPION, POPULARITY, TWO_STAGE, EvaluationConfig
 from components.evaluate_bundle.evaluation import CatalogueFacts, Evaluation, Lists, evaluate_lists
-from components.evaluate_bundle.rank_systems import CHAMPION, POPULARITY, TWO_STAGE
 
 USERS, ITEMS = 30, 40
 CUTS = ("2017-10-30", "2017-11-06")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from components.artifacts.bundle import BundleFacts, Manifest
+from components.artifacts.manifest import BundleFacts, Manifest
 from components.evaluate_bundle.config import GateConfig
 from components.evaluate_bundle.gate import decide_gate
 from components.evaluate_bundle.report import headline, render_report

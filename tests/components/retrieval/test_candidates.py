@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.retrieval.candidates import RRF_OFFSET, fuse
+from components.retrieval.candidates import fuse
+from components.retrieval.config import RRF_OFFSET
 from components.retrieval.retriever import Scored, top_k
 from feature_repo.schema import RETRIEVERS
 

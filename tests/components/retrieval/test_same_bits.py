@@ -6,7 +6,8 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.retrieval.candidates import RRF_OFFSET, fuse
+from components.retrieval.candidates import fuse
+from components.retrieval.config import RRF_OFFSET
 from components.retrieval.pure_svd import PureSvd
 from components.retrieval.retriever import Scored, kth_largest, top_k
 from components.retrieval.weighted_sums import best_sums, positive_sums

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from components.artifacts.bundle import MANIFEST, READABLE, BundleFacts, Manifest
 from components.artifacts.errors import ConfigError
+from components.artifacts.manifest import MANIFEST, READABLE, BundleFacts, Manifest
 from pipelines.server_process import free_ports
 from serving.arguments import read_arguments
 from serving.settings import settings_from_environment
