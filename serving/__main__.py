@@ -2,6 +2,7 @@
 
 import sys
 
+import serving.lean_xgboost  # noqa: F401 - before anything that imports XGBoost
 from serving.arguments import run_program
 from serving.server import run_server
 from serving.settings import PREFIX, Settings, settings_from_environment
