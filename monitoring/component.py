@@ -20,6 +20,7 @@ def monitor_window(model_name: str, config: str, start: str, end: str, now: str,
     Returns:
         State of the verdict.
     """
+    import logging
     from pathlib import Path
 
     from components.artifacts.cuts import parse_moment
@@ -41,6 +42,7 @@ def monitor_window(model_name: str, config: str, start: str, end: str, now: str,
         out=Path(report.path),
         config=MonitoringConfig.model_validate_json(config),
     )
+    logging.getLogger("monitoring").info("%s: %s", verdict.state, verdict.sentence)
     publish(home, verdict.model)
     notify(home, verdict, Path(report.path) / "report.html")
     return verdict.state

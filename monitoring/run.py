@@ -31,7 +31,7 @@ from monitoring.report import render_report
 from monitoring.segments import Calibrated, judge_calibration
 from monitoring.skew import Skew, Sources, compare_served
 from monitoring.skew_checks import skew_checks
-from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict
+from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict, days
 from monitoring.windows import Window, check_window, read_reference, read_window
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,6 @@ def run_monitoring(
     with locked(home, config.model):
         _write(home, out, verdict, reference, window, config)
         append(home, verdict)
-    log.info("%s: %s", verdict.state, verdict.sentence)
     return verdict
 
 
@@ -186,13 +185,14 @@ def _read(
     end: datetime,
     now: datetime,
     config: MonitoringConfig,
+    *,
+    told: str = "%s: %s impressions of %s users",
 ) -> Window:
     deepest = int(reference["position"].max())
     window = read_window(
         home, manifest.bundle_id, start=start, end=end, now=now, deepest=deepest, config=config.quality
     )
-    rows, users = f"{len(window.frame):,}", f"{window.users:,}"
-    log.info("window %s to %s: %s impressions of %s users", start.date(), end.date(), rows, users)
+    log.info(told, days(start, end), f"{len(window.frame):,}", f"{window.users:,}")
     return window
 
 
@@ -201,7 +201,10 @@ def _with_outcomes(
 ) -> Window:
     """The newest window of the same length whose outcomes are known: this one, where it is old enough."""
     start, end = known_span(window.start, window.end, now, config.quality.horizon_days)
-    return window if end == window.end else _read(home, manifest, reference, start, end, now, config)
+    if end == window.end:
+        return window
+    told = "quality by %s, the newest with known outcomes: %s impressions of %s users"
+    return _read(home, manifest, reference, start, end, now, config, told=told)
 
 
 def _unreadable(

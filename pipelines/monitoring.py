@@ -1,6 +1,6 @@
 """Judging what the champion served; as a function here, as a pipeline on a cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -88,12 +88,28 @@ def missed_windows(
 
 
 def catch_up(
-    config: PipelineConfig, home: Path, *, start: datetime, end: datetime, now: datetime, every: int | None = None
+    config: PipelineConfig,
+    home: Path,
+    *,
+    start: datetime,
+    end: datetime,
+    now: datetime,
+    every: int | None = None,
+    judged: Callable[[Verdict], None] = lambda _verdict: None,
 ) -> Missed:
     """Judge the windows that a schedule missed before [start, end), in their order, so that each is held against those before it.
 
-    Their verdicts are kept like others. Nothing follows from them: nobody is told and nothing is trained, for the newest window
-    says what holds now.
+    Their verdicts are kept like others. Nothing follows from them: nobody is alarmed and nothing is trained, for the newest
+    window says what holds now.
+
+    Args:
+        config: Names the model and the thresholds.
+        home: State folder.
+        start: Of the window that is judged now.
+        end: Day after its last.
+        now: Time of the judgement.
+        every: Days from one window to the next; the least that there was so far where left out.
+        judged: Told of each verdict as it comes.
 
     Raises:
         NotFoundError: There is no champion.
@@ -104,7 +120,7 @@ def catch_up(
     report = config.monitoring.report.model_copy(update={"with_evidently": False})
     quick = config.model_copy(update={"monitoring": config.monitoring.model_copy(update={"report": report})})
     for last in missed.ends:
-        monitor_champion(quick, home, start=last - (end - start), end=last, now=now)
+        judged(monitor_champion(quick, home, start=last - (end - start), end=last, now=now).verdict)
     return missed
 
 

@@ -1,6 +1,7 @@
 """`recsys monitor`: judge what was served, and train again where the verdict says so."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,7 +113,8 @@ def run(
     last = parse_moment(end or moment.date().isoformat())
     first = parse_moment(start) if start else last - timedelta(days=days)
     if catching_up and not (start or end):
-        _print_missed(console, catch_up(settings, home, start=first, end=last, now=moment, every=every))
+        told = partial(_print_past, console)
+        _print_missed(console, catch_up(settings, home, start=first, end=last, now=moment, every=every, judged=told))
     judged = monitor_champion(settings, home, start=first, end=last, now=moment)
     verdict = judged.verdict
     _print_verdict(console, verdict)
@@ -300,6 +302,11 @@ def _print_missed(console: Console, missed: "Missed") -> None:
         ends = ", ".join(f"{end.date()}" for end in missed.ends)
         more = f"; {missed.left_out} before them are left out" if missed.left_out else ""
         console.print(f"missed, and judged now: windows that ended on {ends}{more}", highlight=False, soft_wrap=True)
+
+
+def _print_past(console: Console, verdict: "Verdict") -> None:
+    """Of a window that was missed: the newest one's is in colour, for that one counts."""
+    console.print(f"    {verdict.state} {verdict.sentence}", style="dim", highlight=False, soft_wrap=True)
 
 
 def _print_verdict(console: Console, verdict: "Verdict") -> None:

@@ -93,6 +93,11 @@ def test_run_after_skipped_nights_says_and_judges_them_and_is_not_stale(nights: 
     history = read_history(nights, "recommender")
     assert [verdict.end for verdict in history] == [END + day * DAY for day in (-1, 0, 1, 2, 3, 4)]
     assert {check.state for check in history[-1].checks if check.name.startswith("freshness:")} == {State.OK}
+    told = said.count("None of 67 features moved; all is well.")
+    assert told == said.count("OK None of 67 features moved") == len(history[2:])
+    assert "    2017-10-31 to 2017-11-06: " in said  # as people write a window, both ends included
+    assert "    2017-11-03 to 2017-11-09: " in said
+    assert "    quality by 2017-10-28 to 2017-11-03, the newest with known outcomes: " in said
     assert "missed" not in run(END + 4 * DAY + night)  # again: nothing is
 
 
