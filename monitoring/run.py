@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from components.artifacts.cuts import parse_moment
 from components.artifacts.errors import ContractError
 from components.artifacts.feedback import read_feedback
 from components.artifacts.manifest import ITEMS, RANKER, REFERENCE, Manifest, verify_files
+from components.artifacts.registry import require_champion
 from components.ranking.ranker import Ranker
 from components.retrieval.items import ItemTable
 from monitoring.audience import audience_checks
@@ -21,7 +23,7 @@ from monitoring.drift import SCORE_CHECK, feature_checks, importances, judge_fea
 from monitoring.evidently_report import PAGE, write_evidently
 from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.freshness import freshness_checks
-from monitoring.history import append, comparable, distance, locked, read_history
+from monitoring.history import append, comparable, distance, locked, read_history, window_folder
 from monitoring.ids import item_checks
 from monitoring.kpi_page import write_kpi_page
 from monitoring.kpis import goal_checks, record_kpis
@@ -35,6 +37,49 @@ from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict, day
 from monitoring.windows import Window, check_window, read_reference, read_window
 
 log = logging.getLogger(__name__)
+
+REPORT = "report.html"
+"""Our page in a window's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict, and the folder that holds its pages."""
+
+    verdict: Verdict
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        """Our page."""
+        return self.folder / REPORT
+
+    @property
+    def evidently(self) -> Path:
+        """Evidently's; it is not there where nothing was shown in the window, or where it is switched off."""
+        return self.folder / PAGE
+
+
+def judge_champion(
+    home: Path, model: str, *, start: datetime, end: datetime, now: datetime, config: MonitoringConfig
+) -> Judged:
+    """Judge what a model's champion served in [start, end), into the window's folder under `monitoring/reports`.
+
+    Args:
+        home: State folder.
+        model: Registered model.
+        start: First day of the window.
+        end: Day after the last.
+        now: Time of the judgement.
+        config: Thresholds.
+
+    Raises:
+        NotFoundError: There is no champion.
+    """
+    champion = require_champion(home, model)
+    folder = window_folder(home, champion.bundle_id, start, end)
+    verdict = run_monitoring(home, champion.folder, start=start, end=end, now=now, out=folder, config=config)
+    return Judged(verdict, folder)
 
 
 def run_monitoring(
@@ -233,7 +278,7 @@ def _write(
     if config.report.with_evidently and window is not None and len(window.frame):
         write_evidently(reference, window.frame, verdict, home, out, config)
     page = PAGE if (out / PAGE).exists() else None
-    (out / "report.html").write_text(render_report(verdict, evidently=page), encoding="utf-8")
+    (out / REPORT).write_text(render_report(verdict, evidently=page), encoding="utf-8")
 
 
 def _reference_id(manifest: Manifest) -> str:

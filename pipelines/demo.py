@@ -33,10 +33,11 @@ from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
 from monitoring.console.page import write_console
 from monitoring.kpi_page import kpi_page_path
+from monitoring.run import Judged
 from pipelines.config import PipelineConfig, load_config
 from pipelines.demo_rollouts import demo_rollouts, shop_home
 from pipelines.local_runner import Progress
-from pipelines.monitoring import Judged, monitor_champion
+from pipelines.monitoring import monitor_champion
 from pipelines.readiness import verification
 from pipelines.replay import Replayed, Visit, as_newcomers, replay, visits, wait_until_logged
 from pipelines.retraining import Retraining, retrain_if_advised
@@ -142,7 +143,7 @@ class Demo:
             "monitoring": self.judged.report,
             "business figures": kpi_page_path(self.home, self.judged.verdict.model),
             "monitoring of the drill": self.drilled.report,
-            "evidently of the drill": self.drilled.folder / "evidently.html",
+            "evidently of the drill": self.drilled.evidently,
         }
         if self.retraining and self.retraining.run:
             pages["retraining"] = self.retraining.run.report

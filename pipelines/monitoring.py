@@ -10,8 +10,8 @@ from kfp import dsl
 
 from components.artifacts.registry import require_champion
 from monitoring.component import monitor_window
-from monitoring.history import read_history, window_folder
-from monitoring.run import run_monitoring
+from monitoring.history import read_history
+from monitoring.run import Judged, judge_champion
 from monitoring.verdict import Verdict
 from pipelines.config import PipelineConfig
 
@@ -36,19 +36,6 @@ def monitor_recommender(model_name: str, config: str, start: str, end: str, now:
     judged = monitor_window(model_name=model_name, config=config, start=start, end=end, now=now)
     judged.set_caching_options(False)  # the logs it reads are no inputs of the step
     return judged.outputs["Output"]  # type: ignore[no-any-return]  # a placeholder while kfp compiles
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A verdict, and the folder that holds its report."""
-
-    verdict: Verdict
-    folder: Path
-
-    @property
-    def report(self) -> Path:
-        """Our page; Evidently's lies beside it."""
-        return self.folder / "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +124,5 @@ def monitor_champion(config: PipelineConfig, home: Path, *, start: datetime, end
     Raises:
         NotFoundError: There is no champion.
     """
-    model = config.registry.model_name
-    champion = require_champion(home, model)
-    folder = window_folder(home, champion.bundle_id, start, end)
-    settings = config.resolved_monitoring()
-    verdict = run_monitoring(home, champion.folder, start=start, end=end, now=now, out=folder, config=settings)
-    return Judged(verdict, folder)
+    model, settings = config.registry.model_name, config.resolved_monitoring()
+    return judge_champion(home, model, start=start, end=end, now=now, config=settings)

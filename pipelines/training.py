@@ -25,7 +25,7 @@ class Trained(NamedTuple):
     """Outputs of the pipeline."""
 
     bundle: dsl.Model
-    evaluation: dsl.HTML
+    evaluation: dsl.Artifact
     bundle_id: str
     passed: bool
 

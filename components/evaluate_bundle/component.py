@@ -14,7 +14,8 @@ def evaluate_bundle(
     split: str,
     as_of: str,
     model_name: str,
-    evaluation: dsl.Output[dsl.HTML],
+    evaluation: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ) -> bool:
     """Compare the bundle with its parts, with popularity and with the champion, on the weeks after as_of.
@@ -27,13 +28,15 @@ def evaluate_bundle(
         split: SplitConfig as JSON.
         as_of: The first test cut.
         model_name: Registered model whose champion is compared with.
-        evaluation: report.html and evaluation.json.
+        evaluation: Folder of report.html and evaluation.json.
+        report: The page as one file, which Kubeflow's UI shows.
         metrics: The main figures.
 
     Returns:
         Whether the gate lets the bundle pass.
     """
     import json
+    import shutil
     from pathlib import Path
 
     from components.artifacts.cuts import SplitConfig, parse_moment
@@ -52,6 +55,7 @@ def evaluate_bundle(
         config=EvaluationConfig.model_validate_json(config),
         gate_config=GateConfig.model_validate_json(gate),
     )
+    shutil.copyfile(Path(evaluation.path) / "report.html", report.path)
     for name, value in figures.items():
         metrics.log_metric(name, value)
     Path(metrics.path).write_text(json.dumps(figures))

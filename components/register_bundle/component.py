@@ -7,7 +7,7 @@ from components.artifacts.home import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def register_bundle(
-    bundle: dsl.Input[dsl.Model], evaluation: dsl.Input[dsl.HTML], config: str, registered: dsl.Output[dsl.Artifact]
+    bundle: dsl.Input[dsl.Model], evaluation: dsl.Input[dsl.Artifact], config: str, registered: dsl.Output[dsl.Artifact]
 ) -> None:
     """Publish a bundle that passed the gate, and name it champion or challenger.
 

@@ -31,11 +31,12 @@ from monitoring.explain import explain
 from monitoring.history import read_history
 from monitoring.outcome import Help, outcomes
 from monitoring.retraining_policy import Action, read_decisions, read_launches
+from monitoring.run import Judged
 from monitoring.verdict import State
 from pipelines.config import PipelineConfig, load_config
 from pipelines.local_canary import LocalTarget
 from pipelines.local_runner import SilentProgress
-from pipelines.monitoring import Judged, monitor_champion
+from pipelines.monitoring import monitor_champion
 from pipelines.replay import Visit, as_newcomers, replay, visits, wait_until_logged
 from pipelines.retraining import Retraining, retrain_if_advised
 from pipelines.rollouts import experiment_config, step_by_verdict

@@ -55,6 +55,11 @@ def test_report_and_figures_lie_beside_each_other(trained):
     assert content["bundle_id"] == trained.run.bundle_id
 
 
+def test_page_is_one_file_too_which_kubeflows_ui_shows(trained):
+    (page,) = trained.home.glob("artifacts/*/evaluate-bundle/report")
+    assert page.read_text() == trained.run.report.read_text()
+
+
 def test_manifest_holds_the_data_window_the_seed_and_the_configuration(trained):
     facts = load_bundle(trained.run.bundle).manifest.facts
     assert facts.as_of.startswith(trained.config.as_of)
