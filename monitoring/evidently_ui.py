@@ -20,6 +20,8 @@ from serving.api.settings import DoorSettings
 from serving.tls import uvicorn_tls
 
 READS = ("GET", "HEAD")
+HEALTH = "/healthz"
+"""Answered without a key, as at the door: it says that the process lives, and probes have none."""
 
 
 class Guarded:
@@ -32,6 +34,8 @@ class Guarded:
         """Answer, refuse, or hand on; nothing but HTTP and the start and end of the process comes in."""
         if scope["type"] == "lifespan":
             await self._inside(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == HEALTH:
+            await JSONResponse({"status": "alive"})(scope, receive, send)
         elif scope["type"] == "http":
             try:
                 await self._check(Request(scope))

@@ -23,10 +23,14 @@ STARTS = {
         ],
     ],
     "pipeline": [
-        ["-m", "pipelines.cli.main", "--help"],
+        ["-c", "from pipelines.cli.entry import main; main()", "--help"],  # ENTRYPOINT recsys
         ["-c", "import kfp, evidently, kfp.kubernetes, optuna, pipelines.training"],
         ["-m", "serving.api", "--help"],  # as recsys-operations
         ["-m", "monitoring.console", "--help"],
+        [
+            "-c",
+            "from evidently.ui.service.app import create_app; import monitoring.evidently_ui",
+        ],  # as recsys-evidently
         ["-c", "import serving.api.app, pipelines.rollout_gate, pipelines.rollouts, pipelines.cluster_canary"],
     ],
 }

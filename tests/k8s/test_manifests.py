@@ -20,6 +20,7 @@ from components.artifacts.model_registry import BUNDLES, URL, ModelRegistryConfi
 from components.artifacts.model_registry import VARIABLES as MODEL_REGISTRY
 from feature_repo.store_config import ONLINE_STORE_URL, REGISTRY_URL
 from monitoring.metrics import PUSHGATEWAY_NAMESPACE
+from monitoring.workspace import FOLDER as WORKSPACE
 from pipelines.cli.main import app
 from pipelines.cli.options import STEP_IMAGE_VARIABLE, TARGET_VARIABLE
 from pipelines.cluster_canary import parse_address
@@ -241,6 +242,18 @@ def test_mirror_is_one_and_writes_nothing_of_the_state_folder_but_its_place(tmp_
     written = {(one["mountPath"], one["subPath"]) for one in homes if not one.get("readOnly")}
     assert written == {(f"/var/lib/recsys/{PLACES}", str(PLACES))}
     assert [one["mountPath"] for one in homes if one.get("readOnly")] == ["/var/lib/recsys"]
+
+
+def test_evidentlys_pages_see_their_workspace_alone_and_write_nothing(tmp_path):
+    all_ = resources(render_alone("components/evidently", tmp_path))
+    [pages] = [pod for pod, labels in pods(all_) if labels["app.kubernetes.io/name"] == "recsys-evidently"]
+    [container] = pages["containers"]
+    [home] = [one for one in container["volumeMounts"] if one["name"] == "home"]
+    assert (home["mountPath"], home["subPath"]) == (f"/var/lib/recsys/{WORKSPACE}", str(WORKSPACE))
+    assert home["readOnly"] is True
+    assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")} == {
+        "/healthz"
+    }
 
 
 def test_alert_on_failed_jobs_knows_every_job(rendered):

@@ -4,7 +4,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 from redis import Redis
 
 from feature_repo.store import apply
+from monitoring.workspace import FOLDER as WORKSPACE
 from pipelines.cli.options import TARGET_VARIABLE
 from pipelines.cluster_canary import parse_address
 from pipelines.server_process import free_ports, start_process, wait_until_ready
@@ -19,7 +22,7 @@ from serving.api.assignment import STABLE, Experiment, put_experiment
 from serving.api.fallback import FILE
 from serving.api.keys import create_key
 from serving.exposures import read_exposures
-from tests.k8s.manifests import K8S, Resource, pods, render, resources
+from tests.k8s.manifests import K8S, Resource, pods, render, render_alone, resources
 from tests.servers import PASSWORD, listens, program, wait_until
 
 
@@ -81,6 +84,38 @@ def test_server_and_door_start_with_the_manifests_variables_and_answer(kind, tra
     today = datetime.now(UTC)
     [exposure] = read_exposures(tmp_path / "door", today - timedelta(days=1), today + timedelta(days=1)).to_pylist()
     assert (exposure["experiment"], exposure["user_id"], exposure["answered_by"]) == ("spring", "u1", STABLE)
+
+
+def test_evidentlys_pages_start_with_the_manifests_command_and_write_nothing(tmp_path):
+    made = resources(render_alone("components/evidently", tmp_path))
+    [container] = [
+        container
+        for pod, labels in pods(made)
+        if labels["app.kubernetes.io/name"] == "recsys-evidently"
+        for container in pod["containers"]
+    ]
+    home, [port] = tmp_path / "home", free_ports(1)
+    (home / WORKSPACE).mkdir(parents=True)  # as the kubelet does, of the mount's path
+    _, secret = create_key(tmp_path / "keys", "ops", ("console",), now=datetime.now(UTC))
+    arguments = [str(port) if one == "8080" else one for one in container["args"]]
+    variables = {one["name"]: one["value"] for one in container["env"]} | data(made, "recsys-door")
+    variables |= {"RECSYS_HOME": str(home), "RECSYS_API_KEYS_FOLDER": str(tmp_path / "keys")}
+    log, url = tmp_path / "pages.log", f"http://127.0.0.1:{port}"
+    with log.open("w") as output:
+        pages = subprocess.Popen(
+            [str(Path(sys.executable).parent / "recsys"), *arguments],  # the image's entry point
+            env=os.environ | variables, stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: listens(port), pages, log)
+        assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
+        assert httpx.get(f"{url}/api/projects", timeout=30).status_code == 401
+        shown = httpx.get(f"{url}/api/projects", headers={"authorization": f"Bearer {secret}"}, timeout=30)
+        assert (shown.status_code, shown.json()) == (200, [])
+    finally:
+        pages.terminate()
+        pages.wait(60)
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 def test_redis_starts_with_the_manifests_command_asks_for_the_password_and_hears_sigterm(kind, tmp_path):

@@ -9,7 +9,7 @@ from tests.k8s.manifests import TAGS, kustomization, name, pods, render, resourc
 
 COMPONENTS = (
     "redis", "postgres", "standard-canary", "network-policies", "kafka", "kafka-mirror", "prometheus", "kubeflow-pipelines",
-    "envoy-gateway",
+    "envoy-gateway", "evidently",
 )  # fmt: skip
 Labels = Mapping[str, str]
 KUBEFLOWS = {"app.kubernetes.io/name": "a pod of Kubeflow's", "pipelines.kubeflow.org/v2_component": "true"}
@@ -92,6 +92,21 @@ def test_every_policy_selects_a_pod(rendered):
     for one in rendered:
         if one["kind"] == "NetworkPolicy":
             assert any(_selects(one["spec"]["podSelector"], labels) for labels in everybody), name(one)
+
+
+def test_evidentlys_pages_ask_nobody_and_no_pod_asks_them(rendered):
+    [policy] = [one["spec"] for one in rendered if name(one) == "NetworkPolicy/evidently"]
+    assert policy == {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "recsys-evidently"}},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    selecting = [
+        name(one)
+        for one in rendered
+        if one["kind"] == "NetworkPolicy"
+        and _selects(one["spec"]["podSelector"], {"app.kubernetes.io/name": "recsys-evidently"})
+    ]
+    assert set(selecting) == {f"NetworkPolicy/{one}" for one in ("evidently", "default-deny", "allow-dns")}
 
 
 def test_door_lets_the_pods_of_the_gateway_in_that_the_route_names(rendered):

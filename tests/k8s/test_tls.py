@@ -49,7 +49,7 @@ OTHERS = (
         "external-secrets",
         "gateway-tls",
     ),
-    ("kubeflow-pipelines", "katib", "feast-operator", "tls"),
+    ("kubeflow-pipelines", "katib", "feast-operator", "evidently", "tls"),
 )
 OWN, STORES, CA = "/etc/recsys-tls", "/etc/recsys-stores-tls", "/etc/recsys-ca"
 
@@ -126,6 +126,7 @@ def test_whoever_listens_has_its_own_certificate_and_is_probed_and_scraped_over_
     listening = {
         "door": "recsys-door-tls",
         "operations": "recsys-operations-tls",
+        "evidently": "recsys-evidently-tls",
         "kserve-container": "recsys-server-tls",
     }
     for pod, _ in pods(secured):

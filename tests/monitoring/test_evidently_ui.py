@@ -89,6 +89,8 @@ def test_key_of_the_console_reads_the_windows_and_nobody_else_does(ui: Ui) -> No
             refused = client.get(path)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Basic realm="recsys"')
             assert "lacks the scope console" in client.get(path, headers=ui.keys["recommend"]).json()["error"]
+        alive = client.get("/healthz")  # a probe has no key
+        assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
         allowed = ui.keys["console"]
         assert "<html" in client.get("/", headers=allowed).text
         (project,) = client.get("/api/projects", headers=allowed).json()
