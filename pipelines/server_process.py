@@ -24,6 +24,8 @@ STOP_SECONDS = 30.0
 REFRESH_SECONDS = 60.0
 POLL_SECONDS = 0.2
 READY_SECONDS = 2.0
+REFUSALS = (2, 3, 4)
+"""Exit codes of what was refused, by its class."""
 SERVER_PORTS = range(20_000, 32_768)
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Asks the kernel for pages of 2 MB: a request looks at some thousand places of arrays of many megabytes, and of small pages
@@ -32,7 +34,16 @@ the processor knows too few by heart. It is read when a process begins; k8s/base
 
 
 class ServerFailedError(RecsysError):
-    """The server did not start; the message says where its log lies."""
+    """The server did not start; the message says where its log lies.
+
+    Args:
+        message: As said.
+        exit_code: Of what it refused, as if that had been refused here; 1 of any other end.
+    """
+
+    def __init__(self, message: str, exit_code: int = RecsysError.exit_code) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,9 @@ def wait_until_ready(name: str, url: str, log: Path, ended: Callable[[], int | N
         code = ended()
         if code is not None:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise ServerFailedError(f"the {name} ended with exit code {code}: {last[0].rstrip('.')}. Its log: {log}")
+            said = last[0].removeprefix("error: ").rstrip(".")
+            refused = code if code in REFUSALS else RecsysError.exit_code
+            raise ServerFailedError(f"the {name} ended with exit code {code}: {said}. Its log: {log}", refused)
         answer = _readyz(url)
         if answer is not None and answer.status_code == httpx.codes.OK:
             return

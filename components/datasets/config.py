@@ -232,7 +232,8 @@ def explain(error: ValidationError, keys: Collection[str] = ()) -> str:
         keys: Those that there are, where it is not of a data set.
     """
     known = keys or all_keys(CompleteJourneyConfig) | all_keys(MovieLensConfig) | all_keys(TablesConfig)
-    return "; ".join(_mistake(dict(mistake), known) for mistake in error.errors()) + "."
+    said = "; ".join(_mistake(dict(mistake), known) for mistake in error.errors())
+    return said if said.endswith("?") else f"{said}."
 
 
 def all_keys(model: type[BaseModel]) -> set[str]:

@@ -189,7 +189,9 @@ def _duplicates(measures: Measures) -> Iterator[Finding]:
             "duplicates",
             f"{_of(count, measures.rows[table])} {table} repeat their {keys[table]}",
             "ingestion keeps the first of each",
-            "check that the mapped key names one event" if table == "interactions" else "",
+            "check that event_id names one event; where none is mapped, an event is its user, item, time, type and session"
+            if table == "interactions"
+            else "",
         )
     if not repeated:
         yield Finding("ok", "duplicates", "no key is repeated")

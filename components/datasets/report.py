@@ -103,7 +103,7 @@ def _spread(spread: Spread) -> Text:
 
 def _missing(measures: Measures) -> Text:
     columns = [
-        f"{table}.{column} *{max(share, 0.01):.0%}*"
+        f"{table}.{column} *{'under 1%' if share < 0.01 else f'{share:.0%}'}*"
         for table, shares in measures.missing.items()
         for column, share in shares.items()
         if 0 < share < 1

@@ -94,7 +94,8 @@ def choose_blend(config: BlendConfig, new_users: list[NewUser]) -> tuple[Blend |
     best = max(found, key=found.__getitem__, default=declared)
     if best != declared and _is_better(values[best] - values[declared], [user.user_id for user in asked]):
         chosen = best
-    log.info("blend for new users: %g; NDCG@10 by strength %s", chosen, _sentence(found))
+    why = "the best" if chosen != declared else "as declared, for no other is better by over a standard error"
+    log.info("blend for new users: strength %g, %s", chosen, f"{why}: {_sentence(found)}" if found else "as declared")
     return (Blend.of(config, chosen) if chosen > 0 and config.until_items else None), found
 
 
@@ -115,4 +116,4 @@ def _is_better(gains: NDArray[np.float64], users: list[str]) -> bool:
 
 
 def _sentence(found: Mapping[float, float]) -> str:
-    return ", ".join(f"{strength:g}: {ndcg:.4f}" for strength, ndcg in found.items()) or "of nobody"
+    return "NDCG@10 " + ", ".join(f"{ndcg:.4f} with {strength:g}" for strength, ndcg in found.items())

@@ -48,7 +48,8 @@ def write_console(home: Path, path: Path, *, now: datetime) -> None:
 
 def summary(states: Sequence[ModelState]) -> str:
     """One line per model, for a terminal."""
-    return "\n".join(f"{one.model}: {one.state} {one.sentence}" for one in states)
+    told = "\n".join(f"{one.model}: {one.state} {one.sentence}" for one in states)
+    return told or "no model has a bundle yet: `recsys train run` makes one"
 
 
 def _model(state: ModelState, home: Path, files: str, acts: str | None) -> str:

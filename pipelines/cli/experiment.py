@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipelines.cli.screen import screen
+from pipelines.cli.screen import print_rows, screen
 
 app = typer.Typer(help="Plan experiments and read them.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ def list_() -> None:
     for one in read_experiments(recsys_home()).experiments:
         since = f"{one.since:%Y-%m-%d %H:%M}" if one.since else "-"
         table.add_row(one.name, one.layer, f"{one.canary_share:.0%}", since, "running" if one.is_active else "over")
-    screen().print(table)
+    print_rows(screen(), table, "the door knows no experiment yet; `recsys rollout start` makes one")
 
 
 @app.command()
@@ -59,8 +59,14 @@ def plan(
     window_days: Annotated[float, typer.Option(help="How long a user is observed.")] = 7.0,
 ) -> None:
     """How many users and days a question costs, before it is asked."""
+    from components.artifacts.errors import ConfigError
     from monitoring.experiments.planning import Question, days_needed, users_needed
 
+    if deviation is None and not 0 < baseline < 1:
+        raise ConfigError(
+            f"--baseline {baseline:g}: expected a share of users between 0 and 1. Of another metric, as revenue per user, say "
+            "its --deviation between users as well."
+        )
     variance = baseline * (1 - baseline) if deviation is None else deviation**2
     question = Question(baseline, variance, lift, power=power, treated_share=treated_share)
     days = days_needed(question, users_per_day, window_days=window_days)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipelines.cli.screen import screen
+from pipelines.cli.screen import print_rows, screen
 
 app = typer.Typer(help="Make, list and take back API keys of the door.", no_args_is_help=True)
 
@@ -57,7 +57,11 @@ def list_keys() -> None:
     for key in read_keys(recsys_home()):
         expires = "never" if key.expires is None else f"{key.expires:%Y-%m-%d %H:%M}"
         table.add_row(key.key_id, key.name, ", ".join(key.scopes), key.state(now), f"{key.created:%Y-%m-%d}", expires)
-    screen(soft_wrap=True).print(table)
+    print_rows(
+        screen(soft_wrap=True),
+        table,
+        "no key yet: the door answers on this machine alone; `recsys keys create` makes one",
+    )
 
 
 @app.command()

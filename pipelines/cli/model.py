@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from components.deploy_canary.rollout import LOCAL
 from pipelines.cli.options import Set, Target, overrides
-from pipelines.cli.screen import screen
+from pipelines.cli.screen import print_rows, screen
 
 app = typer.Typer(help="List, compare and promote bundles.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def list_versions(model: Model = "recommender") -> None:
             _figure(ours, "recall_at_20"),
             passed,
         )
-    screen().print(table if table.row_count else f"no bundle of {model} yet: recsys train run")
+    print_rows(screen(), table, f"no bundle of {model} yet: `recsys train run` makes one")
 
 
 @app.command()
@@ -192,7 +192,7 @@ def history(model: Model = "recommender") -> None:
     table = Table("when", "alias", "bundle", "why", box=None)
     for move in _registry().history(model):
         table.add_row(move.at[:19], move.alias, move.bundle_id or "-", move.reason)
-    screen().print(table)
+    print_rows(screen(), table, f"no alias of {model} was moved yet: `recsys train run` makes the first champion")
 
 
 def _make_champion(model: str, version: Any, target: str, reason: str) -> None:  # a Version

@@ -24,7 +24,7 @@ from pipelines.cli.options import (
     TokenFile,
     overrides,
 )
-from pipelines.cli.screen import screen
+from pipelines.cli.screen import print_rows, screen
 
 if TYPE_CHECKING:  # the command line starts without pandas
     from monitoring.verdict import Verdict
@@ -203,10 +203,7 @@ def history(model: Model = "recommender") -> None:
     table = Table("window", "bundle", "state", "verdict", box=None)
     for verdict in read_history(recsys_home(), model):
         table.add_row(window_of(verdict.start, verdict.end), verdict.bundle_id, verdict.state, verdict.sentence)
-    if table.row_count:
-        screen().print(table)
-    else:
-        screen(soft_wrap=True).print(_never_judged(recsys_home(), model))
+    print_rows(screen(), table, _never_judged(recsys_home(), model))
 
 
 @app.command()
@@ -218,7 +215,7 @@ def decisions(model: Model = "recommender") -> None:
     table = Table("when", "decision", "why", box=None)
     for one in read_decisions(recsys_home(), model):
         table.add_row(one.at[:19], one.action, one.reason)
-    screen().print(table if table.row_count else f"nothing was decided for {model} yet")
+    print_rows(screen(), table, f"nothing was decided for {model} yet")
 
 
 @app.command()

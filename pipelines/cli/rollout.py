@@ -11,7 +11,7 @@ from rich.table import Table
 
 from components.deploy_canary.rollout import LOCAL
 from pipelines.cli.options import Target
-from pipelines.cli.screen import screen
+from pipelines.cli.screen import print_rows, screen
 
 if TYPE_CHECKING:
     from components.deploy_canary.book import RolloutBook
@@ -125,7 +125,7 @@ def status(name: Annotated[str | None, typer.Argument(help="Of the rollout; all 
         table = Table("name", "state", "candidate", "stable", "since", box=None)
         for one in book.all():
             table.add_row(one.name, str(one), one.candidate, one.stable, f"{one.since:%Y-%m-%d %H:%M}")
-        screen(soft_wrap=True).print(table)
+        print_rows(screen(soft_wrap=True), table, "no rollout yet; `recsys rollout start` makes one")
         return
     rollout = book.get(name)
     _tell(rollout)

@@ -77,6 +77,7 @@ as_of: 2024-01-01
     )
     done = recsys("train", "config", str(shop), "--set", pair, home=tmp_path, status=2)
     assert said in done.stderr
+    assert "?." not in done.stderr
     assert "files" not in done.stderr
 
 
@@ -113,6 +114,29 @@ def test_an_interrupted_command_says_so(tmp_path):
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate(timeout=120)[1] == "stopped\n"
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("model list", "no bundle of recommender yet: `recsys train run` makes one"),
+        ("model history", "no alias of recommender was moved yet: `recsys train run` makes the first champion"),
+        ("keys list", "no key yet: the door answers on this machine alone; `recsys keys create` makes one"),
+        ("rollout status", "no rollout yet; `recsys rollout start` makes one"),
+        ("experiment list", "the door knows no experiment yet; `recsys rollout start` makes one"),
+        ("monitor history", "no window of recommender was judged yet: `recsys monitor run` judges one"),
+        ("monitor decisions", "nothing was decided for recommender yet"),
+        ("console", "no model has a bundle yet: `recsys train run` makes one"),
+    ],
+)
+def test_a_list_without_a_row_says_so_and_what_makes_one(tmp_path, command, said):
+    assert recsys(*command.split(), home=tmp_path).stdout.splitlines()[0] == said
+
+
+def test_plan_of_what_is_no_share_of_users_wants_the_deviation(tmp_path):
+    plan = ["experiment", "plan", "--baseline", "2", "--lift", "0.1", "--users-per-day", "1000"]
+    assert "--baseline 2: expected a share of users between 0 and 1" in recsys(*plan, home=tmp_path, status=2).stderr
+    assert "users of both arms" in recsys(*plan, "--deviation", "5", home=tmp_path).stdout
 
 
 def test_brackets_of_a_message_are_no_markup(tmp_path):

@@ -140,6 +140,7 @@ def test_up_takes_what_serve_takes():
 
 def test_up_without_a_champion_leaves_nothing_running(tmp_path):
     front, behind = free_ports(2)
-    said = recsys("up", "--port", str(front), "--server-port", str(behind), home=tmp_path, status=1).stderr
+    said = recsys("up", "--port", str(front), "--server-port", str(behind), home=tmp_path, status=2).stderr
+    assert "error the server ended with exit code 2: model recommender: no champion" in said
     assert "Train one with `recsys train run`" in said
     assert status(tmp_path) == []

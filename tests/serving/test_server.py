@@ -404,10 +404,11 @@ def test_server_with_a_damaged_bundle_does_not_start_and_says_why(trained, tmp_p
     table = pq.read_table(broken / "reference.parquet")
     pq.write_table(table.slice(1), broken / "reference.parquet")
     with (
-        pytest.raises(ServerFailedError, match=r"exit code 4: error: bundle .* damaged.*reference\.parquet.*Its log"),
+        pytest.raises(ServerFailedError, match=r"exit code 4: bundle .* damaged.*reference\.parquet.*Its log") as ended,
         server(trained.home, bundle=str(broken)),
     ):
         pass
+    assert ended.value.exit_code == 4
 
 
 def test_server_stops_clean_and_logs_no_traceback_for_a_clients_mistake(trained):

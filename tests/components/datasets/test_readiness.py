@@ -244,6 +244,7 @@ def test_repeated_keys_are_counted_per_table() -> None:
     events = healthy()
     readiness = check([*events, events[0]], users=[{"user_id": "u1"}, {"user_id": "u1"}])
     assert readiness.measures.duplicates == {"interactions": 1, "items": 0, "users": 1}
+    assert "where none is mapped, an event is its user" in findings(readiness, "duplicates")[1].remedy
     assert [finding.level for finding in findings(readiness, "duplicates")] == ["warn", "note"]  # half of two users
 
 
@@ -266,6 +267,7 @@ def test_missing_values_of_required_columns_are_told() -> None:
     readiness = check([*healthy(), event(1, user=None)])
     assert readiness.measures.missing["interactions"]["user_id"] == pytest.approx(1 / 1401)
     assert level(readiness, "interactions.user_id") == "warn"
+    assert "interactions.user_id under 1%" in shown(readiness)  # not one in a hundred: one of 1,401
 
 
 def test_numbers_that_ingestion_will_refuse_or_change_are_told() -> None:
