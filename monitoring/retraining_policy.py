@@ -220,7 +220,10 @@ def _of_verdict(verdict: Verdict, policy: RetrainingPolicy, history: tuple[Verdi
     if broken:
         return Action.BLOCKED, f"{broken[0].name} is {broken[0].state}: {broken[0].reason}"
     if not verdict.triggers:
-        return Action.SKIP, f"No reason to retrain: {verdict.sentence}"
+        return (
+            Action.SKIP,
+            f"No reason to retrain: no check that advises it has failed; the verdict is {verdict.state}.",
+        )
     confirmed = [
         check
         for check in verdict.triggers

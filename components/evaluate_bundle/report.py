@@ -56,6 +56,8 @@ dt{font-weight:600}dd{margin:0;color:#334155;min-width:0;overflow-wrap:anywhere}
 @media(max-width:520px){dl{display:block}dd{margin:0 0 8px}h1{font-size:21px}main{padding:18px 12px 40px}}
 """
 
+APART = {"automargin": True, "ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
+"""Labels of bars: whole, and not against the axis."""
 BEYOND = {
     "coverage": ".2%",
     "novelty_bits": ".2f",
@@ -185,7 +187,7 @@ def _bars(evaluation: Evaluation, metric: str, label: str) -> Any:  # a plotly f
             hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         )
     )
-    figure.update_layout(**LAYOUT, title=label, height=340, yaxis={"automargin": True})
+    figure.update_layout(**LAYOUT, title=label, height=340, yaxis=APART)
     return figure
 
 
@@ -231,7 +233,7 @@ def _slices(evaluation: Evaluation) -> Any:  # a plotly figure
                 "thickness": 1,
             },
         )
-    axes = {"xaxis": {"rangemode": "tozero"}, "yaxis": {"automargin": True}}
+    axes = {"xaxis": {"rangemode": "tozero"}, "yaxis": APART}
     height = 140 + 90 * len(parts)
     legend = {**BELOW, "y": -40 / height, "traceorder": "reversed"}
     figure.update_layout(**LAYOUT, title="NDCG@10 by slice", barmode="group", height=height, legend=legend, **axes)
@@ -298,12 +300,18 @@ def _cell(one: Interval, *, signed: bool = False) -> str:
 
 def _beyond_table(evaluation: Evaluation) -> str:
     rows = "".join(
-        f"<tr><td>{escape(_name(name))}</td>{''.join(f'<td>{values[key]:{form}}</td>' for key, form in BEYOND.items())}"
+        f"<tr><td>{escape(_name(name))}</td>{''.join(f'<td>{_plain(values[key], form)}</td>' for key, form in BEYOND.items())}"
         "</tr>"
         for name, values in ((name, evaluation.beyond[name]) for name, _ in _ordered(evaluation))
     )
     head = f"<tr><th>First 10 items</th>{''.join(f'<th>{_heading(key)}</th>' for key in BEYOND)}</tr>"
     return f'<div class="scroll" style="margin-top:12px"><table>{head}{rows}</table></div>'
+
+
+def _plain(value: float, form: str) -> str:
+    """A dash where it is not known: items without categories differ in none."""
+    said = "-" if value != value else f"{value:{form}}"
+    return "0%" if said in {"-0%", "+0%"} else said
 
 
 def _heading(key: str) -> str:

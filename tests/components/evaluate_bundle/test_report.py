@@ -1,6 +1,7 @@
 """The page says what the figures say, needs nothing from elsewhere, and is the same for the same figures."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_slice_without_queries_is_a_dash():
     lists = made_up_lists()
     lists.cold_items = lists.cold_items[:0]
     assert re.search(r"items that nobody had taken\s+0 queries\s+-", text_of(page(made_up_evaluation(lists))))
+
+
+def test_figure_that_nobody_knows_is_a_dash_and_nothing_is_plain_nothing():
+    found = made_up_evaluation()
+    beyond = {
+        name: values | {"diversity": float("nan"), "miscalibration_nats": float("nan"), "popularity_lift": -0.001}
+        for name, values in found.beyond.items()
+    }
+    said = text_of(page(replace(found, beyond=beyond)))
+    assert re.search(
+        r"First 10 items.*Exposure gini\s+Two-stage \(this bundle\)\s+[\d.]+%\s+[\d.]+\s+-\s+-\s+0%\s", said, re.S
+    )
+    assert not re.search(r"\bnan\b", said)
 
 
 def test_page_needs_nothing_from_elsewhere_and_brings_plotly_once(html):
