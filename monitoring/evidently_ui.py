@@ -17,6 +17,7 @@ from serving.api.errors import ForbiddenError, RefusedError
 from serving.api.gate import Gate
 from serving.api.requests import read_head
 from serving.api.settings import DoorSettings
+from serving.ports import check_free
 from serving.tls import uvicorn_tls
 
 READS = ("GET", "HEAD")
@@ -58,8 +59,9 @@ def serve(settings: DoorSettings) -> None:
         settings: Of the door: address, keys, and the state folder whose workspace is shown.
 
     Raises:
-        ConfigError: Others reach the address, and there are no keys.
+        ConfigError: Others reach the address, and there are no keys; or the port is taken.
     """
+    check_free(settings.host, settings.port)
     check_reach(settings)
     (settings.home / FOLDER).mkdir(parents=True, exist_ok=True)
     app = Guarded(evidently_app(settings.home), settings)

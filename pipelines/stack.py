@@ -4,7 +4,6 @@ $RECSYS_HOME/run/server.json, door.json     pid, start time, URL, log of each
 """
 
 import signal
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from pipelines.readiness import readyz
 from pipelines.server_process import POLL_SECONDS, STOP_SECONDS, start_process, wait_until_ready
 from serving.api.keys import read_keys
 from serving.api.settings import door_settings
+from serving.ports import check_free
 from serving.settings import settings_from_environment
 
 FOLDER = "run"
@@ -172,19 +172,6 @@ def stop_part(part: Part) -> None:
         end = time.monotonic() + STOP_SECONDS
         while part.process() is not None and time.monotonic() < end:  # not wait(): a zombie that nobody reaps is gone
             time.sleep(POLL_SECONDS)
-
-
-def check_free(host: str, port: int) -> None:
-    """Refuse a port that something else listens on: its answers would be taken for ours."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"port {port} of {host}: {error.strerror}. Choose another, or stop what has it."
-            ) from error
 
 
 def _reachable(host: str) -> str:

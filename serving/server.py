@@ -23,6 +23,7 @@ from serving.live_events import LiveEvents
 from serving.live_recommender import LiveRecommender
 from serving.metrics import ServerMetrics
 from serving.online_features import UserReader
+from serving.ports import check_free
 from serving.prediction_log import PredictionLog
 from serving.recommender import Recommender
 from serving.settings import Settings
@@ -41,9 +42,11 @@ def run_server(settings: Settings) -> None:
     Raises:
         NotFoundError: There is no such bundle.
         ContractError: The bundle is damaged, or its golden requests are answered otherwise than in training.
-        ConfigError: The rules file is wrong, exploration would break its rules, the stores are not as they should be, or a
-            certificate cannot be used.
+        ConfigError: The rules file is wrong, exploration would break its rules, the stores are not as they should be, a
+            certificate cannot be used, or a port is taken.
     """
+    for port in filter(None, (settings.http_port, settings.grpc_port)):
+        check_free(settings.host, port)
     sys.setswitchinterval(SWITCH_SECONDS)
     source = BundleSource(settings)
     bundle = source.open_checked()

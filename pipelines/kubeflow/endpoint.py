@@ -4,7 +4,8 @@ from pathlib import Path
 
 from components.artifacts.errors import ConfigError
 from pipelines.kubeflow.token import make_token
-from pipelines.stack import Part, check_free, part_file, start_part, stop_part
+from pipelines.stack import Part, part_file, start_part, stop_part
+from serving.ports import check_free
 
 NAME = "kfp"
 

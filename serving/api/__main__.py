@@ -14,6 +14,7 @@ from serving.arguments import run_program
 from serving.drain import Drain
 from serving.garbage import settle
 from serving.http11 import bounded_protocol
+from serving.ports import check_free
 from serving.tls import KnownCallers, uvicorn_tls
 from serving.tracing import tracing
 
@@ -31,10 +32,12 @@ def run_door(settings: DoorSettings) -> None:
     """Answer until a signal comes.
 
     Raises:
-        ConfigError: There is no key, and others than this machine could reach it; or a certificate cannot be used.
+        ConfigError: There is no key, and others than this machine could reach it; a certificate cannot be used, or the
+            port is taken.
         ContractError: The list of keys cannot be read.
     """
     check_reach(settings)
+    check_free(settings.host, settings.port)
     drain = Drain(settings.drain_seconds)
     traces = tracing(settings.traces_url, settings.traces_share, service="recsys-door", trusts_parent=False)
     app: ASGIApp = build_app(settings, drain, traces)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from pipelines.stack import Part, down, status, up
 from serving.api.keys import create_key, read_keys, revoke_key
 from serving.tls import asking
 from tests.certificates import Authority
-from tests.pipelines.test_cli import recsys
+from tests.pipelines.test_cli import RECSYS, recsys
 
 
 @pytest.fixture
@@ -108,14 +109,31 @@ def test_down_leaves_a_process_alone_that_only_has_the_pid(tmp_path):
 
 
 def test_port_that_is_taken_is_named_before_anything_starts(tmp_path):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1"):
             up(tmp_path, {"http_port": port}, {"port": free_ports(1)[0]})
+
+
+@pytest.mark.parametrize("command", ["serve", "monitor evidently", "python -m serving.api"])
+def test_port_that_is_taken_ends_what_listens_itself_as_a_wrong_usage(tmp_path, command):
+    """And at once: nothing was loaded, so there is no log of it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        if command.startswith("python"):
+            called, variables = [sys.executable, *command.split()[1:]], {"RECSYS_API_PORT": port}
+        else:
+            called, variables = [RECSYS, *command.split(), "--port", port], {}
+        environment = os.environ | {"RECSYS_HOME": str(tmp_path)} | variables
+        done = subprocess.run(called, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2, done.stderr
+    said = f"port {port} of 127.0.0.1: Address already in use. Choose another, or stop what has it."
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("content", "said"), [(None, "No such file"), ("rules: {hide: []}", "hide")])
