@@ -28,6 +28,7 @@ from components.artifacts.bundle import load_bundle
 from components.artifacts.cuts import Cuts, parse_moment
 from components.artifacts.errors import GateRefusedError
 from components.compute_features.compute import compute_features
+from components.evaluate_bundle.config import NEW_TO_USER
 from components.ingest_events.ingest import ingest_events
 from components.materialize_features.materialize import materialize_features
 from feature_repo.store import apply
@@ -52,7 +53,7 @@ FLUSH_SECONDS = 0.5
 NEWCOMERS = 0.6
 """Share of the households that the drill takes for new ones."""
 HOUSEHOLDS = 3
-METRICS = ("ndcg_at_10", "recall_at_20")
+METRICS, OF_NEW = ("ndcg_at_10", "recall_at_20"), "ndcg_at_10_of_new_items"
 CONSOLE = "console.html"
 VOLATILE = ("logs", "monitoring", "registry", "shop")
 """Folders of the state that each demo begins without; features, artifacts and KFP's cache are kept."""
@@ -162,9 +163,11 @@ def _facts(judged: Judged) -> dict[str, str]:
 
 
 def metrics(trained: TrainingRun) -> dict[str, dict[str, Any]]:
-    """System to NDCG@10 and recall@20, each with mean, low and high."""
+    """System to NDCG@10, recall@20, and NDCG@10 of items new to the user, each with mean, low and high."""
+    new = trained.evaluation["slices"][NEW_TO_USER]["systems"]
     return {
-        system: {name: values[name] for name in METRICS} for system, values in trained.evaluation["systems"].items()
+        system: {name: values[name] for name in METRICS} | {OF_NEW: new[system][METRICS[0]]}
+        for system, values in trained.evaluation["systems"].items()
     }
 
 

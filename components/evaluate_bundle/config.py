@@ -10,6 +10,8 @@ HEADLINE_KS = (10, 20)
 TWO_STAGE, FUSION, POPULARITY, CHAMPION = "two_stage", "fusion", "popularity", "champion"
 AS_RANKED = "as_ranked"
 """The bundle before its policy, where it has one."""
+NEW_TO_USER = "items new to the user"
+"""The slice in which generators of new items can be compared: most name nothing that the user knows."""
 
 
 class EvaluationConfig(BaseModel):

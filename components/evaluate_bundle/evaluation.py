@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.artifacts.errors import ContractError
-from components.evaluate_bundle.config import TWO_STAGE, EvaluationConfig
+from components.evaluate_bundle.config import NEW_TO_USER, TWO_STAGE, EvaluationConfig
 from components.ranking.bootstrap import Interval, bootstrap_means
 from components.ranking.metrics import (
     Judged,
@@ -263,7 +263,7 @@ def _parts(lists: Lists, config: EvaluationConfig) -> list[_Part]:
         *(_Part(f"week from {cut}", cuts == cut, lists.relevant) for cut in sorted(set(lists.cuts))),
         _Part(f"cold users (history of at most {limit})", sizes <= limit, lists.relevant),
         _Part(f"warm users (history over {limit})", sizes > limit, lists.relevant),
-        _Part("items new to the user", everything, fresh, without_known=True),
+        _Part(NEW_TO_USER, everything, fresh, without_known=True),
         _Part("items that nobody had taken", everything, cold),
     ]
 
