@@ -32,7 +32,7 @@ from monitoring.stability_index import (
     population_stability_index,
     user_shares,
 )
-from monitoring.verdict import Check, FeatureFinding, Group, State, percent
+from monitoring.verdict import DRIFT_CHECK, Check, FeatureFinding, Group, State, percent
 
 NULL_SIGMAS = 4.0
 """A missing share must also grow by this many standard errors: among 500 users 5 percentage points are noise."""
@@ -261,7 +261,7 @@ def null_threshold(name: str, user_nulls: NDArray[np.float64], users: int, confi
 def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:
     judged = [finding for finding in findings if finding.state not in {State.NOT_APPLICABLE, State.INSUFFICIENT}]
     if not judged:
-        return Check("drift:features", Group.DRIFT, State.INSUFFICIENT, "too few users to compare the features")
+        return Check(DRIFT_CHECK, Group.DRIFT, State.INSUFFICIENT, "too few users to compare the features")
     moved = [finding for finding in judged if finding.is_moved]
     weight = sum(finding.importance for finding in moved)
     names = ", ".join(finding.name for finding in moved[:3])
@@ -275,7 +275,7 @@ def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Che
         state, reason = State.LEARNING, f"{config.history_needed} windows without drift are needed for the thresholds"
     else:
         state, reason = State.OK, "no feature moved"
-    return Check("drift:features", Group.DRIFT, state, reason, weight, config.importance_to_fail)
+    return Check(DRIFT_CHECK, Group.DRIFT, state, reason, weight, config.importance_to_fail)
 
 
 def _null_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Check:

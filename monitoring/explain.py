@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from components.artifacts.errors import NotFoundError
 from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.moved_values import moved_values, own_past
-from monitoring.verdict import Check, FeatureFinding, Verdict, days, percent
+from monitoring.verdict import DRIFT_CHECK, Check, FeatureFinding, Verdict, days, percent
 
+FEATURES = 8
+"""That moved, the most important first."""
 WINDOWS = 8
 """Earlier windows that are shown."""
 
@@ -35,7 +37,18 @@ def _checks(verdict: Verdict, name: str) -> Iterator[str]:
             yield f"{check.name}: {check.state}, {check.reason}"
             if check.observed is not None:
                 against = "" if check.threshold is None else f" against {check.threshold:.4g}"
-                yield f"  observed {check.observed:.4g}{against} ({check.unit})"
+                unit = "" if check.unit == "1" else f" ({check.unit})"
+                yield f"  observed {check.observed:.4g}{against}{unit}"
+            if check.name == DRIFT_CHECK:
+                yield from _moved(verdict.moved)
+
+
+def _moved(moved: Sequence[FeatureFinding]) -> Iterator[str]:
+    for one in moved[:FEATURES]:
+        medians = f"median {_said(one.reference_median)} → {_said(one.current_median)}"
+        yield f"  {one.name}: {percent(one.importance)} of the ranker's importance; {one.reason.partition(': ')[2]}; {medians}"
+    if moved[FEATURES:]:
+        yield f"  and {len(moved) - FEATURES} more; `recsys monitor explain {moved[0].name}` says more of one"
 
 
 def _features(verdict: Verdict, name: str) -> Iterator[str]:

@@ -20,6 +20,11 @@ def names_of(kpis: Sequence[Kpi]) -> list[str]:
     return sorted({one.name for one in kpis})
 
 
+def meaning(name: str, config: KpiConfig) -> str:
+    """What the figure is, with its unit; nothing of one that is configured no longer."""
+    return config.metrics[name].meaning if name in config.metrics else ""
+
+
 def row(name: str, kpis: Sequence[Kpi], goals: Mapping[str, float]) -> tuple[str, ...]:
     """The newest period of a metric, in the order of HEADS."""
     own = of_metric(kpis, name)
@@ -52,7 +57,8 @@ def kpi_page(model: str, kpis: Sequence[Kpi], config: KpiConfig) -> str:
         own = of_metric(kpis, name)
         drawn = chart(name, kpis, goals.get(name))
         goal = f"goal: at least {goals[name]:g}" if name in goals else "no goal"
-        parts.append(f'<h2>{escape(name)}</h2><p class="sub">{goal}</p>')
+        said = "; ".join(part for part in (meaning(name, config), goal) if part)
+        parts.append(f'<h2>{escape(name)}</h2><p class="sub">{escape(said)}</p>')
         parts += [f'<div class="chart">{drawn}</div>'] if drawn else []
         cells = [
             (days(one.start, one.end), one.figure, f"{one.users:,}", ", ".join(one.bundles)) for one in reversed(own)

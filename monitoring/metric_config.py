@@ -12,6 +12,38 @@ Measure = Literal[
 """What is added up of a user within his window; `users` is 1 for each."""
 
 
+COUNTED: dict[Measure, str] = {
+    "clicks": "clicks",
+    "carts": "items put into the cart",
+    "purchases": "items bought",
+    "orders": "orders",
+    "converted": "users who bought something",
+    "revenue": "US dollars of purchases",
+    "returned": "users who came back",
+    "items_shown": "items shown",
+    "sessions": "sessions",
+    "session_seconds": "seconds in sessions",
+    "distinct_items": "different items shown",
+    "users": "users",
+}
+"""A measure as people say it, with its unit."""
+PER: dict[Measure, str] = {
+    "clicks": "click",
+    "carts": "item put into the cart",
+    "purchases": "item bought",
+    "orders": "order",
+    "converted": "user who bought something",
+    "revenue": "US dollar of purchases",
+    "returned": "user who came back",
+    "items_shown": "item shown",
+    "sessions": "session",
+    "session_seconds": "second in sessions",
+    "distinct_items": "different item shown",
+    "users": "user",
+}
+"""The same of one."""
+
+
 class MetricConfig(BaseModel):
     """A metric: numerator over denominator, summed over users, each of them within the window after his first exposure."""
 
@@ -22,6 +54,13 @@ class MetricConfig(BaseModel):
     window_hours: float = Field(
         168, gt=0, description="A user counts for so long after his first exposure, and only when that is over"
     )
+
+    @property
+    def meaning(self) -> str:
+        """What it is, with its unit: `US dollars of purchases per user, in the 7 days from a user's first list on`."""
+        days, hours = divmod(self.window_hours, 24)
+        window = f"{self.window_hours:g} hours" if hours or days < 2 else f"{days:g} days"
+        return f"{COUNTED[self.numerator]} per {PER[self.denominator]}, in the {window} from a user's first list on"
 
     @property
     def most(self) -> float:

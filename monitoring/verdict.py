@@ -15,7 +15,8 @@ from monitoring.findings import SegmentFinding, SkewFinding
 
 FORMAT_VERSION = 1
 MOST_NAMES = 3
-"""Checks that a sentence names beside the one whose reason it gives."""
+"""Features that a sentence names, and checks beside the one whose reason it gives."""
+DRIFT_CHECK = "drift:features"
 VERDICT_VERSION = "2"
 """Changes when the checks change what they mean: a window judged by another version is another verdict."""
 
@@ -338,7 +339,12 @@ def _what_moved(verdict: Verdict) -> str:
     count, total = len(verdict.moved), len(verdict.features)
     if count == 0:
         return f"None of {total} features moved"
-    return f"{count} of {total} features moved, {percent(verdict.moved_importance)} of the ranker's importance"
+    names = ", ".join(
+        [*(finding.name for finding in verdict.moved[:MOST_NAMES]), *(["..."] if count > MOST_NAMES else [])]
+    )
+    return (
+        f"{count} of {total} features moved, {percent(verdict.moved_importance)} of the ranker's importance ({names})"
+    )
 
 
 def _advice(verdict: Verdict) -> str:
@@ -348,11 +354,11 @@ def _advice(verdict: Verdict) -> str:
     ):
         found = [check for check in verdict.checks if check.state is state]
         if found:
-            return f"{advice}: {_because(found)}"
+            return f"{advice}{_because(found)}"
     if verdict.blockers:
-        return f"retraining is blocked until the data is repaired: {_because(verdict.blockers)}"
+        return f"retraining is blocked until the data is repaired{_because(verdict.blockers)}"
     if verdict.triggers:
-        return f"retraining is advised because {_because(verdict.triggers)}"
+        return f"retraining is advised{_because(verdict.triggers, word=' because ')}"
     return _wait(verdict)
 
 
@@ -364,14 +370,18 @@ def _wait(verdict: Verdict) -> str:
         State.OK: "all is well",
     }
     found = [check for check in verdict.checks if check.state is verdict.state]
-    return waits[verdict.state] + ("" if verdict.state is State.OK else f": {_because(found)}")
+    return waits[verdict.state] + ("" if verdict.state is State.OK else _because(found))
 
 
-def _because(checks: Sequence[Check]) -> str:
+def _because(checks: Sequence[Check], *, word: str = ": ") -> str:
     """The first one's reason, and the names of others, which `recsys monitor explain` takes."""
+    reason = checks[0].reason.rstrip(".")
+    if checks[0].name == DRIFT_CHECK and checks[0].state in {State.WARN, State.FAIL}:
+        wait = reason.partition("; ")[2]  # what moved stands at the sentence's beginning
+        reason, word = f"; {wait}" if wait else "", " for that"
     others = ", ".join(check.name for check in checks[1 : 1 + MOST_NAMES])
     more = f" and {len(checks) - 1 - MOST_NAMES} more" if len(checks) > 1 + MOST_NAMES else ""
-    return checks[0].reason.rstrip(".") + (f" (and {others}{more})" if others else "")
+    return word + reason + (f" (and {others}{more})" if others else "")
 
 
 def _check(facts: Mapping[str, Any]) -> Check:

@@ -3,13 +3,19 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
 
 def console(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; console.html of the state folder if left out.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write; if left out console.html of the state folder, console-user-ID.html of a user.",
+        ),
     ] = None,
     user: Annotated[
         str | None, typer.Option(help="Write the page of this user instead: what they did, would be shown, and why.")
@@ -29,7 +35,8 @@ def console(
     from serving.portrait_page import portrait_page
 
     home, moment = recsys_home(), parse_moment(now) if now else datetime.now(UTC)
-    path = (output or home / "console.html").absolute()
+    name = "console.html" if user is None else f"console-user-{quote(user, safe='')}.html"
+    path = (output or home / name).absolute()
     if user is None:
         write_console(home, path, now=moment)
         typer.echo(summary(read_states(home, now=moment)))

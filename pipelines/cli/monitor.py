@@ -231,7 +231,7 @@ def kpis(
     """
     from components.artifacts.cuts import parse_moment
     from components.artifacts.home import recsys_home
-    from monitoring.kpi_page import HEADS, names_of, row, write_kpi_page
+    from monitoring.kpi_page import HEADS, meaning, names_of, row, write_kpi_page
     from monitoring.kpis import goal_checks, record_kpis
     from pipelines.config import load_config
 
@@ -248,6 +248,8 @@ def kpis(
     for name in names_of(found):
         table.add_row(*row(name, found, settings.kpis.goals))
     console.print(table)
+    for name in names_of(found):
+        console.print(f" {name}: {meaning(name, settings.kpis)}", style="dim", highlight=False, soft_wrap=True)
     for check in goal_checks(found, settings.kpis):
         _print_state(console, check.state, check.reason)
     console.print(

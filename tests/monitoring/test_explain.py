@@ -32,6 +32,14 @@ def test_a_check_is_told_with_its_numbers_and_the_windows_before():
     assert lines[2] == "  2017-11-06 to 2017-11-12: OK, week 0"
 
 
+def test_drift_is_told_feature_by_feature_and_where_more_is_said():
+    moved = tuple(replace(FINDING, name=f"f{place}", reason=f"f{place} moved: index 2 over 0.1") for place in range(10))
+    lines = explain([replace(HISTORY[1], features=moved)], "drift:features")
+    assert lines[1] == "  observed 0.2 against 0.1"  # a share has no unit
+    assert lines[2] == "  f0: 40 % of the ranker's importance; index 2 over 0.1; median 1 → 2"
+    assert lines[-1] == "  and 2 more; `recsys monitor explain f0` says more of one"
+
+
 def test_a_feature_is_told_with_the_values_that_moved_and_with_its_own_past():
     known = replace(FINDING, moved_bin=3, moved_bin_z=6.24, moved_bin_usual=0.029)
     lines = explain([replace(HISTORY[1], features=(known,))], FINDING.name)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 
 import pyarrow as pa
@@ -188,6 +189,10 @@ def test_command_shows_figures_goals_and_a_page(home):
     page = kpi_page_path(home, MODEL).read_text()
     assert page.count("<svg") == 7  # two weeks of each figure; a shop of receipts has no cart
     assert "goal: at least 0.9" in page
+    money = "US dollars of purchases per user, in the 7 days from a user&#x27;s first list on"
+    assert f"{money}; no goal" in page
+    assert f" revenue_per_user: {unescape(money)}" in said
+    assert " ctr: clicks per item shown, in the 24 hours from" in said
     assert "no period of 7 days" in recsys("monitor", "kpis", "--now", "2024-06-05", home=home / "x", status=5).stdout
 
 

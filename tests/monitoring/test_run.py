@@ -12,7 +12,7 @@ from components.artifacts.errors import ConfigError, ContractError
 from monitoring.config import FreshnessConfig, QualityConfig, ReportConfig
 from monitoring.history import read_history
 from monitoring.moved_values import moved_values
-from monitoring.verdict import State, Verdict
+from monitoring.verdict import State, Verdict, percent
 from monitoring.workspace import FOLDER
 from tests.monitoring.conftest import AGE, CATEGORY, END, NOW, PRICE, RANK, START, USERS, World, lost, refresh, times
 
@@ -48,12 +48,16 @@ def test_a_threefold_category_share_fails_because_the_ranker_depends_on_it(serve
     assert verdict.moved[0].direction == "up"
     assert verdict.moved[0].importance > 0.9
     assert verdict.exit_code == 3
-    assert "retraining is advised" in verdict.sentence
+    said = f"1 of 67 features moved, {percent(verdict.moved_importance)} of the ranker's importance ({CATEGORY})"
+    assert verdict.sentence.startswith(f"{said}; retraining is advised for that")
+    assert verdict.sentence.count("importance") == 1
 
 
 def test_a_moved_feature_without_importance_is_only_worth_a_look(served: World) -> None:
     served.serve(times("item_users_7d", 3))
-    assert states(served.judge())["drift:features"] is State.WARN
+    verdict = served.judge()
+    assert states(verdict)["drift:features"] is State.WARN
+    assert "(item_users_7d); worth a look for that; what is usual is known after 8 windows" in verdict.sentence
 
 
 def test_moved_scores_are_worth_a_look(served: World) -> None:
