@@ -79,7 +79,7 @@ def preload(package: str) -> bool:
 def imported(package: str) -> list[str]:
     """Modules of this platform that the steps of a package import; also names that are in a module and are none."""
     spec = next(iter(yaml.load_all(package, yaml.CSafeLoader)))
-    executors = spec["deploymentSpec"]["executors"].values()
+    executors = spec.get("deploymentSpec", {}).get("executors", {}).values()
     sources = "\n".join(part for one in executors for part in one.get("container", {}).get("command", ()))
     names: dict[str, None] = {}
     for module, what in OURS.findall(sources):

@@ -120,6 +120,10 @@ def test_what_all_steps_of_the_training_import_is_found_in_the_package():
     assert all(name.split(".")[0] in ("components", "feature_repo") for name in names)
 
 
+def test_a_package_without_executors_imports_nothing():
+    assert imported("root: {dag: {}}") == []
+
+
 @pytest.mark.parametrize(
     "command",
     [
