@@ -1,6 +1,6 @@
 """Executes the steps of a package in forks of one process that has imported what they import.
 
-kfp.local starts a Python for each step, and each imports for two seconds and more: a third of the CPU of a small
+kfp.local starts a Python for each step, and each imports for two seconds and more: half of the CPU of a small
 training. Here a fork server (https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods) imports
 once, before it has a thread, and each step is a fork of it that runs KFP's own executor. A step is a process of its own
 as before: it ends with its own exit code and leaves nothing in the next one.
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ OURS = re.compile(r"^\s+from ((?:components|feature_repo|monitoring|pipelines|se
 SHELL = ("sh", "-ec")
 AS_STEP = {"_KFP_RUNTIME": "true"}
 """KFP's own mark of a process that executes a step: kfp then imports a tenth of itself."""
+LONGEST_FOLDER = 89
+"""Bytes: a socket's path has at most 107, of which its name takes 18."""
 
 RunCommand = Callable[..., int]
 """How kfp.local runs a step: its command and the variables that its container sets, to an exit code."""
@@ -51,29 +53,20 @@ class Step:
         return cls(command[3], tuple(command[4:])) if EXECUTOR in script and "pip install" not in script else None
 
 
-def preload(package: str) -> bool:
-    """Start the process that steps are forks of; it imports while the caller goes on.
+def prepare(package: str) -> bool:
+    """Say what the process is to import that steps are forks of; it starts with the first step that is executed.
 
     Args:
         package: The compiled pipeline, YAML. What its steps import of this platform is imported.
 
     Returns:
         Whether steps can be forks: on Linux, where the fork of a process without threads is sound whatever it has loaded,
-        and where the server's socket, which lies in TMPDIR, has a path that a socket can have.
+        and where the path of the server's socket, which lies in a folder of its own in TMPDIR, is as short as it has to be.
     """
     if sys.platform != "linux":
         return False
     forkserver.set_forkserver_preload(["kfp.dsl.executor", *imported(package)])
-    before = dict(os.environ)
-    os.environ.update(AS_STEP)
-    try:
-        forkserver.ensure_running()
-    except OSError:
-        return False
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    return True
+    return len(os.fsencode(util.get_temp_dir())) <= LONGEST_FOLDER
 
 
 def imported(package: str) -> list[str]:
@@ -99,7 +92,7 @@ def run_forked(otherwise: RunCommand) -> RunCommand:
         step = Step.of(full_command)
         if step is None:
             return otherwise(full_command=full_command, env_vars=env_vars)
-        process = context.Process(target=execute, args=(step, {**os.environ, **AS_STEP, **(env_vars or {})}))
+        process = context.Process(target=execute, args=(step, {**os.environ, **(env_vars or {})}))
         process.start()
         process.join()
         return int(process.exitcode)
@@ -111,7 +104,6 @@ def execute(step: Step, environment: Mapping[str, str]) -> None:
     """In the fork: what `python -m kfp.dsl.executor_main` does in a process of its own."""
     os.environ.clear()
     os.environ.update(environment)
-    tempfile.tempdir = None  # TMPDIR is the run's, not the server's
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "ephemeral_component.py"
         program.write_text(step.source)

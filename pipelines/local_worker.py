@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from pipelines.local_steps import preload, run_forked
+from pipelines.local_steps import AS_STEP, prepare, run_forked
 
 
 def main(request_path: str) -> None:
@@ -22,12 +22,13 @@ def main(request_path: str) -> None:
     warnings.simplefilter("ignore")  # kfp warns about its own imports; the run's log keeps what matters
     signal.signal(signal.SIGTERM, _end)
     request = json.loads(Path(request_path).read_text())
-    forks = preload(Path(request["package"]).read_text())
+    can_fork = prepare(Path(request["package"]).read_text())
     os.environ["TMPDIR"], tempfile.tempdir = request["scratch"], None  # kfp.local leaves one folder per step there
     from kfp import components, local
     from kfp.local import subprocess_task_handler
 
-    if forks:
+    os.environ.update(AS_STEP)  # what is started from here on is steps
+    if can_fork:
         subprocess_task_handler.run_local_subprocess = run_forked(subprocess_task_handler.run_local_subprocess)
     local.init(
         runner=local.SubprocessRunner(use_venv=False),

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import util
 
 import psutil
 import pytest
@@ -13,7 +14,7 @@ from kfp import dsl
 
 from components.train_retrievers.component import train_retrievers
 from pipelines.local_runner import SilentProgress, StepFailedError, run_package
-from pipelines.local_steps import EXECUTOR, Step, imported, run_forked
+from pipelines.local_steps import EXECUTOR, LONGEST_FOLDER, Step, imported, prepare, run_forked
 from pipelines.package import local_image, package
 from pipelines.training import train_recommender
 
@@ -118,6 +119,17 @@ def test_what_all_steps_of_the_training_import_is_found_in_the_package():
     assert "components.train_ranker.train" in names
     assert "feature_repo.store" in names
     assert all(name.split(".")[0] in ("components", "feature_repo") for name in names)
+
+
+def test_nothing_is_started_before_a_step_is_executed():
+    before = psutil.Process().children()
+    assert prepare(package(train_recommender, local_image()))
+    assert psutil.Process().children() == before
+
+
+def test_steps_are_started_as_kfp_local_does_where_the_servers_socket_would_have_too_long_a_path(monkeypatch):
+    monkeypatch.setattr(util, "get_temp_dir", lambda: "/tmp/" + "x" * (LONGEST_FOLDER - 4))
+    assert not prepare("root: {dag: {}}")
 
 
 def test_a_package_without_executors_imports_nothing():
