@@ -26,12 +26,17 @@ NAMES = {
     "content": "Content (new items)",
 }
 OURS, OTHERS = "#2563eb", "#94a3b8"
-COLOURS = [OURS, "#f59e0b", "#10b981", "#8b5cf6", "#ef4444", "#0891b2", "#db2777", "#64748b", "#84cc16"]
+PALETTE = (
+    OURS, "#f59e0b", "#10b981", "#8b5cf6", "#ef4444", "#0891b2", "#db2777", "#64748b", "#84cc16", "#78350f", "#0f172a",
+    "#f9a8d4",
+)  # fmt: skip
+COLOURS = dict(zip(NAMES, PALETTE, strict=True))
+"""A system has one colour on the page, and none that another has."""
 LAYOUT = {
     "template": "plotly_white",
     "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#0f172a"},
     "margin": {"l": 10, "r": 20, "t": 40, "b": 40},
-    "colorway": COLOURS,
+    "colorway": PALETTE,
 }
 CHART = {"displayModeBar": False, "responsive": True}
 
@@ -202,10 +207,11 @@ def _curves(evaluation: Evaluation) -> Any:  # a plotly figure
             y=[metrics[key].mean for _, key in keys],
             name=_name(name),
             mode="lines+markers",
-            line={"width": 3 if name == TWO_STAGE else 1.5},
+            line={"width": 3 if name == TWO_STAGE else 1.5, "color": COLOURS.get(name, OTHERS)},
         )
-    axes = {"xaxis": {"title": "k", "tickvals": [k for k, _ in keys]}, "yaxis": {"rangemode": "tozero"}}
-    figure.update_layout(**LAYOUT, title="NDCG@k over the length of the list", height=420, legend=BELOW, **axes)
+    axes = {"xaxis": {"tickvals": [k for k, _ in keys]}, "yaxis": {"rangemode": "tozero"}}
+    # High enough for a phone, where each name has a line of its own and a legend gets half of the height.
+    figure.update_layout(**LAYOUT, title="NDCG@k over k, the length of the list", height=560, legend=BELOW, **axes)
     return figure
 
 
@@ -217,14 +223,14 @@ def _slices(evaluation: Evaluation) -> Any:  # a plotly figure
         name for name in (TWO_STAGE, evaluation.best_single, FUSION, POPULARITY, CHAMPION) if name in evaluation.systems
     ]
     parts = [name for name, part in evaluation.slices.items() if part["queries"]][::-1]  # the first at the top
-    for system, colour in list(zip(shown, COLOURS, strict=False))[::-1]:
+    for system in shown[::-1]:
         found = [evaluation.slices[part]["systems"][system]["ndcg_at_10"] for part in parts]
         figure.add_bar(
             y=[_slice_label(part, evaluation.slices[part]["queries"]) for part in parts],
             x=[one.mean for one in found],
             orientation="h",
             name=_name(system),
-            marker_color=colour,
+            marker_color=COLOURS.get(system, OTHERS),
             error_x={
                 "type": "data",
                 "symmetric": False,

@@ -8,7 +8,7 @@ import pytest
 from components.artifacts.manifest import BundleFacts, Manifest
 from components.evaluate_bundle.config import GateConfig
 from components.evaluate_bundle.gate import decide_gate
-from components.evaluate_bundle.report import headline, render_report
+from components.evaluate_bundle.report import COLOURS, headline, render_report
 from tests.components.evaluate_bundle.judged_world import made_up_evaluation, made_up_lists
 
 MEGABYTE = 1_000_000
@@ -108,6 +108,18 @@ def test_figure_that_nobody_knows_is_a_dash_and_nothing_is_plain_nothing():
         r"First 10 items.*Exposure gini\s+Two-stage \(this bundle\)\s+[\d.]+%\s+[\d.]+\s+-\s+-\s+0%\s", said, re.S
     )
     assert not re.search(r"\bnan\b", said)
+
+
+def test_system_has_one_colour_in_every_chart_and_none_of_anothers(html):
+    drawn = {
+        name: set(
+            re.findall(rf'"(?:line|marker)":\{{"color":"(#\w+)"[^}}]*\}}[^{{}}]*?"name":"{re.escape(name)}"', html)
+        )
+        for name in ("Two-stage (this bundle)", "Popularity", "Co-visitation", "Content (new items)")
+    }
+    assert all(len(colours) == 1 for colours in drawn.values()), drawn
+    assert len(set.union(*drawn.values())) == len(drawn)
+    assert len(set(COLOURS.values())) == len(COLOURS)
 
 
 def test_page_needs_nothing_from_elsewhere_and_brings_plotly_once(html):
