@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.deploy_canary.rollout import Rollout
 from monitoring.experiments.figures import figures_of, read_logs
-from monitoring.experiments.report import Report, metric_rows, over_time, write_page
+from monitoring.experiments.report import Report, early_sentence, metric_rows, over_time, write_page
 from monitoring.experiments.slices import slice_rows
 from monitoring.experiments.verdict import Action, Verdict, is_comparable, judge
 from pipelines.canary_state import canary_readings
@@ -56,6 +56,7 @@ def show_experiment(home: Path, rollout: Rollout, *, now: datetime) -> Shown:
             (f"{one.cause.at:%Y-%m-%d %H:%M}", one.cause.by, one.act, one.cause.reason) for one in rollout.records
         ],
         shares=(1 - share, share),
+        early=early_sentence(figures, own) if is_shown else "",
         chosen=other_than_default(own),
         is_shown=is_shown,
     )

@@ -17,7 +17,7 @@ from monitoring.experiments.metrics import Logs, Span, user_values
 from monitoring.experiments.multiplicity import benjamini_hochberg
 from monitoring.experiments.sample_ratio import sample_ratio_p
 from monitoring.experiments.slices import SliceRow
-from monitoring.experiments.verdict import Figures, Verdict, plain
+from monitoring.experiments.verdict import Figures, Verdict, in_words, plain
 
 POINTS = 40
 """Moments that a line over time is drawn from."""
@@ -72,6 +72,7 @@ class Report:
         decisions: When, by whom, what and why, the oldest first.
         shares: Planned, of champion and canary.
         slices: Grouping of the users to its groups, of the primary metric.
+        early: The primary metric of users' first hours, which harm is looked for in; empty while it is not known.
         chosen: What somebody chose at its start of how it is judged; empty where all is as by default.
         is_shown: Whether the arms are comparable, so that results mean something.
     """
@@ -85,6 +86,7 @@ class Report:
     decisions: Sequence[tuple[str, str, str, str]]
     shares: tuple[float, float]
     slices: Mapping[str, Sequence[SliceRow]] = field(default_factory=dict)
+    early: str = ""
     chosen: str = ""
     is_shown: bool = True
 
@@ -97,6 +99,15 @@ def metric_rows(logs: Logs, span: Span, config: ExperimentConfig) -> list[Metric
     raw = {name: float(p_value(one, alpha=config.alpha, tightest_at=tightest_at)) for name, one in effects.items()}
     corrected = benjamini_hochberg(raw)
     return [_row(name, effect, corrected[name], config.alpha, tightest_at) for name, effect in effects.items()]
+
+
+def early_sentence(figures: Figures, config: ExperimentConfig) -> str:
+    """What harm is looked for in, before any user's whole time is over."""
+    if figures.early is None:
+        return ""
+    hours = min(config.harm_hours, config.metrics[config.primary].window_hours)
+    span = "hour" if hours == 1 else f"{hours:g} hours"
+    return f"Harm is looked for in users' first {span}: {config.primary} {in_words(figures.early)}."
 
 
 def _row(name: str, effect: Effect, p_corrected: float, alpha: float, tightest_at: float) -> MetricRow:
@@ -149,6 +160,7 @@ def page(report: Report) -> str:
         heads = ("metric", "champion", "canary less champion", "interval at any look", "users", "p, corrected")
         rows = [row.cells() for row in report.metrics]
         parts += ["<h2>Metrics</h2>", _table(heads, rows) if rows else "<p>No user's time is over yet.</p>"]
+        parts += [f"<p>{escape(report.early)}</p>"] if report.early else []
         if report.over_time:
             chart = line_chart(
                 report.over_time, x_label="day of the step of a user's first exposure", y_label="difference",

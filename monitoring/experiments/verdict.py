@@ -147,7 +147,7 @@ def _harmed(figures: Figures, config: ExperimentConfig) -> Verdict | None:
     if most >= 0:
         return None
     return Verdict(
-        Action.ROLLBACK, f"{config.primary} is surely lower: {_told(figures.early)}, at most {float(most):+.4g}"
+        Action.ROLLBACK, f"{config.primary} is surely lower: {in_words(figures.early)}, at most {float(most):+.4g}"
     )
 
 
@@ -215,7 +215,7 @@ def _tested(figures: Figures, config: ExperimentConfig) -> Verdict | None:
     assert figures.effect is not None
     z = float(figures.effect.z)
     bound = float(bounds(figures.looks, alpha=config.alpha)[-1])
-    told = f"{config.primary} {_told(figures.effect)}, |z| {abs(z):.2f} against {bound:.2f}"
+    told = f"{config.primary} {in_words(figures.effect)}, |z| {abs(z):.2f} against {bound:.2f}"
     if abs(z) >= bound:
         better = z > 0
         return Verdict(Action.PROMOTE if better else Action.ROLLBACK, f"{'better' if better else 'worse'}: {told}")
@@ -224,7 +224,8 @@ def _tested(figures: Figures, config: ExperimentConfig) -> Verdict | None:
     return None
 
 
-def _told(effect: Effect) -> str:
+def in_words(effect: Effect) -> str:
+    """The difference, in the metric's unit and relative, on the champion's value, of how many users."""
     baseline = float(effect.baseline)
     relative = f" ({float(effect.difference) / baseline:+.1%})" if baseline else ""
     return f"{float(effect.difference):+.4g}{relative} on {baseline:.4g} of {float(effect.users):,.0f} users"

@@ -42,6 +42,8 @@ def show(name: Annotated[str, typer.Argument(help="Of the rollout.")]) -> None:
         for row in shown.report.metrics:
             table.add_row(*row.cells())
         console.print(table)
+    if shown.report.early:
+        console.print(shown.report.early, highlight=False, soft_wrap=True)
     console.print(f"judged: {shown.report.chosen or 'as by default'}", highlight=False, soft_wrap=True)
     console.print(f"page: {shown.page}", highlight=False, soft_wrap=True)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from monitoring.experiments.metrics import Span
-from monitoring.experiments.report import Report, metric_rows, over_time, page, write_page
+from monitoring.experiments.report import Report, early_sentence, metric_rows, over_time, page, write_page
 from monitoring.experiments.verdict import Action, Verdict, judge
 from tests.monitoring.experiments.test_figures import CONFIG, START, figures, logs
 
@@ -53,6 +53,15 @@ def test_page_of_arms_that_lost_users_shows_no_result(report):
     assert "No result is shown" in told
     assert "ctr" not in told
     assert "<svg" not in told
+
+
+def test_what_harm_is_looked_for_in_is_said_before_any_users_time_is_over(report):
+    """A rollout that was taken back for it said that there was no figure yet."""
+    said = early_sentence(report.figures, CONFIG)
+    assert said == "Harm is looked for in users' first hour: ctr +0.05 (+33.3%) on 0.15 of 200 users."
+    assert said.replace("'", "&#x27;") in page(replace(report, metrics=[], early=said))
+    assert "first 2 hours: ctr" in early_sentence(report.figures, CONFIG.model_copy(update={"harm_hours": 2}))
+    assert early_sentence(replace(report.figures, early=None), CONFIG) == ""
 
 
 def test_page_of_a_step_whose_users_are_still_observed_says_so(report):
