@@ -13,7 +13,7 @@ STYLE = """
 main{max-width:1240px;margin:0 auto;padding:16px 16px 48px}h1{font-size:21px;margin:0}h2{font-size:19px;margin:24px 0 4px}
 h3{font-size:16px;margin:0 0 6px}a{color:var(--link)}.sub{color:var(--soft);margin:0}.sentence{font-size:17px;margin:0 0 14px}
 header{display:flex;flex-wrap:wrap;gap:4px 16px;align-items:baseline;justify-content:space-between}
-.grid{display:grid;gap:12px;align-items:start;grid-template-columns:repeat(auto-fit,minmax(min(360px,100%),1fr))}
+.cards{columns:3 340px;column-gap:12px}.cards>*{break-inside:avoid;margin:0 0 12px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;min-width:0;
 overflow-wrap:anywhere}.card p{margin:4px 0}.card ul,.card ol{margin:6px 0;padding:0;list-style:none}.card li{margin:5px 0}
 .state{display:inline-block;color:#fff;border-radius:99px;padding:0 9px;font-weight:600;font-size:12px;line-height:19px;

@@ -63,13 +63,14 @@ def _business(state: ModelState) -> str:
     if not state.kpis:
         return "<p>No period of business figures is over yet; <code>recsys monitor run</code> adds them.</p>"
     goals = goals_of(state.verdict) if state.verdict is not None else {}
-    rows = [
-        f"<li><b>{escape(name)}</b> {escape(one.figure)}, {days(one.start, one.end)}</li>"
-        for name, one in newest_of(state.kpis).items()
-    ]
+    periods: dict[str, list[str]] = {}
+    for name, one in newest_of(state.kpis).items():
+        periods.setdefault(days(one.start, one.end), []).append(f"<li><b>{escape(name)}</b> {escape(one.figure)}</li>")
     drawn = [chart(name, state.kpis, goal, width=460) for name, goal in goals.items()]
     parts = [_checks(state.verdict, (Group.BUSINESS,)) if state.verdict is not None and goals else ""]
-    parts.append(f"<ul>{''.join(rows)}</ul>")
+    parts += [
+        f'<p class="sub">{period}</p><ul>{"".join(rows)}</ul>' for period, rows in sorted(periods.items(), reverse=True)
+    ]
     return "".join([*parts, *(f'<div class="chart">{one}</div>' for one in drawn if one)])
 
 

@@ -57,7 +57,7 @@ def _model(state: ModelState, home: Path, files: str, acts: str | None) -> str:
     return (
         f'<article aria-labelledby="model-{escape(state.model)}"><h2 id="model-{escape(state.model)}">{escape(state.model)} '
         f'{badge(state.state)}</h2><p class="sentence">{prose(state.sentence)}</p>'
-        f'<div class="grid">{cards(state, links, acts)}</div></article>'
+        f'<div class="cards">{cards(state, links, acts)}</div></article>'
     )
 
 

@@ -95,7 +95,8 @@ def test_business_card_has_each_figure_its_goal_and_a_line_of_what_has_one(tmp_p
     history.append(home, verdict(FRESH, missed, weeks=1))
     card = page_of(home).partition('aria-labelledby="business"')[2].partition("</section>")[0]
     assert "surely below the goal of 0.05" in card
-    assert "<b>conversion</b> 0.03 (0.02 to 0.04), 2026-03-02 to 2026-03-08" in card
+    assert card.count("2026-03-02 to 2026-03-08</p>") == 1  # of both figures
+    assert "2026-03-02 to 2026-03-08</p><ul><li><b>ctr</b> 0.03 (0.02 to 0.04)</li><li><b>conversion</b>" in card
     assert card.count("<svg") == 1  # of what has a goal
 
 
