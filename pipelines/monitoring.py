@@ -20,15 +20,15 @@ MOST_MISSED = 14
 
 
 @dsl.pipeline(name="monitor-recommender", description="Judge what the champion served in a window")
-def monitor_recommender(model_name: str, config: str, start: str, end: str, now: str) -> str:
+def monitor_recommender(start: str, end: str, now: str, model_name: str = "recommender", config: str = "{}") -> str:
     """One step: the verdict of a window.
 
     Args:
-        model_name: Registered model whose champion served.
-        config: MonitoringConfig as JSON.
         start: First day of the window.
         end: Day after the last one.
         now: Moment of the judgement.
+        model_name: Registered model whose champion served.
+        config: MonitoringConfig as JSON; as by default where left out.
 
     Returns:
         State of the verdict.

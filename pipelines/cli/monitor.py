@@ -286,6 +286,9 @@ def compile_package(
     text = package(monitor_recommender, image or local_image())
     output.write_text(text)
     typer.echo(f"{output}: pipeline monitor-recommender, version {version_name(text)}")
+    typer.echo(
+        f"kfp run create -e monitoring -f {output} start=2017-11-27 end=2017-12-04 now=2017-12-04   # of these days"
+    )
 
 
 def _never_judged(home: Path, model: str) -> str:

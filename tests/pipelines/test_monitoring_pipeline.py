@@ -28,7 +28,6 @@ class Said(SilentProgress):
 
 def judge(world: World, progress: SilentProgress, *, config: MonitoringConfig, end: datetime = END) -> str:
     arguments = {
-        "model_name": "recommender",
         "config": config.model_dump_json(),
         "start": (end - (END - START)).isoformat(),
         "end": end.isoformat(),
