@@ -76,11 +76,7 @@ class BundleSource:
     def _moves(self) -> Sequence[Move]:
         if not self._is_alias:
             return ()
-        registry = open_registry(self.settings.home)
-        try:
-            history = registry.history(self.settings.model_name)
-        except (OSError, TypeError, ValueError) as error:
-            raise ContractError(f"{registry.root}: the aliases cannot be read ({error!r}). Restore them.") from error
+        history = open_registry(self.settings.home).history(self.settings.model_name)
         return tuple(move for move in history if move.alias == self.settings.bundle)
 
 

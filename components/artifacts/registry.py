@@ -8,14 +8,14 @@ A reader never sees half a version or half a move: both are renamed into place.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfile, copytree, rmtree
 from tempfile import mkdtemp
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from filelock import FileLock
 
@@ -23,6 +23,7 @@ from components.artifacts.errors import ContractError, NotFoundError
 from components.artifacts.manifest import Manifest, verify_files
 from components.artifacts.whole_file import write_whole
 
+T = TypeVar("T")
 Alias = Literal["champion", "challenger"]
 CHAMPION: Alias = "champion"
 CHALLENGER: Alias = "challenger"
@@ -130,9 +131,14 @@ class Registry:
         return {alias: bundle_id for alias, bundle_id in current.items() if bundle_id}
 
     def history(self, model: str) -> list[Move]:
-        """Every move of an alias, oldest first."""
+        """Every move of an alias, oldest first.
+
+        Raises:
+            ContractError: The file cannot be read.
+        """
         path = self.root / model / "aliases.json"
-        return [Move(**move) for move in json.loads(path.read_text())] if path.exists() else []
+        remedy = "move it away and name the champion anew: `recsys model promote BUNDLE_ID`"
+        return _read_json(path, lambda moves: [Move(**move) for move in moves], [], "the registry's aliases", remedy)
 
     def point(self, model: str, alias: Alias, name: str, *, reason: str, now: datetime) -> Version:
         """Let an alias point at a version, after its files were checked.
@@ -205,7 +211,9 @@ class Registry:
 
     def _published(self, model: str) -> dict[str, str]:
         path = self.root / model / "published.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return _read_json(
+            path, dict, {}, "the times of publishing", "move it away: bundles are then listed without them"
+        )
 
     def _record(self, model: str, moves: list[Move]) -> None:
         _write_json(self.root / model / "aliases.json", [asdict(move) for move in [*self.history(model), *moves]])
@@ -239,6 +247,20 @@ def require_champion(home: Path, model: str) -> Version:
     if not version.folder.exists():
         raise ContractError(f"model {model}: the champion {version.bundle_id} is gone from {registry.root}.")
     return version
+
+
+def _read_json(path: Path, parse: Callable[[Any], T], otherwise: T, what: str, remedy: str) -> T:
+    """What the file holds, `otherwise` where there is none.
+
+    Raises:
+        ContractError: It cannot be read.
+    """
+    try:
+        return parse(json.loads(path.read_text())) if path.exists() else otherwise
+    except (OSError, TypeError, ValueError) as error:
+        raise ContractError(
+            f"{path}: {what} cannot be read ({error!r}). Bring the file back from a copy, or {remedy}."
+        ) from error
 
 
 def _write_json(path: Path, content: Any) -> None:

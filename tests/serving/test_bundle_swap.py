@@ -159,7 +159,7 @@ def test_folder_or_aliases_that_vanish_are_refused(trained, home, tmp_path):
     assert "manifest.json: no readable manifest" in live.refused.reason
     (home / "registry" / MODEL / "aliases.json").write_text('[{"half": ')
     assert not live.swap()
-    assert "the aliases cannot be read" in live.refused.reason
+    assert "the registry's aliases cannot be read" in live.refused.reason
     assert shown(live)
 
 

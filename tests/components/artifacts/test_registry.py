@@ -96,6 +96,20 @@ def test_unknown_version_is_refused_with_those_that_exist(registry, trained):
         registry.version("m", "b-zzz")
 
 
+def test_damaged_aliases_are_named_with_what_to_do(registry, trained):
+    registry.publish("m", trained.run.bundle, None, now=NOW)
+    path = registry.root / "m" / "aliases.json"
+    for damaged in ("[{", '[{"half": 1}]', "7"):
+        path.write_text(damaged)
+        with pytest.raises(ContractError, match=r"aliases\.json: the registry's aliases cannot be read .*move it away"):
+            registry.versions("m")
+    path.unlink()
+    assert len(registry.versions("m")) == 1
+    (registry.root / "m" / "published.json").write_text("7")
+    with pytest.raises(ContractError, match=r"published\.json: the times of publishing cannot be read .*move it away"):
+        registry.versions("m")
+
+
 def test_server_without_a_champion_is_told_how_to_get_one(tmp_path):
     with pytest.raises(NotFoundError, match="Train one with `recsys train run`"):
         require_champion(tmp_path, "recommender")
