@@ -7,9 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
 
 from components.artifacts.registry import require_champion
 from monitoring.component import monitor_window
+from monitoring.config import MonitoringConfig
 from monitoring.history import read_history
 from monitoring.run import Judged, judge_champion
 from monitoring.verdict import Verdict
@@ -19,23 +21,35 @@ MOST_MISSED = 14
 """Windows that one run catches up on, the newest; a nightly schedule's fortnight."""
 
 
-@dsl.pipeline(name="monitor-recommender", description="Judge what the champion served in a window")
-def monitor_recommender(start: str, end: str, now: str, model_name: str = "recommender", config: str = "{}") -> str:
-    """One step: the verdict of a window.
+def monitoring_pipeline(settings: MonitoringConfig) -> BaseComponent:
+    """The pipeline: one step, the verdict of a window.
 
     Args:
-        start: First day of the window.
-        end: Day after the last one.
-        now: Moment of the judgement.
-        model_name: Registered model whose champion served.
-        config: MonitoringConfig as JSON; as by default where left out.
-
-    Returns:
-        State of the verdict.
+        settings: What the pipeline's parameters say where a run says nothing. The shop's own: what counts as a click elsewhere
+            makes figures of nothing here.
     """
-    judged = monitor_window(model_name=model_name, config=config, start=start, end=end, now=now)
-    judged.set_caching_options(False)  # the logs it reads are no inputs of the step
-    return judged.outputs["Output"]  # type: ignore[no-any-return]  # a placeholder while kfp compiles
+
+    @dsl.pipeline(name="monitor-recommender", description="Judge what the champion served in a window")
+    def monitor_recommender(
+        start: str, end: str, now: str, model_name: str = settings.model, config: str = settings.model_dump_json()
+    ) -> str:
+        """One step: the verdict of a window.
+
+        Args:
+            start: First day of the window.
+            end: Day after the last one.
+            now: Moment of the judgement.
+            model_name: Registered model whose champion served.
+            config: MonitoringConfig as JSON.
+
+        Returns:
+            State of the verdict.
+        """
+        judged = monitor_window(model_name=model_name, config=config, start=start, end=end, now=now)
+        judged.set_caching_options(False)  # the logs it reads are no inputs of the step
+        return judged.outputs["Output"]  # type: ignore[no-any-return]  # a placeholder while kfp compiles
+
+    return monitor_recommender
 
 
 @dataclass(frozen=True, slots=True)

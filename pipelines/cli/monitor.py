@@ -278,12 +278,19 @@ def evidently(
 def compile_package(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("monitor-recommender.yaml"),
     image: Annotated[str, typer.Option(help="Image of the step, with a version or a digest.")] = "",
+    config: Config = DEFAULT,
+    sets: Set = None,
 ) -> None:
-    """Write the compiled monitoring pipeline, which Kubeflow Pipelines takes: one step, the same code as `run`."""
-    from pipelines.monitoring import monitor_recommender
+    """Write the compiled monitoring pipeline, which Kubeflow Pipelines takes: one step, the same code as `run`.
+
+    A run says its window; how it is judged stands in the package, as the configuration says it.
+    """
+    from pipelines.config import load_config
+    from pipelines.monitoring import monitoring_pipeline
     from pipelines.package import local_image, package, version_name
 
-    text = package(monitor_recommender, image or local_image())
+    settings = load_config(config, overrides(sets)).resolved_monitoring()
+    text = package(monitoring_pipeline(settings), image or local_image())
     output.write_text(text)
     typer.echo(f"{output}: pipeline monitor-recommender, version {version_name(text)}")
     typer.echo(

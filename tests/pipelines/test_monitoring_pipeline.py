@@ -9,7 +9,7 @@ from components.artifacts.registry import open_registry
 from monitoring.config import MonitoringConfig
 from monitoring.history import read_history, report_folder
 from pipelines.local_runner import SilentProgress, run_package
-from pipelines.monitoring import monitor_recommender
+from pipelines.monitoring import monitoring_pipeline
 from pipelines.package import local_image, package
 from tests.monitoring.conftest import END, NOW, START, World, bundle, world
 
@@ -28,12 +28,11 @@ class Said(SilentProgress):
 
 def judge(world: World, progress: SilentProgress, *, config: MonitoringConfig, end: datetime = END) -> str:
     arguments = {
-        "config": config.model_dump_json(),
         "start": (end - (END - START)).isoformat(),
         "end": end.isoformat(),
         "now": NOW.isoformat(),
     }
-    text = package(monitor_recommender, local_image())
+    text = package(monitoring_pipeline(config), local_image())
     return str(run_package(text, arguments, world.home, f"judge-{end.date()}", progress=progress).outputs["Output"])
 
 

@@ -9,11 +9,13 @@ from kfp import dsl
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.artifacts.errors import ContractError
-from pipelines.monitoring import monitor_recommender
+from pipelines.config import load_config
+from pipelines.monitoring import monitoring_pipeline
 from pipelines.package import check, local_image, package, version_name
 from pipelines.training import train_recommender
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+monitor_recommender = monitoring_pipeline(load_config("complete_journey").resolved_monitoring())
 UPDATE = "recsys {command} compile --image recsys-python:golden -o tests/golden/{name}.yaml"
 
 
