@@ -1,13 +1,17 @@
 """What a search leaves for people: its trials as data, and two plots."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from components.tuning.study import STARTUP_TRIALS, Search, finished, open_study
+
+LEAST_MARGIN = 0.01
+"""Above and below the scores, in their unit."""
 
 
 def write_history(what: Search, out: Path, *, prefix: str = "") -> None:
@@ -25,14 +29,26 @@ def write_history(what: Search, out: Path, *, prefix: str = "") -> None:
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     if not complete:
         return
-    history = optuna.visualization.plot_optimization_history(study, target_name=what.metric)
+    history = _around(optuna.visualization.plot_optimization_history(study, target_name=what.metric), complete)
+    history.update_layout(title=f"{what.metric} of each trial of the search, and the best so far")
     history.write_html(out / f"{prefix}history.html", include_plotlyjs="directory")
     if len({trial.value for trial in complete}) > 1 and len(complete) >= STARTUP_TRIALS:
         importance = optuna.visualization.plot_param_importances(study, target_name=what.metric)
         importance.write_html(out / f"{prefix}importance.html", include_plotlyjs="directory")
 
 
-def _row(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+def _around(figure: Any, complete: Sequence[FrozenTrial]) -> Any:  # a plotly figure
+    """Its axes around what there is: of a single trial plotly draws trials -1 to 1 and scores below 0."""
+    last, scores = (
+        max(trial.number for trial in complete),
+        [trial.value for trial in complete if trial.value is not None],
+    )
+    margin = max((max(scores) - min(scores)) / 10, LEAST_MARGIN)
+    figure.update_xaxes(range=[-0.5, last + 0.5], dtick=max(1, (last + 1) // 10))
+    return figure.update_yaxes(range=[min(scores) - margin, max(scores) + margin])
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
