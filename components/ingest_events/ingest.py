@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.artifacts.errors import ConfigError, QuarantineError
@@ -71,12 +72,13 @@ def ingest_events(
         home: State folder, whose log of feedback is read where the configuration says so.
 
     Raises:
-        ConfigError: Feedback is wanted, and there is no state folder.
+        ConfigError: Feedback is wanted, and there is no state folder; or all interactions are of later than the end.
         QuarantineError: More than the configured share of a table's rows is bad.
     """
     loaded = load_dataset(dataset)
     if config.feedback:
         loaded = with_feedback(loaded, home, end)
+    _check_end(loaded, dataset.name, end)
     tables, quarantine, summary = clean(loaded, config, name=dataset.name, end=end)
     unfinished = out.with_name(f"{out.name}.unfinished")
     rmtree(unfinished, ignore_errors=True)
@@ -92,6 +94,16 @@ def ingest_events(
     if excess:
         raise QuarantineError(_refusal(excess, summary, config, quarantine, out))
     return summary
+
+
+def _check_end(tables: Tables, name: str, end: datetime) -> None:
+    """What is left otherwise are rows without a time, and the refusal would speak of these."""
+    first = pc.min(tables.interactions[EVENT_TIMESTAMP]).as_py()
+    if first is not None and first >= end:
+        raise ConfigError(
+            f"data set {name}: its first interaction is of {first:%Y-%m-%d}, and what is before {end:%Y-%m-%d} is read here. "
+            "Choose a later as_of: `recsys data check` says which dates do."
+        )
 
 
 def with_feedback(tables: Tables, home: Path | None, end: datetime) -> Tables:

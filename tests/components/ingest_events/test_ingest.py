@@ -312,6 +312,15 @@ def test_too_many_bad_rows_stop_the_run_after_they_are_written(tmp_path: Path) -
     assert not (tmp_path / "out" / "interactions.parquet").exists()
 
 
+def test_dates_before_all_data_are_named_and_not_the_rows_without_a_time(tmp_path: Path) -> None:
+    """Rows without a time are all that is left then: all of them would be bad."""
+    dataset = shop(tmp_path, [*GOOD, "u1,2,never,1"])
+    with pytest.raises(
+        ConfigError, match=r"first interaction is of 2024-.* before 2019-01-15 is read.*Choose a later as_of"
+    ):
+        ingest_events(dataset, IngestConfig(), tmp_path / "out", end=datetime(2019, 1, 15, tzinfo=UTC))
+
+
 def test_bad_rows_at_the_limit_are_allowed(tmp_path: Path) -> None:
     dataset = shop(tmp_path, [*GOOD, "u1,2,never,1", "u1,2,never,2"])
     summary = ingest_events(dataset, IngestConfig(max_quarantine_share=2 / 100), tmp_path / "out", end=END)
