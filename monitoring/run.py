@@ -328,6 +328,6 @@ def _window_check(window: Window, config: MonitoringConfig) -> Check:
     enough = window.users >= config.min_users
     reason = f"{len(window.frame):,} impressions of {window.users:,} users"
     if not enough:
-        reason += f"; {config.min_users:,} users are needed for a verdict"
+        reason += f"; monitoring.min_users asks for {config.min_users:,}"
     state = State.OK if enough else State.INSUFFICIENT
     return Check("window:users", Group.WINDOW, state, reason, window.users, config.min_users, "users")

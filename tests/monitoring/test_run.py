@@ -100,6 +100,9 @@ def test_no_impressions_is_stale_and_never_green(world: World) -> None:
     verdict = world.judge()
     assert states(verdict)["freshness:impressions"] is State.STALE
     assert states(verdict)["window:users"] is State.INSUFFICIENT
+    assert (
+        "monitoring.min_users asks for 100" in verdict.check("window:users").reason
+    )  # what to change, in a shop of fewer users
     assert (verdict.state, verdict.exit_code) == (State.STALE, 4)
 
 
