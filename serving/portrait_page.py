@@ -67,7 +67,7 @@ def _shown(items: Sequence[RecommendedItem]) -> str:
 
 def _why(item: RecommendedItem) -> str:
     """The reason that the user reads; what moved the score opens below it."""
-    chance = "" if item.probability is None else f", taken with {item.probability:.1%}"
+    chance = "" if item.probability is None else f", taken with a probability of {item.probability:.1%}"
     told = f"{escape(item.reason)}<br><small>score {item.score:.3f}{chance}</small>"
     if item.explanation is None:
         return told

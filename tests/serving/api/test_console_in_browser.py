@@ -73,6 +73,14 @@ def test_cards_stand_beside_each_other_on_a_desk_and_below_each_other_on_a_phone
         assert operator.page.value(columns) == expected
 
 
+def test_no_hole_gapes_below_a_short_card_beside_a_tall_one(operator):
+    gap = """Math.max(...[...document.querySelectorAll('.card')].map(card => card.getBoundingClientRect()).map((one, _, all) =>
+        Math.min(...all.filter(other => other.left === one.left && other.top >= one.bottom).map(other => other.top - one.bottom)))
+        .filter(Number.isFinite))"""
+    operator.page.open(f"{operator.url}/console", width=1280)
+    assert operator.page.value(gap) == 12  # as between all of them
+
+
 def test_keyboard_alone_opens_what_is_folded_and_follows_a_report(operator):
     page = operator.page
     page.open(f"{operator.url}/console", width=1280)
