@@ -102,3 +102,20 @@ def test_key_of_the_console_reads_the_windows_and_nobody_else_does(ui: Ui) -> No
         assert client.post("/api/projects", json={"name": "mine"}, headers=allowed).status_code == 403
         assert client.delete(f"/api/projects/{project['id']}", headers=allowed).status_code == 403
         assert len(client.get("/api/projects", headers=allowed).json()) == 1
+
+
+def test_dashboard_plots_the_leading_features_over_the_windows(ui: Ui) -> None:
+    with httpx.Client(base_url=ui.url, timeout=60.0) as client:
+        allowed = ui.keys["console"]
+        (project,) = client.get("/api/projects", headers=allowed).json()
+        drift, missing = client.get(f"/api/v2/dashboards/{project['id']}", headers=allowed).json()["panels"]
+        asked = {"series_filter": [drift["values"][0], missing["values"][0]]}
+        address = f"/api/v2/snapshots/{project['id']}/data_series_batch"
+        assert client.post(address, json=asked).status_code == 401
+        assert client.post(address, json=asked, headers=ui.keys["recommend"]).status_code == 403
+        answer = client.post(address, json=asked, headers=allowed)
+        assert answer.status_code < 300, answer.text
+        series = answer.json()["series"]
+        assert [one["params"]["column"] for one in series] == [drift["values"][0]["legend"]] * 2
+        assert all(len(one["values"]) == KEPT for one in series)
+        assert client.post(f"/api/v2/snapshots/{project['id']}/add", json={}, headers=allowed).status_code == 403
