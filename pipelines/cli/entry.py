@@ -8,6 +8,7 @@ import sys
 def main() -> None:
     """Run the command line, which `pipelines.cli.main` is."""
     try:
+        import feature_repo.schema  # noqa: F401 - the definition, which few commands read at once
         from pipelines.cli.main import main as run
     except ValueError as error:
         sys.exit(_refused(error))

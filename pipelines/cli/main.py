@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 import typer
 from rich.text import Text
 
-from components.artifacts.errors import RecsysError
+from components.artifacts.errors import ConfigError, RecsysError
+from feature_repo.own import OwnFeaturesError
 from pipelines.cli import (
     console,
     data,
@@ -89,6 +90,8 @@ def main() -> None:
         command_line()()
     except RecsysError as error:
         _refuse(str(error), error.exit_code)
+    except OwnFeaturesError as error:  # a column that only the canonical tables know
+        _refuse(str(error), ConfigError.exit_code)
     except OSError as error:
         if error.filename is None:
             raise

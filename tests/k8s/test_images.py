@@ -34,7 +34,7 @@ STARTS = {
         ["-c", "import serving.api.app, pipelines.rollout_gate, pipelines.rollouts, pipelines.cluster_canary"],
     ],
 }
-ABSENT = {"serving": ["kfp", "evidently", "optuna", "pytest"], "pipeline": ["kserve", "pytest"]}
+ABSENT = {"serving": ["kfp", "evidently", "optuna", "pytest", "sklearn"], "pipeline": ["kserve", "pytest"]}
 
 
 def run(*command: str | Path) -> str:
