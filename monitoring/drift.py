@@ -32,7 +32,7 @@ from monitoring.stability_index import (
     population_stability_index,
     user_shares,
 )
-from monitoring.verdict import DRIFT_CHECK, Check, FeatureFinding, Group, State, percent
+from monitoring.verdict import DRIFT_CHECK, MOST_NAMES, Check, FeatureFinding, Group, State, percent
 
 NULL_SIGMAS = 4.0
 """A missing share must also grow by this many standard errors: among 500 users 5 percentage points are noise."""
@@ -264,7 +264,7 @@ def _drift_check(findings: Sequence[FeatureFinding], config: DriftConfig) -> Che
         return Check(DRIFT_CHECK, Group.DRIFT, State.INSUFFICIENT, "too few users to compare the features")
     moved = [finding for finding in judged if finding.is_moved]
     weight = sum(finding.importance for finding in moved)
-    names = ", ".join(finding.name for finding in moved[:3])
+    names = ", ".join(finding.name for finding in moved[:MOST_NAMES])
     if moved:
         state = State.FAIL if weight >= config.importance_to_fail else State.WARN
         count = f"{len(moved)} feature{'s' if moved[1:] else ''}"

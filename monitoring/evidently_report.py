@@ -22,6 +22,7 @@ import pandas as pd
 
 from components.artifacts.errors import ContractError
 from monitoring.config import DriftConfig, MonitoringConfig
+from monitoring.history import EVIDENTLY
 from monitoring.moved_values import moved_values
 from monitoring.stability_index import Bins, population_stability_index
 from monitoring.verdict import FeatureFinding, State, Verdict, days, percent
@@ -29,7 +30,6 @@ from monitoring.workspace import keep_snapshot
 
 log = logging.getLogger(__name__)
 
-PAGE = "evidently.html"
 METHOD = "quantile_psi"
 
 
@@ -63,10 +63,10 @@ def write_evidently(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it uses deprecated parts of numpy and pandas that nobody here can repair
         run = _run(sides[0], sides[1], shown, verdict)
-        run.save_html(str(out / PAGE))
+        run.save_html(str(out / EVIDENTLY))
         keep_snapshot(home, run, verdict)
     left_out = sorted(_empty(verdict.features, reference, current))
-    _put_on_top(out / PAGE, _banner(verdict, left_out, current_rows=len(sides[0]), reference_rows=len(sides[1])))
+    _put_on_top(out / EVIDENTLY, _banner(verdict, left_out, current_rows=len(sides[0]), reference_rows=len(sides[1])))
 
 
 def quantile_psi(

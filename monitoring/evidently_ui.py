@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitoring.workspace import FOLDER
 from serving.api.__main__ import check_reach
+from serving.api.contract import HEALTH
 from serving.api.errors import ForbiddenError, RefusedError
 from serving.api.gate import Gate
 from serving.api.requests import read_head
@@ -24,8 +25,6 @@ from serving.tls import uvicorn_tls
 READS = ("GET", "HEAD")
 SERIES = re.compile(r"/api/v2/snapshots/[0-9a-f-]{36}/data_series_batch")
 """What the dashboard's plots are of: asked for by POST, and only read."""
-HEALTH = "/healthz"
-"""Answered without a key, as at the door: it says that the process lives, and probes have none."""
 
 
 class Guarded:
@@ -38,7 +37,7 @@ class Guarded:
         """Answer, refuse, or hand on; nothing but HTTP and the start and end of the process comes in."""
         if scope["type"] == "lifespan":
             await self._inside(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == HEALTH:
+        elif scope["type"] == "http" and scope["path"] == HEALTH.path:  # probes have no key
             await JSONResponse({"status": "alive"})(scope, receive, send)
         elif scope["type"] == "http":
             try:

@@ -17,6 +17,8 @@ from components.artifacts.cuts import parse_moment, stamp
 from components.artifacts.errors import ContractError
 from monitoring.verdict import Check, Group, State, Verdict
 
+REPORT, EVIDENTLY = "report.html", "evidently.html"
+"""Pages in a window's folder: ours, and Evidently's."""
 SATURDAY = 5
 DAY = timedelta(days=1)
 NAMES = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{16}\.json")

@@ -12,36 +12,21 @@ Measure = Literal[
 """What is added up of a user within his window; `users` is 1 for each."""
 
 
-COUNTED: dict[Measure, str] = {
-    "clicks": "clicks",
-    "carts": "items put into the cart",
-    "purchases": "items bought",
-    "orders": "orders",
-    "converted": "users who bought something",
-    "revenue": "US dollars of purchases",
-    "returned": "users who came back",
-    "items_shown": "items shown",
-    "sessions": "sessions",
-    "session_seconds": "seconds in sessions",
-    "distinct_items": "different items shown",
-    "users": "users",
+IN_WORDS: dict[Measure, tuple[str, str]] = {
+    "clicks": ("click", "clicks"),
+    "carts": ("item put into the cart", "items put into the cart"),
+    "purchases": ("item bought", "items bought"),
+    "orders": ("order", "orders"),
+    "converted": ("user who bought something", "users who bought something"),
+    "revenue": ("US dollar of purchases", "US dollars of purchases"),
+    "returned": ("user who came back", "users who came back"),
+    "items_shown": ("item shown", "items shown"),
+    "sessions": ("session", "sessions"),
+    "session_seconds": ("second in sessions", "seconds in sessions"),
+    "distinct_items": ("different item shown", "different items shown"),
+    "users": ("user", "users"),
 }
-"""A measure as people say it, with its unit."""
-PER: dict[Measure, str] = {
-    "clicks": "click",
-    "carts": "item put into the cart",
-    "purchases": "item bought",
-    "orders": "order",
-    "converted": "user who bought something",
-    "revenue": "US dollar of purchases",
-    "returned": "user who came back",
-    "items_shown": "item shown",
-    "sessions": "session",
-    "session_seconds": "second in sessions",
-    "distinct_items": "different item shown",
-    "users": "user",
-}
-"""The same of one."""
+"""A measure as people say it, with its unit: one, and several."""
 
 
 class MetricConfig(BaseModel):
@@ -60,7 +45,8 @@ class MetricConfig(BaseModel):
         """What it is, with its unit: `US dollars of purchases per user, in the 7 days from a user's first list on`."""
         days, hours = divmod(self.window_hours, 24)
         window = f"{self.window_hours:g} hours" if hours or days < 2 else f"{days:g} days"
-        return f"{COUNTED[self.numerator]} per {PER[self.denominator]}, in the {window} from a user's first list on"
+        counted, per = IN_WORDS[self.numerator][1], IN_WORDS[self.denominator][0]
+        return f"{counted} per {per}, in the {window} from a user's first list on"
 
     @property
     def most(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from components.artifacts.errors import NotFoundError
 from components.artifacts.registry import open_registry
 from components.deploy_canary.book import read_rollouts
-from monitoring.history import report_folder
+from monitoring.history import REPORT, report_folder
 from monitoring.outcome import Help, Outcome
 from monitoring.retraining_policy import Action, DecisionRecord
 from monitoring.verdict import Check, Group, State, days
@@ -111,5 +111,5 @@ def _next(home: Path, outcome: Outcome) -> Iterator[Fact]:
     ):
         window = f"--start {outcome.after.start.date()} --end {outcome.after.end.date()}"
         yield Fact("later", f"`recsys monitor run {window} --no-retrain`, once it is known what its users took")
-    if newest is not None and (page := report_folder(home, newest) / "report.html").exists():
+    if newest is not None and (page := report_folder(home, newest) / REPORT).exists():
         yield Fact("report", f"{page.relative_to(home).as_posix()} in the state folder")

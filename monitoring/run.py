@@ -20,10 +20,10 @@ from components.retrieval.items import ItemTable
 from monitoring.audience import audience_checks
 from monitoring.config import MonitoringConfig, SkewConfig
 from monitoring.drift import SCORE_CHECK, feature_checks, importances, judge_features, score_check
-from monitoring.evidently_report import PAGE, write_evidently
+from monitoring.evidently_report import write_evidently
 from monitoring.findings import SegmentFinding, SkewFinding
 from monitoring.freshness import freshness_checks
-from monitoring.history import append, comparable, distance, locked, read_history, window_folder
+from monitoring.history import EVIDENTLY, REPORT, append, comparable, distance, locked, read_history, window_folder
 from monitoring.ids import item_checks
 from monitoring.kpi_page import write_kpi_page
 from monitoring.kpis import goal_checks, record_kpis
@@ -37,9 +37,6 @@ from monitoring.verdict import Check, FeatureFinding, Group, State, Verdict, day
 from monitoring.windows import Window, check_window, read_reference, read_window
 
 log = logging.getLogger(__name__)
-
-REPORT = "report.html"
-"""Our page in a window's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class Judged:
     @property
     def evidently(self) -> Path:
         """Evidently's; it is not there where nothing was shown in the window, or where it is switched off."""
-        return self.folder / PAGE
+        return self.folder / EVIDENTLY
 
 
 def judge_champion(
@@ -274,10 +271,10 @@ def _write(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     verdict.write(out / "verdict.json")
-    (out / PAGE).unlink(missing_ok=True)  # of an earlier run, it would contradict this verdict
+    (out / EVIDENTLY).unlink(missing_ok=True)  # of an earlier run, it would contradict this verdict
     if config.report.with_evidently and window is not None and len(window.frame):
         write_evidently(reference, window.frame, verdict, home, out, config)
-    page = PAGE if (out / PAGE).exists() else None
+    page = EVIDENTLY if (out / EVIDENTLY).exists() else None
     (out / REPORT).write_text(render_report(verdict, evidently=page), encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import yaml
 
 from components.artifacts import errors
-from components.artifacts.errors import RecsysError
+from components.artifacts.errors import ProcessFailedError, RecsysError
 from components.artifacts.home import HOME_VARIABLE, PROGRESS_MARK
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,17 +35,8 @@ OURS = re.compile(r"^components\.artifacts\.errors\.(\w+): ")
 """What a traceback puts before a message that says all by itself: the class of the refusal."""
 
 
-class StepFailedError(RecsysError):
-    """A step of a pipeline failed; the message says which, why and where its log lies.
-
-    Args:
-        message: As said.
-        exit_code: Of the refusal that ended the step, as if it had been raised here; 1 of any other fault.
-    """
-
-    def __init__(self, message: str, exit_code: int = RecsysError.exit_code) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+class StepFailedError(ProcessFailedError):
+    """A step of a pipeline failed."""
 
 
 class Progress(Protocol):
@@ -116,7 +107,8 @@ def run_package(
         StepFailedError: A step failed.
     """
     folder = home / "runs" / run_name
-    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.yaml").write_text(package)
     request = {
         "package": str(folder / "pipeline.yaml"),
@@ -125,12 +117,11 @@ def run_package(
         "cache": str(home / "kfp_cache"),
         "caching": caching,
         "outputs": str(folder / "outputs.json"),
-        "scratch": str(folder / "tmp"),
+        "scratch": str(scratch),
     }
-    (folder / "tmp").mkdir(exist_ok=True)
     (folder / "request.json").write_text(json.dumps(request, indent=1))
     reader = _execute(folder, home, progress, launched)
-    rmtree(folder / "tmp", ignore_errors=True)
+    rmtree(scratch, ignore_errors=True)
     reader.raise_for_failure(folder / "log.txt")
     outputs = json.loads((folder / "outputs.json").read_text())
     skipped = [step for step in _steps(package) if step not in reader.seconds]

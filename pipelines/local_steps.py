@@ -23,8 +23,6 @@ import yaml
 EXECUTOR = "kfp.dsl.executor_main"
 OURS = re.compile(r"^\s+from ((?:components|feature_repo|monitoring|pipelines|serving)[\w.]*) import ([\w, ]+)$", re.M)
 SHELL = ("sh", "-ec")
-AS_STEP = {"_KFP_RUNTIME": "true"}
-"""KFP's own mark of a process that executes a step: kfp then imports a tenth of itself."""
 LONGEST_FOLDER = 89
 """Bytes: a socket's path has at most 107, of which its name takes 18."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from components.artifacts.errors import RecsysError
+from components.artifacts.errors import ProcessFailedError, RecsysError
 from pipelines.readiness import readyz
 from serving.settings import settings_from_environment
 
@@ -33,17 +33,8 @@ the processor knows too few by heart. It is read when a process begins; k8s/base
 """
 
 
-class ServerFailedError(RecsysError):
-    """The server did not start; the message says where its log lies.
-
-    Args:
-        message: As said.
-        exit_code: Of what it refused, as if that had been refused here; 1 of any other end.
-    """
-
-    def __init__(self, message: str, exit_code: int = RecsysError.exit_code) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+class ServerFailedError(ProcessFailedError):
+    """The server did not start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ class ProbabilityMap:
         Source:
             Kull, Silva Filho & Flach, Beta calibration, AISTATS 2017.
         """
-        from sklearn.linear_model import LogisticRegression  # a second of CPU, which who reads a bundle does not need
+        # A second of CPU, which who reads a bundle does not need.
+        from sklearn.linear_model import LogisticRegression
 
         if len(margins) == 0:
             raise ContractError("calibration: no candidate to fit on; expected the lists of the validation cut.")

@@ -149,9 +149,8 @@ def _text(fields: dict[str, str | None]) -> str:
 def _vectors(texts: NDArray[np.str_]) -> sp.csr_array:
     if not any(text.strip() for text in texts):
         return sp.csr_array(np.zeros((len(texts), 1), np.float32))
-    from sklearn.feature_extraction.text import (
-        TfidfVectorizer,  # a second of CPU, which who reads a bundle does not need
-    )
+    # A second of CPU, which who reads a bundle does not need.
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
     words = r"[^\s,;:()/]+"
     vectorizer = TfidfVectorizer(token_pattern=words, sublinear_tf=True, dtype=np.float32)

@@ -39,10 +39,8 @@ def write_history(what: Search, out: Path, *, prefix: str = "") -> None:
 
 def _around(figure: Any, complete: Sequence[FrozenTrial]) -> Any:  # a plotly figure
     """Its axes around what there is: of a single trial plotly draws trials -1 to 1 and scores below 0."""
-    last, scores = (
-        max(trial.number for trial in complete),
-        [trial.value for trial in complete if trial.value is not None],
-    )
+    last = max(trial.number for trial in complete)
+    scores = [trial.value for trial in complete if trial.value is not None]
     margin = max((max(scores) - min(scores)) / 10, LEAST_MARGIN)
     figure.update_xaxes(range=[-0.5, last + 0.5], dtick=max(1, (last + 1) // 10))
     return figure.update_yaxes(range=[min(scores) - margin, max(scores) + margin])

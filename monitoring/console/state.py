@@ -9,7 +9,7 @@ from typing import Any
 from components.artifacts.registry import CHALLENGER, CHAMPION, Move, open_registry
 from components.deploy_canary.book import read_rollouts
 from components.deploy_canary.rollout import Rollout
-from monitoring.history import UNKNOWN, judged_models, read_history, report_folder
+from monitoring.history import EVIDENTLY, REPORT, UNKNOWN, judged_models, read_history, report_folder
 from monitoring.kpi_page import kpi_page_path
 from monitoring.kpis import Kpi, read_kpis
 from monitoring.outcome import Outcome, outcomes
@@ -159,7 +159,7 @@ def _pages(
             pages[f"evaluation of the {alias}"] = open_registry(home).version(model, alias).report
     if history:
         folder = report_folder(home, history[-1])
-        pages |= {"report of the window": folder / "report.html", "Evidently's page": folder / "evidently.html"}
+        pages |= {"report of the window": folder / REPORT, "Evidently's page": folder / EVIDENTLY}
     pages["business figures"] = kpi_page_path(home, model)
     pages |= {f"experiment {one.name}": home / "experiments" / f"{one.name}.html" for one in rollouts}
     return {name: path for name, path in pages.items() if path.exists()}

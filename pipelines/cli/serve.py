@@ -29,6 +29,7 @@ def serve(
     """
     import logging
 
+    import serving.lean_xgboost  # noqa: F401 - before anything that imports XGBoost
     from serving.server import run_server
     from serving.settings import settings_from_environment
 

@@ -1,5 +1,6 @@
 """Steps of a local run are forks of one process that has imported for them, and processes of their own for all that."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -74,8 +75,6 @@ def one_step(number: int, pid_file: str):
 
 
 def test_a_step_is_a_fork_that_has_its_imports_and_nothing_of_the_step_before(tmp_path):
-    import json
-
     said = json.loads(
         run_package(package(two_steps, IMAGE), {}, tmp_path, "r", progress=SilentProgress()).outputs["Output"]
     )
